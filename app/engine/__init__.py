@@ -1,0 +1,1 @@
+"""The simulated vLLM engine: the same routes, metrics and drain, no GPU."""

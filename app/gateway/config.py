@@ -1,0 +1,79 @@
+"""The gateway's settings: the one definition. The Pulumi program builds this very object and renders it to a ConfigMap.
+
+Secrets are not in here. The keys file (`KeyFile`) comes from a Kubernetes Secret and holds hashes only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Colour = Literal["blue", "green"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRoute(Strict):
+    """One model that clients may name, and the engine pods that serve it."""
+
+    name: Name = Field(description="The name that clients send as `model`, and the engines' served model name.")
+    aliases: tuple[Name, ...] = Field(default=(), description="Other names for the same model.")
+    selector: str = Field(description="Label selector of the engine pods, in the gateway's namespace.")
+    port: int = Field(default=8000, ge=1, le=65535, description="The engines' HTTP port.")
+    context_tokens: int = Field(ge=1, description="The engines' --max-model-len: prompt and output together, in tokens.")
+    max_output_tokens: int = Field(ge=1, description="Ceiling for max_tokens of one request, in tokens.")
+    input_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million prompt tokens cost.")
+    output_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million output tokens cost.")
+
+
+class Timeouts(Strict):
+    connect_seconds: float = Field(default=1.0, gt=0, description="To open a connection to an engine.")
+    first_byte_seconds: float = Field(default=60.0, gt=0, description="From the request to an engine's first byte.")
+    between_bytes_seconds: float = Field(default=30.0, gt=0, description="Longest silence inside an answer.")
+    total_seconds: float = Field(default=600.0, gt=0, description="For one request, retries included.")
+    idle_connection_seconds: float = Field(
+        default=4.0, gt=0, description="Pooled connections are dropped after this; vLLM closes idle ones after 5 s."
+    )
+
+
+class Retries(Strict):
+    attempts: int = Field(default=3, ge=1, le=10, description="Engines tried for one request, before the first byte.")
+    budget_ratio: float = Field(
+        default=0.2, ge=0, le=1, description="Retries allowed as a share of recent requests, so that an outage is not doubled."
+    )
+
+
+class GatewayConfig(Strict):
+    colour: Colour = Field(description="The release colour that this gateway belongs to.")
+    namespace: Name = Field(description="The Kubernetes namespace in which engine pods are watched.")
+    models: tuple[ModelRoute, ...] = Field(min_length=1)
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
+    drain_seconds: float = Field(
+        default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."
+    )
+
+    @model_validator(mode="after")
+    def names_are_unique(self) -> Self:
+        names = [name for model in self.models for name in (model.name, *model.aliases)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"models: the names {', '.join(twice)} are given more than once")
+        return self
+
+
+class ApiKey(Strict):
+    """One client key. The key itself is never stored: `sha256` is the hex digest of its UTF-8 bytes."""
+
+    id: Name
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    tenant: Name = "default"
+
+
+class KeyFile(Strict):
+    keys: tuple[ApiKey, ...] = Field(min_length=1)

@@ -1,0 +1,1 @@
+"""Reusable Pulumi components; also a component package for other languages."""

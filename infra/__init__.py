@@ -1,0 +1,1 @@
+"""The Pulumi program, its policies, the `penstock` command and the local target."""
