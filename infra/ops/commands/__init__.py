@@ -1,0 +1,1 @@
+"""One module per command: options and printing. What a command does is in the modules above this room."""
