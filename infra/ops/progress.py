@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
@@ -81,7 +81,7 @@ class Progress:
                 self._write(f"  {self._line(self._steps[-1])}\n")
 
     @contextmanager
-    def step(self, title: str, estimate_seconds: float | None = None) -> Iterator[None]:
+    def step(self, title: str, estimate_seconds: float | None = None) -> Generator[None]:
         """A piece of work with a name. `estimate_seconds` is shown beside the elapsed time. Steps may be nested."""
         step = _Step(title, self._clock(), estimate_seconds)
         with self._lock:
