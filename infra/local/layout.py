@@ -107,8 +107,8 @@ class Layout:
 
     @property
     def certificate_authority(self) -> Path:
-        """The API server's certificate, which signs itself: what clients trust."""
-        return self.pki / "apiserver.crt"
+        """The certificate of the platform's own authority: what clients of the API server trust."""
+        return self.pki / "ca.crt"
 
     @property
     def admin_kubeconfig(self) -> Path:

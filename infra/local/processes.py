@@ -33,6 +33,7 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    start: Callable[[], subprocess.Popen[bytes]]
 
     @property
     def running(self) -> bool:
@@ -102,9 +103,13 @@ class Processes:
                     start_new_session=True,
                 )
 
-        child = Child(name, self._spawner.submit(spawn).result(), log)
+        child = Child(name, self._spawner.submit(spawn).result(), log, spawn)
         self.children[name] = child
         return child
+
+    def restart(self, child: Child) -> None:
+        """Starts a child that has ended once more, with the same command. Raises OSError where it cannot run."""
+        child.process = self._spawner.submit(child.start).result()
 
     def stop_all(self, grace_seconds: float = 10.0) -> None:
         """Stops the children, the last started first."""

@@ -1,0 +1,69 @@
+# Every task of this repository. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := infra components app tests bench
+
+# Bytecode saves seconds at each start of each server; some images switch it off.
+unexport PYTHONDONTWRITEBYTECODE
+export PULUMI_ERROR_OUTPUT_STRING := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status test e2e fmt lint types golden bench lock clean
+
+help:  ## list the tasks
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make the virtual environment (done by the others when needed)
+
+$(READY): requirements.lock pyproject.toml .ci/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Penstock needs Python 3.11 or later; '$(PYTHON)' is older. Name one: make up PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	  || { echo "cannot make $(VENV); on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV) from requirements.lock (about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+up: $(READY)  ## deploy the stack `local` on this machine; prints the gateway's URL and a key
+	@$(BIN)/penstock up
+
+down: $(READY)  ## stop the local platform and remove all that it wrote
+	@$(BIN)/penstock down
+
+status: $(READY)  ## show the local platform
+	@$(BIN)/penstock status
+
+test: $(READY)  ## run the default tests: no network, no platform, under two minutes
+	@$(BIN)/python -m pytest -m "not local and not toolchain" $(ARGS)
+
+e2e: $(READY)  ## run the tests that need the running platform (make up)
+	@$(BIN)/python -m pytest -m "local or toolchain" --timeout=600 $(ARGS)
+
+fmt: $(READY)  ## format the code
+	@$(BIN)/ruff format --quiet $(SOURCES)
+	@$(BIN)/ruff check --quiet --fix-only $(SOURCES)
+
+lint: $(READY)  ## check format and style
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
+
+types: $(READY)  ## check the types
+	@$(BIN)/ty check --error-on-warning $(SOURCES)
+
+golden: $(READY)  ## write the golden files anew, for a review of their diff
+	@$(BIN)/python tests/program/write_golden.py
+
+bench: $(READY)  ## measure: program time; with the platform running also load and memory
+	@$(BIN)/python bench/program.py
+
+lock: $(READY)  ## resolve the dependencies anew (hashes only, no registry addresses)
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --group local --group dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+clean:  ## remove the virtual environment and tool caches of this checkout (stop the platform first)
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

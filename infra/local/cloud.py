@@ -1,0 +1,157 @@
+"""Starts, finds and stops the local platform of a checkout, on behalf of the `penstock` command."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.local.layout import Layout
+from infra.local.toolchain.build import BuildError
+from infra.local.toolchain.find import ToolchainError, ensure
+
+if TYPE_CHECKING:
+    from infra.ops.progress import Progress
+
+START_SECONDS, STOP_SECONDS = 120.0, 40.0
+FREE_GIB = 1.0
+"""What a running platform may write: logs, etcd, PostgreSQL (measured: under 200 MiB after an hour)."""
+
+
+class LocalError(RuntimeError):
+    """The local platform cannot do what was asked. The message is one sentence with the cause and the next step."""
+
+
+def running(checkout: Path) -> Layout | None:
+    """The checkout's platform, when its supervisor is alive and says that all servers run."""
+    state = Layout.default_state(checkout)
+    if not _supervised(state) or _report(state).get("phase") != "running":
+        return None
+    try:
+        return Layout.load(state)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def last_words(checkout: Path) -> str:
+    """Why there is no running platform, for an error message."""
+    state = Layout.default_state(checkout)
+    report = _report(state)
+    if not report:
+        return "the local platform is not running; start it with `make up`"
+    if report.get("phase") == "failed":
+        return f"the local platform stopped: {report.get('reason')}; start a new one with `make up`"
+    if _supervised(state):
+        return f"the local platform is {report.get('phase')}; wait for it"
+    return (
+        f"the local platform's supervisor (process {report.get('process')}) was killed, and its servers with it; "
+        "start a new platform with `make up`"
+    )
+
+
+def up(checkout: Path, progress: Progress) -> Layout:
+    """Makes sure that the platform's servers run. Raises LocalError."""
+    if not sys.platform.startswith("linux"):
+        raise LocalError(f"the local platform needs Linux (its addresses are 127.0.0.0/8), and this is {sys.platform}")
+    state = Layout.default_state(checkout)
+    layout = running(checkout)
+    if layout:
+        return layout
+    if _supervised(state):
+        raise LocalError(last_words(checkout))
+    try:
+        ensure(progress)
+        if _report(state) and _report(state).get("phase") != "stopped":
+            progress.say(f"{last_words(checkout).split(';')[0]}; making a new one")
+        _remove(state)
+        state.mkdir(parents=True, mode=0o700)
+        _check_space(state)
+        with progress.step("local platform: starting its servers", 8):
+            _start(checkout, state, progress)
+    except (ToolchainError, BuildError) as error:
+        raise LocalError(str(error)) from error
+    except OSError as error:
+        raise LocalError(f"cannot use {error.filename or state}: {error.strerror or error}") from error
+    return Layout.load(state)
+
+
+def down(checkout: Path, progress: Progress) -> None:
+    """Stops the platform and removes all that it wrote. Does nothing where there is none. Raises LocalError."""
+    state = Layout.default_state(checkout)
+    process = _report(state).get("process")
+    if _supervised(state) and isinstance(process, int):
+        with progress.step("local platform: stopping its servers", 5):
+            os.kill(process, signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            while _supervised(state):
+                if time.monotonic() > deadline:
+                    os.kill(process, signal.SIGKILL)  # its servers are tethered to it
+                time.sleep(0.05)
+    try:
+        _remove(state)
+    except OSError as error:
+        raise LocalError(f"cannot remove {error.filename or state}: {error.strerror or error}") from error
+
+
+def _start(checkout: Path, state: Path, progress: Progress) -> None:
+    log = state / "supervisor.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.local.supervisor", str(checkout), str(state)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=checkout,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while (report := _report(state)).get("phase") != "running":
+        if process.poll() is not None:
+            reason = (
+                report.get("reason") or log.read_text(errors="replace").strip().splitlines()[-1:] or "no reason given"
+            )
+            raise LocalError(f"the local platform did not start: {reason}")
+        if time.monotonic() > deadline:
+            process.terminate()
+            raise LocalError(f"the local platform did not start within {START_SECONDS:.0f} s; its logs are in {state}")
+        progress.detail(str(report.get("starting", "")))
+        time.sleep(0.05)
+
+
+def _check_space(state: Path) -> None:
+    free = shutil.disk_usage(state).free / 2**30
+    if free < FREE_GIB:
+        raise LocalError(
+            f"the local platform needs {FREE_GIB:.0f} GiB in {state}, and {free:.2f} GiB are free; make room"
+        )
+
+
+def _report(state: Path) -> dict[str, Any]:
+    try:
+        return json.loads((state / "supervisor.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _supervised(state: Path) -> bool:
+    """Whether a supervisor holds the state folder's lock. A process id alone may have been given to another program."""
+    try:
+        with (state / "supervisor.lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _remove(state: Path) -> None:
+    if state.exists():
+        shutil.rmtree(state)

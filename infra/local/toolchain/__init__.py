@@ -1,0 +1,1 @@
+"""The binaries that no Python package carries: Pulumi, etcd and the Kubernetes control plane."""

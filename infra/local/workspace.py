@@ -1,0 +1,183 @@
+"""Pulumi on a local platform: a working folder, a file backend and the environment that `pulumi` needs.
+
+The working folder has links to the checkout and copies of the stack files: selecting a stack writes an encryption salt
+into its file, and the user's file is not ours to write. What the user changes through `pulumi config set` is taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.local.layout import STATE_VARIABLE, Layout
+from infra.local.toolchain.find import Toolchain, ToolchainError, available
+
+if TYPE_CHECKING:
+    from pulumi import automation
+
+STACK = "local"
+LINKED = ("Pulumi.yaml", "infra", "components", "app", ".venv")
+
+PLUGINS = {
+    "resource-aws-v7.51.1/pulumi-resource-aws": "infra.local.aws.provider",
+    "resource-kubernetes-v4.34.2/pulumi-resource-kubernetes": "infra.local.kubernetes.provider",
+}
+"""The folder's version is the one that the SDK asks for: the engine takes no other."""
+
+_SALT = re.compile(r"^encryptionsalt: .*\n?", re.MULTILINE)
+
+
+class Workspace:
+    """The stack `local` of a running platform."""
+
+    def __init__(self, layout: Layout, toolchain: Toolchain | None = None) -> None:
+        self.layout = layout
+        found = toolchain or available()
+        if found is None:
+            raise ToolchainError("the tools are not set up; run `make up`")
+        self.toolchain = found
+
+    @property
+    def programs(self) -> Path:
+        """First on PATH: `pulumi`, which keeps the stack files in step, and the language host."""
+        return self.layout.state / "bin"
+
+    def prepare(self) -> None:
+        """Makes the folders, links and programs, and copies the stack files in. Idempotent."""
+        layout = self.layout
+        for folder in (layout.workspace, layout.backend, layout.pulumi_home, self.programs):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not layout.passphrase_file.exists():
+            layout.passphrase_file.touch(mode=0o600)
+            layout.passphrase_file.write_text(secrets.token_urlsafe(32))
+        for name in LINKED:
+            link = layout.workspace / name
+            if not link.is_symlink():
+                link.symlink_to(layout.checkout / name)
+        for path, module in PLUGINS.items():
+            plugin = layout.pulumi_home / "plugins" / path
+            plugin.parent.mkdir(parents=True, exist_ok=True)
+            _script(plugin, f'exec "{sys.executable}" -m {module} "$@"')
+        _script(self.programs / "pulumi", f'exec "{sys.executable}" -m infra.local.pulumi_command "$@"')
+        pulumi = self.toolchain.path("pulumi")
+        if not pulumi.with_name("pulumi-language-python").exists():  # the official release has its own beside it
+            _script(
+                self.programs / "pulumi-language-python",
+                f'exec "{sys.executable}" -m infra.local.language_host "$@"',
+            )
+            executor = self.programs / "pulumi-language-python-exec"
+            executor.unlink(missing_ok=True)
+            executor.symlink_to(pulumi.with_name("pulumi-language-python-exec"))
+        self.copy_in()
+
+    def copy_in(self) -> None:
+        """The user's stack files, each with the salt that its copy already has."""
+        for source in self.layout.checkout.glob("Pulumi.*.yaml"):
+            target = self.layout.workspace / source.name
+            salt = _SALT.search(target.read_text()) if target.exists() else None
+            content = source.read_text()
+            if salt and not _SALT.search(content):
+                content = f"{content.rstrip()}\n{salt.group().rstrip()}\n"
+            _write(target, content)
+            _write(self._taken(source.name), source.read_text())
+
+    def write_back(self) -> None:
+        """Takes over what pulumi changed in a copy, but for the salt, unless the user's file has changed meanwhile."""
+        for copy in self.layout.workspace.glob("Pulumi.*.yaml"):
+            user_file, taken = self.layout.checkout / copy.name, self._taken(copy.name)
+            before = taken.read_text() if taken.exists() else ""
+            content = copy.read_text()
+            if not _SALT.search(before):
+                content = _SALT.sub("", content)
+            if content.rstrip() == before.rstrip():
+                continue
+            if user_file.exists() and user_file.read_text() != before:
+                print(f"{copy.name} was changed by two at a time; pulumi's version is {copy}", file=sys.stderr)
+                continue
+            _write(user_file, content)
+            _write(taken, content)
+
+    def _taken(self, name: str) -> Path:
+        return self.layout.workspace / f".{name}.taken"
+
+    def environment(self) -> dict[str, str]:
+        """What `pulumi`, `kubectl`, AWS clients and the plug-ins need, and nothing else of the caller's."""
+        from infra.settings import Settings
+
+        region = Settings.from_stack_file(self.layout.checkout / f"Pulumi.{STACK}.yaml").aws.region
+        virtualenv = Path(sys.executable).parent
+        path = self.toolchain.search_path(f"{virtualenv}{os.pathsep}{os.environ.get('PATH', '/usr/bin:/bin')}")
+        return {
+            **self.layout.aws_environment(region),
+            STATE_VARIABLE: str(self.layout.state),
+            "PATH": f"{self.programs}{os.pathsep}{path}",
+            "PULUMI_HOME": str(self.layout.pulumi_home),
+            "PULUMI_BACKEND_URL": self.layout.backend.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.layout.passphrase_file),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            "PULUMI_ERROR_OUTPUT_STRING": "1",
+            "KUBECONFIG": str(self.layout.admin_kubeconfig),
+        }
+
+    def stack(self) -> automation.Stack:
+        """The stack, made at its first use, with its files copied in."""
+        from pulumi import automation
+
+        self.prepare()
+        options = automation.LocalWorkspaceOptions(
+            work_dir=str(self.layout.workspace), env_vars=self.environment(), pulumi_command=self._command()
+        )
+        return automation.create_or_select_stack(STACK, work_dir=str(self.layout.workspace), opts=options)
+
+    def _command(self) -> automation.PulumiCommand:
+        from pulumi import automation
+
+        return automation.PulumiCommand(root=str(_command_root(self.toolchain.path("pulumi"), self.layout.state)))
+
+    def preview(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.PreviewResult:
+        return self.stack().preview(on_output=on_output, color="never", **options)
+
+    def up(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.UpResult:
+        return self.stack().up(on_output=on_output, color="never", **options)
+
+    def refresh(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.RefreshResult:
+        return self.stack().refresh(on_output=on_output, color="never", **options)
+
+    def destroy(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.DestroyResult:
+        return self.stack().destroy(on_output=on_output, color="never", **options)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secrets in plain text: do not log."""
+        return {name: output.value for name, output in self.stack().outputs().items()}
+
+
+def _command_root(pulumi: Path, state: Path) -> Path:
+    """The automation API wants `<root>/bin/pulumi`."""
+    root = state / "pulumi-root"
+    link = root / "bin" / "pulumi"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(pulumi)
+    return root
+
+
+def _script(path: Path, line: str) -> None:
+    _write(path, f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+def _write(path: Path, content: str) -> None:
+    if path.exists() and path.read_text() == content:
+        return
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(content)
+    if path.exists():
+        fresh.chmod(path.stat().st_mode)
+    fresh.replace(path)
