@@ -1,0 +1,244 @@
+"""The shape of one stack's configuration: every key, its type, its bounds and its unit.
+
+Keys are camelCase in the stack file and snake_case here. Every key is required, so that environments differ in values and
+never in keys; a value that may be absent is written as `null`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from app.gateway.config import Name
+
+NAMESPACE = "penstock"
+"""The project's config namespace: each key is written as `penstock:<key>` in a stack file."""
+
+
+def _whole(value: Any) -> Any:
+    """`pulumi config set` may store a number as text: take `50` and "50", refuse `50.0`, `true` and "50s"."""
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"must be a whole number, not {value!r}")
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise ValueError(f"must be a number, not {value!r}")
+
+
+def _truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError(f"must be true or false, not {value!r}")
+
+
+def _account(value: Any) -> Any:
+    """An account id that was set without quotes arrives as a number; one with a leading zero is then already damaged."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _cidr(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError as problem:
+        raise ValueError(f"must be an IPv4 range such as 10.0.0.0/16: {problem}") from None
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Decimal = Annotated[float, BeforeValidator(_decimal)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
+Percent = Annotated[Whole, Field(ge=0, le=100)]
+Tokens = Annotated[Whole, Field(ge=1, le=10_000_000)]
+Zone = Literal["a", "b", "c", "d", "e", "f"]
+AccountId = Annotated[str, BeforeValidator(_account), Field(pattern=r"^[0-9]{12}$")]
+Image = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")]
+InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+Principal = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:(role|user)/[\w+=,.@/-]+$")]
+RetentionDays = Literal[
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+]
+"""The retention periods that CloudWatch Logs accepts (PutRetentionPolicy)."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, validate_by_alias=True)
+
+
+class Aws(Strict):
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="The AWS region, such as eu-central-1.")
+    account_id: AccountId = Field(description="The only account that this stack may touch: twelve digits, in quotes.")
+
+
+class Network(Strict):
+    cidr: Cidr = Field(description="The VPC's range, a /16 to a /20. It cannot change later without a new VPC.")
+    zones: tuple[Zone, ...] = Field(min_length=2, max_length=6, description="Zone letters of the region, at least two.")
+    nat_gateways: Literal["one", "perZone"] = Field(
+        description="`one` is cheap and lost with its zone; `perZone` survives the loss of a zone."
+    )
+    interface_endpoints: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")], ...] = Field(
+        description="AWS services reached without NAT, such as ecr.api; each costs per zone and hour."
+    )
+
+
+class Cluster(Strict):
+    version: str = Field(pattern=r"^1\.[0-9]{2}$", description="Kubernetes version, in quotes.")
+    support: Literal["STANDARD", "EXTENDED"] = Field(
+        description="What EKS does at the end of standard support: upgrade, or stay at an extra price."
+    )
+    public_endpoint_cidrs: tuple[Cidr, ...] = Field(
+        description="Who may reach the API server from outside the VPC; empty means private only."
+    )
+    administrators: tuple[Principal, ...] = Field(
+        min_length=1, description="IAM roles with cluster-admin. Whoever deploys the stack must be one of them."
+    )
+    log_retention_days: RetentionDays = Field(description="How long control-plane and application logs are kept.")
+
+
+class NodeGroup(Strict):
+    ami_type: str = Field(pattern=r"^[A-Z][A-Za-z0-9_]+$", description="EKS AMI type, such as BOTTLEROCKET_x86_64.")
+    instance_types: tuple[InstanceType, ...] = Field(min_length=1, max_length=20)
+    min_nodes: Whole = Field(ge=0, le=450)
+    desired_nodes: Whole = Field(ge=0, le=450)
+    max_nodes: Whole = Field(ge=1, le=450)
+    volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
+
+
+class SpotNodeGroup(Strict):
+    ami_type: str = Field(
+        pattern=r"^[A-Z][A-Za-z0-9_]+$", description="EKS AMI type, such as BOTTLEROCKET_x86_64_NVIDIA."
+    )
+    instance_types: tuple[InstanceType, ...] = Field(
+        min_length=1, max_length=20, description="Several types, so that one dry spot pool does not empty the group."
+    )
+    min_nodes_per_zone: Whole = Field(ge=0, le=150)
+    desired_nodes_per_zone: Whole = Field(ge=0, le=150)
+    max_nodes_per_zone: Whole = Field(ge=1, le=150)
+    volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
+
+
+class NodeGroups(Strict):
+    system: NodeGroup = Field(description="On demand: gateways and cluster services, one group over all zones.")
+    gpu: NodeGroup = Field(description="On demand: the floor under the engines.")
+    gpu_spot: SpotNodeGroup = Field(description="Spot: one group in each zone, so that one dry zone fails alone.")
+
+
+class Cache(Strict):
+    node_type: str = Field(pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$")
+    engine_version: str = Field(pattern=r"^[78]\.[0-9]$", description="Valkey version, in quotes.")
+    replicas: Whole = Field(ge=0, le=5, description="Beside the primary, in other zones; 0 has no failover.")
+    tls: Truth = Field(description="Encryption in transit.")
+
+
+class Database(Strict):
+    instance_class: str = Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")
+    engine_version: str = Field(pattern=r"^1[5-9](\.[0-9]+)?$", description="PostgreSQL version, in quotes.")
+    storage_gib: Whole = Field(ge=20, le=65536)
+    max_storage_gib: Whole = Field(ge=20, le=65536, description="Storage grows by itself up to this.")
+    multi_zone: Truth = Field(description="A standby in a second zone.")
+    backup_days: Whole = Field(ge=0, le=35)
+
+
+class Data(Strict):
+    cache: Cache
+    database: Database
+
+
+class Model(Strict):
+    name: Name = Field(description="What clients send as `model`.")
+    aliases: tuple[Name, ...] = Field(description="Other names for the same model.")
+    source: str = Field(
+        pattern=r"^[A-Za-z0-9_./:-]+$",
+        description="`weights://<prefix>` in the platform's bucket, or a path or name that the engine's image knows.",
+    )
+    max_model_len: Tokens = Field(description="Prompt and output of one request together, in tokens.")
+    max_output_tokens: Tokens = Field(description="Ceiling for the output of one request, in tokens.")
+    gpus: Whole = Field(ge=1, le=8, description="GPUs of one engine pod.")
+    cpu_millicores: Whole = Field(ge=100, le=192_000, description="CPU request of one engine pod.")
+    memory_mib: Whole = Field(ge=256, le=2_000_000, description="Memory request of one engine pod.")
+    input_usd_per_million_tokens: Decimal = Field(ge=0)
+    output_usd_per_million_tokens: Decimal = Field(ge=0)
+
+
+class ColourRelease(Strict):
+    weight: Percent = Field(description="Share of new requests, in per cent; both colours together make 100.")
+    gateway_image: Image = Field(description="Digest (sha256:...) or tag in the platform's gateway repository.")
+    gateway_replicas: Whole = Field(ge=0, le=100)
+    engine_image: Image = Field(description="Digest (sha256:...) or tag in the platform's engine repository.")
+    engine_replicas: dict[str, Annotated[Whole, Field(ge=0, le=500)]] = Field(description="For each model's name.")
+
+
+class Release(Strict):
+    blue: ColourRelease
+    green: ColourRelease
+
+
+class Gateway(Strict):
+    cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
+    memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
+
+
+class Edge(Strict):
+    port: Whole = Field(ge=1, le=65535)
+    certificate_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:acm:")] | None = Field(
+        description="With a certificate the listener speaks HTTPS, without one HTTP."
+    )
+    hostname: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] | None = Field(
+        description="The name that clients use; without one the load balancer's own."
+    )
+    allowed_cidrs: tuple[Cidr, ...] = Field(min_length=1, description="Who may open connections.")
+    idle_timeout_seconds: Whole = Field(ge=1, le=4000, description="Above the longest silent gap inside a stream.")
+
+
+class Budget(Strict):
+    monthly_usd: Whole = Field(ge=1, le=100_000_000)
+    alert_percents: tuple[Annotated[Whole, Field(ge=1, le=1000)], ...] = Field(min_length=1, max_length=5)
+
+
+class Drain(Strict):
+    pre_stop_seconds: Whole = Field(ge=1, le=120, description="Sleep before SIGTERM: the pod leaves the endpoints.")
+    gateway_shutdown_seconds: Whole = Field(ge=1, le=3600, description="The gateway lets requests end, after SIGTERM.")
+    engine_shutdown_seconds: Whole = Field(ge=1, le=3600, description="vLLM's --shutdown-timeout, after SIGTERM.")
+    grace_seconds: Whole = Field(ge=2, le=7200, description="From the start of preStop to SIGKILL.")
+    deregistration_delay_seconds: Whole = Field(
+        ge=0, le=3600, description="The load balancer keeps open streams so long."
+    )
+
+
+class Probes(Strict):
+    period_seconds: Whole = Field(ge=1, le=60)
+    timeout_seconds: Whole = Field(ge=1, le=60)
+    failure_threshold: Whole = Field(ge=1, le=20)
+    gateway_startup_seconds: Whole = Field(ge=5, le=3600, description="A gateway that is not up by then is restarted.")
+    engine_startup_seconds: Whole = Field(ge=5, le=7200, description="Time to load the weights, with room.")
+
+
+class Shape(Strict):
+    """All keys of a stack. `Settings` adds the ways to read it and the rules that span keys."""
+
+    aws: Aws
+    namespace: Name = Field(description="Kubernetes namespace of gateways and engines.")
+    protected: Truth = Field(description="Live data: deletion protection everywhere, and the rules of production.")
+    network: Network
+    cluster: Cluster
+    node_groups: NodeGroups
+    data: Data
+    models: tuple[Model, ...] = Field(min_length=1, max_length=50)
+    release: Release
+    gateway: Gateway
+    edge: Edge
+    drain: Drain
+    probes: Probes
+    budget: Budget

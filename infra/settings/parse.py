@@ -1,0 +1,111 @@
+"""Reads a stack's configuration: from a stack file, or from the running Pulumi program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from infra.settings.errors import Problem, SettingsError, describe
+from infra.settings.model import NAMESPACE, Shape
+from infra.settings.rules import problems_of
+
+SCALARS = {"namespace", "protected"}
+"""Keys that hold a plain value; all others hold an object or a list, and reach a program as JSON."""
+
+
+class Settings(Shape):
+    """One stack's configuration, complete and checked."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], source: str = "configuration") -> Self:
+        """`values` maps top-level keys, without the `penstock:` prefix, to plain data.
+
+        Raises SettingsError with every problem found; the rules across keys are tried once the shape is right.
+        """
+        try:
+            settings = cls.model_validate(dict(values))
+        except ValidationError as error:
+            found = [describe(detail, cls) for detail in error.errors()]
+            raise SettingsError(source, NAMESPACE, found) from None
+        broken = problems_of(settings)
+        if broken:
+            raise SettingsError(source, NAMESPACE, broken)
+        return settings
+
+    @classmethod
+    def from_stack_file(cls, path: Path) -> Self:
+        """Reads `Pulumi.<stack>.yaml`. Raises SettingsError, or OSError where the file cannot be read."""
+        return cls.parse(stack_file_values(path), path.name)
+
+    @classmethod
+    def from_pulumi(cls) -> Self:
+        """Reads the configuration of the running program. Raises SettingsError."""
+        # pulumi.Config answers only for keys that are asked for; a misspelt key shows in the whole map alone.
+        from pulumi.runtime.config import CONFIG, get_config_env  # noqa: PLC0415 - the command parses without the SDK
+
+        given = {**get_config_env(), **CONFIG}
+        values: dict[str, Any] = {}
+        for full_key, text in given.items():
+            namespace, _, key = full_key.partition(":")
+            if namespace == NAMESPACE:
+                values[key] = text if key in SCALARS else _decoded(key, text)
+        return cls.parse(values, "stack configuration")
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Per cent of new requests, by colour."""
+        return {"blue": self.release.blue.weight, "green": self.release.green.weight}
+
+    @property
+    def model_names(self) -> list[str]:
+        return [model.name for model in self.models]
+
+
+def stack_file_values(path: Path) -> dict[str, Any]:
+    """The `penstock:` keys of a stack file, without the prefix. Raises SettingsError for a file that is not YAML or holds
+    a key twice."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)  # noqa: S506 - a SafeLoader, see below
+    except yaml.YAMLError as problem:
+        raise SettingsError(
+            path.name, NAMESPACE, [Problem("*", f"the file is not readable as YAML: {problem}")]
+        ) from None
+    config = (document or {}).get("config") if isinstance(document or {}, dict) else None
+    if not isinstance(config, dict):
+        raise SettingsError(path.name, NAMESPACE, [Problem("*", "the file has no mapping named `config`")])
+    prefix = f"{NAMESPACE}:"
+    return {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """YAML readers take the last of two equal keys without a word; with weights that would be a wrong release."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _decoded(key: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        allowed = "a mapping or a list, as in the other stack files"
+        raise SettingsError(
+            "stack configuration", NAMESPACE, [Problem(key, f"must not be plain text; allowed: {allowed}")]
+        ) from None
+
+
+def top_level_keys(model: type[BaseModel] = Shape) -> list[str]:
+    """The keys of a stack, as written after `penstock:`."""
+    return [info.alias or name for name, info in model.model_fields.items()]
