@@ -105,7 +105,7 @@ def _make(tool: Tool, cache: Path, progress: Progress) -> Path:
         fresh.mkdir(parents=True)
         reason = download(tool, fresh, progress)
         if reason:
-            progress.detail(f"{tool.name} {tool.version}: no official release within reach ({reason}); building it")
+            progress.say(f"{tool.name} {tool.version}: no official release within reach ({reason}); building it")
             build(tool, fresh, cache, progress)
         fresh.rename(target)
     except OSError as error:

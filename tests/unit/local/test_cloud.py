@@ -1,0 +1,80 @@
+import fcntl
+import json
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+
+from infra.local import cloud
+from infra.local.cloud import LocalError, last_words, running
+from infra.local.layout import Layout
+from infra.ops.progress import Progress
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    Layout.default_state(tmp_path).mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def progress():
+    return Progress(StringIO(), live=False)
+
+
+def report(checkout, **content):
+    (Layout.default_state(checkout) / "supervisor.json").write_text(json.dumps(content))
+
+
+def test_a_checkout_without_a_platform_says_how_to_start_one(checkout):
+    assert running(checkout) is None
+    assert last_words(checkout) == "the local platform is not running; start it with `make up`"
+
+
+def test_a_killed_supervisor_is_told_from_a_running_one(checkout):
+    report(checkout, phase="running", process=4711)
+    (Layout.default_state(checkout) / "supervisor.lock").touch()
+    assert running(checkout) is None
+    assert last_words(checkout).startswith("the local platform's supervisor (process 4711) was killed")
+
+
+def test_a_platform_that_failed_says_why(checkout):
+    report(checkout, phase="failed", reason="port 6443 is in use", process=4711)
+    assert last_words(checkout) == "the local platform stopped: port 6443 is in use; start a new one with `make up`"
+
+
+def test_a_platform_is_running_while_its_supervisor_holds_the_lock(checkout):
+    state = Layout.default_state(checkout)
+    layout = Layout(checkout, state, 17)
+    layout.save()
+    report(checkout, phase="running", process=1)
+    with (state / "supervisor.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert running(checkout) == layout
+
+
+def test_a_platform_that_is_starting_is_not_started_twice(checkout, progress):
+    report(checkout, phase="starting", process=1)
+    with (Layout.default_state(checkout) / "supervisor.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(LocalError, match="the local platform is starting; wait for it"):
+            cloud.up(checkout, progress)
+
+
+def test_a_full_disk_ends_in_one_sentence(checkout, progress, monkeypatch):
+    monkeypatch.setattr(cloud, "ensure", lambda _: None)
+    monkeypatch.setattr(cloud.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 2**20))
+    with pytest.raises(LocalError, match=r"needs 1 GiB in .*, and 0\.01 GiB are free; make room"):
+        cloud.up(checkout, progress)
+
+
+def test_stopping_where_nothing_runs_removes_what_is_left(checkout, progress):
+    cloud.down(checkout, progress)
+    assert not Layout.default_state(checkout).exists()
+    cloud.down(checkout, progress)
+
+
+def test_another_system_than_linux_is_refused(checkout, progress, monkeypatch):
+    monkeypatch.setattr(cloud.sys, "platform", "darwin")
+    with pytest.raises(LocalError, match="needs Linux"):
+        cloud.up(checkout, progress)
