@@ -1,0 +1,128 @@
+"""The entry point of `penstock`: finds a command, runs it, and turns its end into an exit code.
+
+Commands are imported when they are named, and what they need when they run: `penstock --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from infra.ops.context import Context
+from infra.ops.errors import ExitCode, PenstockError
+
+COMMANDS = {
+    "up": "platform:up",
+    "down": "platform:down",
+    "preview": "platform:preview",
+    "status": "status:status",
+    "chat": "chat:chat",
+    "logs": "logs:logs",
+    "env": "env:env",
+    "release": "release:release",
+    "load": "load:load",
+    "eks-token": "eks_token:eks_token",
+    "version": "version:version",
+}
+"""Name to `module:attribute` in `infra.ops.commands`, in the order of the help."""
+
+EPILOG = """\
+\b
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage
+  3    the platform is not running, or the stack is not deployed
+  4    refused by a check, a preview or you; nothing was changed
+  130  interrupted
+
+Progress goes to standard error, data to standard output. NO_COLOR switches colours off, and a pipe does too.
+
+Completion: eval "$(_PENSTOCK_COMPLETE=bash_source penstock)"; zsh_source and fish_source exist as well.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules that are imported by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        return getattr(importlib.import_module(f"infra.ops.commands.{module}"), attribute)
+
+
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="penstock", prog_name="penstock")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run large language models on your own AWS account, or the whole platform on this machine.
+
+    `penstock up` starts it here, `penstock chat` asks it, `penstock release shift` moves its traffic.
+    """
+    context.obj = context.obj or Context()
+
+
+def run(arguments: Sequence[str] | None = None, context: Context | None = None) -> int:
+    """Runs one command line and returns its exit code. Errors are printed to standard error."""
+    try:
+        result = cli.main(arguments, prog_name="penstock", standalone_mode=False, obj=context)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PenstockError as error:
+        return _failed(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _leave_pipe()
+        return ExitCode.FAILURE
+    except RuntimeError as error:
+        if not _expected(error):
+            raise
+        return _failed(str(error), ExitCode.FAILURE)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, _interrupt)  # so that a shift that is told to end still puts its file in order
+    sys.exit(run())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _failed(message: str, code: ExitCode) -> int:
+    click.echo(f"Error: {message[:1].upper()}{message[1:]}", err=True)
+    return code
+
+
+def _expected(error: RuntimeError) -> bool:
+    """The local platform's errors are sentences for people. It is imported only where it was used."""
+    cloud = sys.modules.get("infra.local.cloud")
+    return cloud is not None and isinstance(error, cloud.LocalError)
+
+
+def _leave_pipe() -> None:
+    """The reader has gone; without this the interpreter complains when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Preview and update of a stack through Pulumi's Automation API, with progress and errors in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.ops.changes import Change, from_events
+from infra.ops.errors import PenstockError
+from infra.ops.progress import Progress
+
+LAST_LINES = 12
+
+
+def preview(
+    stack: Any,
+    progress: Progress,
+    *,
+    policy_packs: Sequence[Path] = (),
+    on_output: Callable[[str], None] | None = None,
+) -> list[Change]:
+    """What an update would change. Raises PenstockError with the engine's own diagnostics."""
+    events = _run(
+        stack.preview,
+        "preview",
+        progress,
+        on_output,
+        **({"policy_packs": [str(path) for path in policy_packs]} if policy_packs else {}),
+    )
+    return from_events(events)
+
+
+def up(stack: Any, progress: Progress, *, on_output: Callable[[str], None] | None = None) -> list[Change]:
+    """Updates the stack and returns what was changed. Raises PenstockError with the engine's own diagnostics."""
+    return from_events(_run(stack.up, "update", progress, on_output))
+
+
+def _run(
+    operation: Callable[..., Any],
+    name: str,
+    progress: Progress,
+    on_output: Callable[[str], None] | None,
+    **options: Any,
+) -> list[Any]:
+    from pulumi.automation import ConcurrentUpdateError
+    from pulumi.automation.errors import CommandError
+
+    events: list[Any] = []
+    lines: list[str] = []
+
+    def take_line(line: str) -> None:
+        lines.append(line)
+        del lines[:-LAST_LINES]
+        if on_output:
+            on_output(line)
+
+    def take_event(event: Any) -> None:
+        events.append(event)
+        step = event.resource_pre_event and event.resource_pre_event.metadata
+        if step and str(getattr(step.op, "value", step.op)) != "same":
+            progress.detail(f"{getattr(step.op, 'value', step.op)} {step.urn.rsplit('::', 1)[-1]}")
+
+    try:
+        operation(on_output=take_line, on_event=take_event, color="never", suppress_outputs=True, **options)
+    except ConcurrentUpdateError:
+        raise PenstockError(
+            f"The {name} found the stack locked: another update is running, or was killed.",
+            "Wait for it, or run `pulumi cancel`.",
+        ) from None
+    except CommandError as error:
+        raise PenstockError(f"The {name} failed: {diagnosis(events, lines) or str(error)}") from None
+    return events
+
+
+def diagnosis(events: Sequence[Any], lines: Sequence[str]) -> str:
+    """The engine's error messages, each once; without any, the end of its output."""
+    said: list[str] = []
+    for event in events:
+        message = event.diagnostic_event
+        if message and message.severity == "error" and message.message.strip() not in said:
+            said.append(message.message.strip())
+        policy = event.policy_event
+        if policy and policy.enforcement_level == "mandatory":
+            said.append(f"policy {policy.policy_name}: {policy.message.strip()}")
+    return "\n".join(said) or "\n".join(line for line in lines if line.strip())

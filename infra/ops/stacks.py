@@ -1,0 +1,208 @@
+"""One door to a stack, whether it lives on the local platform or in an AWS account.
+
+For `local` the environment and the working folder are the platform's. Any other stack is driven as plain `pulumi`
+would: in the checkout, with the credentials and the backend of the calling shell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.ops.errors import NotRunningError, PenstockError
+
+if TYPE_CHECKING:
+    from infra.local.layout import Layout
+    from infra.local.workspace import Workspace
+
+LOCAL = "local"
+PULUMI_SECONDS = 60.0
+"""Reading a stack's state: a second on a file backend, a few over a network."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource in the stack's state. Secrets among the outputs are still encrypted."""
+
+    urn: str
+    type: str
+    id: str
+    outputs: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.urn.rsplit("::", 1)[-1]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the last deployment left. Made from `pulumi stack export`."""
+
+    outputs: Mapping[str, Any]
+    resources: tuple[Resource, ...]
+
+    @classmethod
+    def parse(cls, exported: Mapping[str, Any]) -> State:
+        rows = (exported.get("deployment") or {}).get("resources") or []
+        resources = tuple(
+            Resource(row["urn"], row["type"], row.get("id", ""), row.get("outputs") or {})
+            for row in rows
+            if not row.get("delete")
+        )
+        stack = next((resource for resource in resources if resource.type == "pulumi:pulumi:Stack"), None)
+        return cls(stack.outputs if stack else {}, resources)
+
+    @property
+    def deployed(self) -> bool:
+        return bool(self.outputs)
+
+    def of_type(self, ending: str) -> list[Resource]:
+        """Resources whose type token ends so, for example `:ListenerRule`."""
+        return [resource for resource in self.resources if resource.type.endswith(ending)]
+
+    def output(self, name: str) -> Any:
+        """An output in plain text. Raises NotRunningError where the stack does not have it."""
+        if name not in self.outputs:
+            raise NotRunningError(f"The stack has no output {name!r}: it is not deployed.", "Run `penstock up`.")
+        return self.outputs[name]
+
+
+@dataclass(frozen=True)
+class StackAccess:
+    """A stack that can be read and driven. Made by `open_stack`."""
+
+    name: str
+    checkout: Path
+    folder: Path
+    """Where `pulumi` runs: the checkout, or the local platform's workspace."""
+    environment: Mapping[str, str]
+    layout: Layout | None = None
+    program: str = "pulumi"
+    """The `pulumi` to run: a name on PATH, or the local toolchain's own."""
+
+    @property
+    def stack_file(self) -> Path:
+        return self.checkout / f"Pulumi.{self.name}.yaml"
+
+    def state(self) -> State:
+        """Raises NotRunningError where there is no such stack, PenstockError where it cannot be read."""
+        return State.parse(json.loads(self._pulumi("stack", "export")))
+
+    def outputs(self) -> dict[str, Any]:
+        """All outputs, secrets in plain text."""
+        outputs = json.loads(self._pulumi("stack", "output", "--json", "--show-secrets"))
+        if not outputs:
+            raise NotRunningError(f"The stack {self.name} has no outputs: it is not deployed.", self._deploy_hint)
+        return outputs
+
+    def workspace(self) -> Workspace:
+        """The local platform's workspace. Raises PenstockError for any other stack."""
+        from infra.local.workspace import Workspace
+
+        if self.layout is None:
+            raise PenstockError(
+                f"This command deploys the stack {LOCAL} only.", f"Use `pulumi up -s {self.name}` for {self.name}."
+            )
+        return Workspace(self.layout)
+
+    def automation(self) -> Any:
+        """The stack as a `pulumi.automation.Stack`, ready for preview and up."""
+        if self.layout is not None:
+            for name in UNWANTED:  # the Automation API adds to this process's environment and cannot take away
+                os.environ.pop(name, None)
+            return self.workspace().stack()
+        from pulumi import automation
+
+        return automation.select_stack(self.name, work_dir=str(self.checkout))
+
+    def aws(self, service: str) -> Any:
+        """A boto3 client for the stack's account, with short time-outs."""
+        import boto3
+        from botocore.config import Config
+
+        given = self.environment
+        explicit = (
+            {
+                "endpoint_url": given["AWS_ENDPOINT_URL"],
+                "aws_access_key_id": given.get("AWS_ACCESS_KEY_ID"),
+                "aws_secret_access_key": given.get("AWS_SECRET_ACCESS_KEY"),
+            }
+            if "AWS_ENDPOINT_URL" in given
+            else {}
+        )
+        return boto3.client(
+            service,
+            region_name=given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION"),
+            config=Config(connect_timeout=2, read_timeout=8, retries={"total_max_attempts": 2}),
+            **explicit,
+        )
+
+    @property
+    def _deploy_hint(self) -> str:
+        return "Run `penstock up`." if self.layout else f"Run `pulumi up -s {self.name}`."
+
+    def _pulumi(self, *arguments: str) -> str:
+        command = [self.program, *arguments, "--stack", self.name, "--non-interactive", "--color", "never"]
+        called = f"`pulumi {' '.join(arguments[:2])}`"
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=dict(self.environment),
+                capture_output=True,
+                text=True,
+                timeout=PULUMI_SECONDS,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise PenstockError("`pulumi` is not on the PATH.", "Run `penstock up`, or install Pulumi.") from None
+        except subprocess.TimeoutExpired:
+            raise PenstockError(f"{called} did not answer in {PULUMI_SECONDS:.0f} s.") from None
+        if done.returncode != 0:
+            reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+            if "no stack named" in reason:
+                raise NotRunningError(f"There is no stack {self.name}.", self._deploy_hint)
+            raise PenstockError(f"{called} failed: {reason}")
+        return done.stdout
+
+
+def open_stack(checkout: Path, name: str) -> StackAccess:
+    """Raises NotRunningError for `local` where the platform is down."""
+    if name != LOCAL:
+        return StackAccess(name, checkout, checkout, dict(os.environ))
+    layout = running_layout(checkout)
+    from infra.local.toolchain.find import ToolchainError
+    from infra.local.workspace import Workspace
+    from infra.settings import SettingsError
+
+    try:
+        workspace = Workspace(layout)
+        environment = merged(workspace.environment())
+    except (SettingsError, ToolchainError) as error:
+        raise PenstockError(str(error)) from None
+    return StackAccess(name, checkout, layout.workspace, environment, layout, str(workspace.toolchain.path("pulumi")))
+
+
+def running_layout(checkout: Path) -> Layout:
+    """The running local platform. Raises NotRunningError."""
+    from infra.local import cloud
+
+    layout = cloud.running(checkout)
+    if layout is None:
+        raise NotRunningError(f"{cloud.last_words(checkout)}.")
+    return layout
+
+
+def merged(variables: Mapping[str, str]) -> dict[str, str]:
+    """The calling shell's environment with the platform's variables, and nothing that would lead to a real account."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    return {**kept, **variables}
+
+
+UNWANTED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")
+"""Credentials that would win over, or mix with, those of the local platform."""
