@@ -1,0 +1,85 @@
+"""RDS: resource identifiers of their own, Performance Insights settings, parameters with a source, engine versions."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.moto_api._internal import mock_random
+from moto.rds.exceptions import DBParameterGroupNotFoundError
+from moto.rds.models import DBInstance, MasterUserSecret
+from moto.rds.responses import RDSResponse
+
+from infra.local.aws.moto.patching import attach, wrap
+
+ENGINE_VERSIONS = {"postgres": ("16.10", "16.14", "17.6", "18.1", "18.4")}
+"""What DescribeDBEngineVersions offers. The local PostgreSQL serves the major versions 16 and 18 of these."""
+
+PERFORMANCE_INSIGHTS = {
+    "enable_performance_insights": "performance_insights_enabled",
+    "performance_insights_kms_key_id": "performance_insights_kms_key_id",
+    "performance_insights_retention_period": "performance_insights_retention_period",
+}
+
+
+def new_instance(original: Any, self: Any, *arguments: Any, **named: Any) -> None:
+    original(self, *arguments, **named)
+    # moto gives every instance the same identifier, so that a client cannot tell two apart
+    self.dbi_resource_id = "db-" + mock_random.get_random_string(26, include_digits=True).upper()
+    for parameter, attribute in PERFORMANCE_INSIGHTS.items():
+        if (value := named.get(parameter)) is not None:
+            setattr(self, attribute, value)
+
+
+def changed_instance(original: Any, self: Any, *arguments: Any, **named: Any) -> None:
+    original(self, *arguments, **named)
+    for parameter, attribute in PERFORMANCE_INSIGHTS.items():
+        if (value := named.get(parameter)) is not None:
+            setattr(self, attribute, value)
+
+
+def secret_string(_original: Any, self: Any) -> str:
+    """As RDS writes it: the master user and a password that nobody chose."""
+    return json.dumps({"username": self.resource.master_username, "password": secrets.token_urlsafe(24)})
+
+
+def describe_db_parameters(self: Any) -> ActionResult:
+    name, source = self.params.get("DBParameterGroupName"), self.params.get("Source")
+    groups = self.backend.describe_db_parameter_groups({"db_parameter_group_name": name})
+    if not groups:
+        raise DBParameterGroupNotFoundError(name)
+    parameters = [{**dict(value), "Source": source or "user"} for value in groups[0].parameters.values()]
+    return ActionResult({"Parameters": parameters})
+
+
+def describe_db_engine_versions(self: Any) -> ActionResult:
+    engine, wanted = self.params.get("Engine"), self.params.get("EngineVersion") or ""
+    return ActionResult(
+        {
+            "DBEngineVersions": [
+                {
+                    "Engine": name,
+                    "EngineVersion": version,
+                    "DBParameterGroupFamily": name + version.split(".")[0],
+                    "Status": "available",
+                    "MajorEngineVersion": version.split(".")[0],
+                    "DBEngineDescription": name,
+                    "DBEngineVersionDescription": f"{name} {version}",
+                    "ValidUpgradeTarget": [],
+                    "SupportedEngineModes": ["provisioned"],
+                }
+                for name, versions in ENGINE_VERSIONS.items()
+                for version in versions
+                if engine in (None, name) and (not wanted or version == wanted or version.startswith(wanted + "."))
+            ]
+        }
+    )
+
+
+def install() -> None:
+    wrap(DBInstance, "__init__", new_instance)
+    wrap(DBInstance, "update", changed_instance)
+    wrap(MasterUserSecret, "_generate_secret_string", secret_string)
+    attach(RDSResponse, describe_db_parameters, describe_db_engine_versions)

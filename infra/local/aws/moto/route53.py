@@ -1,0 +1,28 @@
+"""Route 53: a hosted zone with a VPC is a private one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.route53.responses import Route53
+
+from infra.local.aws.moto.patching import extend
+
+
+def create_hosted_zone(original: Any, self: Any) -> Any:
+    if self._get_param("VPC.VPCId"):
+        self.params.setdefault("HostedZoneConfig", {})["PrivateZone"] = True
+    return original(self)
+
+
+def get_hosted_zone(original: Any, self: Any) -> Any:
+    answer = original(self)
+    if answer.result["VPCs"]:
+        answer.result["VPCs"] = [
+            {"VPCId": vpc["vpc_id"], "VPCRegion": vpc["vpc_region"]} for vpc in answer.result["VPCs"]
+        ]
+    return answer
+
+
+def install() -> None:
+    extend(Route53, create_hosted_zone, get_hosted_zone)
