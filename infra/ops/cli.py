@@ -92,8 +92,8 @@ def run(arguments: Sequence[str] | None = None, context: Context | None = None) 
     except BrokenPipeError:
         _leave_pipe()
         return ExitCode.FAILURE
-    except RuntimeError as error:
-        if not _expected(error):
+    except Exception as error:
+        if not expected(error):
             raise
         return _failed(str(error), ExitCode.FAILURE)
     return result if isinstance(result, int) else ExitCode.OK
@@ -113,10 +113,22 @@ def _failed(message: str, code: ExitCode) -> int:
     return code
 
 
-def _expected(error: RuntimeError) -> bool:
-    """The local platform's errors are sentences for people. It is imported only where it was used."""
-    cloud = sys.modules.get("infra.local.cloud")
-    return cloud is not None and isinstance(error, cloud.LocalError)
+SENTENCES = {
+    "infra.local.cloud": ("LocalError",),
+    "infra.settings": ("SettingsError",),
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+}
+"""Errors whose text is for people. They are looked up only where their module was used: importing it here is slow."""
+
+
+def expected(error: Exception) -> bool:
+    kinds = (
+        getattr(sys.modules[module], name)
+        for module in SENTENCES
+        if module in sys.modules
+        for name in SENTENCES[module]
+    )
+    return isinstance(error, tuple(kinds))
 
 
 def _leave_pipe() -> None:

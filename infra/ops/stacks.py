@@ -19,6 +19,7 @@ from infra.ops.errors import NotRunningError, PenstockError
 if TYPE_CHECKING:
     from infra.local.layout import Layout
     from infra.local.workspace import Workspace
+    from infra.ops.aws import Session
 
 LOCAL = "local"
 PULUMI_SECONDS = 60.0
@@ -120,27 +121,14 @@ class StackAccess:
 
         return automation.select_stack(self.name, work_dir=str(self.checkout))
 
+    def session(self) -> Session:
+        from infra.ops import aws
+
+        return aws.session(self.environment)
+
     def aws(self, service: str) -> Any:
         """A boto3 client for the stack's account, with short time-outs."""
-        import boto3
-        from botocore.config import Config
-
-        given = self.environment
-        explicit = (
-            {
-                "endpoint_url": given["AWS_ENDPOINT_URL"],
-                "aws_access_key_id": given.get("AWS_ACCESS_KEY_ID"),
-                "aws_secret_access_key": given.get("AWS_SECRET_ACCESS_KEY"),
-            }
-            if "AWS_ENDPOINT_URL" in given
-            else {}
-        )
-        return boto3.client(
-            service,
-            region_name=given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION"),
-            config=Config(connect_timeout=2, read_timeout=8, retries={"total_max_attempts": 2}),
-            **explicit,
-        )
+        return self.session().client(service)
 
     @property
     def _deploy_hint(self) -> str:

@@ -18,7 +18,7 @@ def eks_token(cluster: str, region: str, role_arn: str | None, profile: str | No
     An ExecCredential (client.authentication.k8s.io/v1) that holds a presigned STS GetCallerIdentity
     URL, as `aws eks get-token` prints it. kubectl and the Kubernetes provider call this.
     """
-    from infra.ops.eks_token import exec_credential
+    from infra.ops.aws import assumed
+    from infra.ops.eks_token import exec_credential, token
 
-    credential = exec_credential(cluster, region, role_arn=role_arn, profile=profile)
-    click.echo(credential if isinstance(credential, str) else json.dumps(credential))
+    click.echo(json.dumps(exec_credential(token(assumed(profile, role_arn, region), cluster, region))))

@@ -1,0 +1,62 @@
+"""`penstock logs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from infra.ops.context import Context, pass_context
+
+if TYPE_CHECKING:
+    from infra.ops.logfiles import LogFile
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("--tail", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="Lines from the end.")
+@click.option("--list", "only_list", is_flag=True, help="Print the names of all logs and stop.")
+@pass_context
+def logs(context: Context, name: str | None, follow: bool, tail: int, only_list: bool) -> None:
+    """Show logs of the local platform.
+
+    NAME is `gateway`, `engine`, a pod, or one of the platform's servers; the start of a name is enough.
+    Without it: everything. Works after a crash too: the files stay until `penstock down`.
+    """
+    from infra.local.layout import Layout
+    from infra.ops import logfiles
+    from infra.ops.errors import NotRunningError
+
+    folder = Layout.default_state(context.checkout) / "logs"
+    if not folder.is_dir():
+        raise NotRunningError("There are no logs: no local platform was started here.", "Start it with `penstock up`.")
+    files = logfiles.find(folder)
+    if only_list:
+        click.echo("\n".join(file.name for file in files))
+        return
+    chosen = logfiles.select(files, name)
+    positions = {}
+    for file in chosen:
+        lines, positions[file.path] = logfiles.tail(file.path, tail)
+        for line in lines:
+            _print(file.name, line, len(chosen) > 1)
+    if follow:
+        for file, line in logfiles.follow(lambda: _still(logfiles.find(folder), name), positions):
+            _print(file.name, line, len(chosen) > 1)
+
+
+def _still(files: Sequence[LogFile], name: str | None) -> Sequence[LogFile]:
+    """The wanted logs that exist now: pods come and go while one watches."""
+    from infra.ops import logfiles
+    from infra.ops.errors import UsageError
+
+    try:
+        return logfiles.select(files, name)
+    except UsageError:
+        return []
+
+
+def _print(name: str, line: str, with_name: bool) -> None:
+    click.echo(f"{click.style(name, dim=True)} | {line}" if with_name else line)

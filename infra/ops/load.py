@@ -1,0 +1,262 @@
+"""A load generator: JSON requests at a constant rate, and a number of streams that are open at all times.
+
+Open loop: a request is sent when it is due, whether or not earlier ones have been answered. One process, one thread;
+2 cores serve generator and platform alike, so the work for each event is small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+import msgspec
+
+from infra.ops.endpoint import Endpoint
+from infra.ops.errors import UsageError
+from infra.ops.load_records import Records, Request, Stream
+from infra.ops.sse import DONE, EventParser
+
+PATH = "/v1/chat/completions"
+MOST_REQUESTS = 1_000_000
+REOPEN_SECONDS = 0.2
+"""Pause after a failed stream, so that an outage is not met with a storm."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to send. `rate` in requests per second, times in seconds, lengths in tokens."""
+
+    model: str
+    rate: float = 50.0
+    streams: int = 20
+    seconds: float = 30.0
+    request_tokens: int = 8
+    stream_tokens: int = 64
+    timeout_seconds: float = 60.0
+    allow_remote: bool = False
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Raises UsageError for a plan beyond the bounds, or a target that is not on this machine."""
+        bounds = (
+            ("rate", self.rate, 0, 5000),
+            ("streams", self.streams, 0, 2000),
+            ("seconds", self.seconds, 0.1, 3600),
+            ("timeout", self.timeout_seconds, 0.1, 3600),
+            ("request-tokens", self.request_tokens, 1, 100_000),
+            ("stream-tokens", self.stream_tokens, 1, 100_000),
+        )
+        for name, value, least, most in bounds:
+            if not least <= value <= most:
+                raise UsageError(f"--{name} is {value:g}; allowed: {least:g} to {most:g}.")
+        if self.rate * self.seconds > MOST_REQUESTS:
+            raise UsageError(f"--rate times --seconds is more than {MOST_REQUESTS} requests.")
+        if not (self.allow_remote or is_loopback(endpoint.url)):
+            raise UsageError(f"{endpoint.url} is not on this machine.", "Pass --allow-remote to send load there.")
+
+
+def is_loopback(url: str) -> bool:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    role: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    finish_reason: str | None = None
+    token_ids: list[int] | None = None
+
+
+class _Usage(msgspec.Struct):
+    completion_tokens: int = 0
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: object = None
+
+
+class StreamReader:
+    """Follows one stream's events and says at its end what was wrong with it."""
+
+    def __init__(self) -> None:
+        self._parser = EventParser()
+        self._decoder = msgspec.json.Decoder(_Chunk)
+        self._usage: int | None = None
+        self._finish = ""
+        self._error = ""
+        self._done = False
+        self.tokens = 0
+
+    def feed(self, chunk: bytes) -> None:
+        for event in self._parser.feed(chunk):
+            if event == DONE:
+                self._done = True
+            else:
+                self._take(self._decoder.decode(event))
+
+    def _take(self, chunk: _Chunk) -> None:
+        if chunk.error is not None:
+            self._error = self._error or f"error event: {str(chunk.error)[:200]}"
+        if chunk.usage is not None:
+            self._usage = chunk.usage.completion_tokens
+        for choice in chunk.choices:
+            if choice.token_ids:
+                self.tokens += len(choice.token_ids)
+            elif choice.delta.content is not None and not (choice.delta.role and not choice.delta.content):
+                self.tokens += 1  # vLLM sends an event for each token, even one without a whole character
+            self._finish = choice.finish_reason or self._finish
+
+    def fault(self) -> str:
+        """Empty for a stream that ended whole: finish reason, usage that equals the tokens that came, and [DONE]."""
+        if self._error:
+            return self._error
+        if not self._done:
+            return "cut: no [DONE]"
+        if not self._finish:
+            return "cut: no finish_reason"
+        if self._usage is not None and self._usage != self.tokens:
+            return f"cut: {self.tokens} tokens came, usage says {self._usage}"
+        return "" if self._usage is not None else "cut: no usage"
+
+
+class Load:
+    """One run. `run` sends until the time is over or `stop` is called, then lets what is open end."""
+
+    def __init__(self, endpoint: Endpoint, plan: Plan, clock: Callable[[], float] = time.perf_counter) -> None:
+        plan.check(endpoint)
+        self._url = endpoint.url + PATH
+        self._headers = {"Authorization": f"Bearer {endpoint.key}", "Content-Type": "application/json"}
+        self._plan = plan
+        self._clock = clock
+        self._started = clock()
+        self._stopping = asyncio.Event()
+        self._session: aiohttp.ClientSession | None = None
+        self.records = Records()
+        self.open_streams = 0
+        """Streams whose answer is arriving now."""
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return self._clock() - self._started
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def run(self) -> Records:
+        plan = self._plan
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=plan.timeout_seconds)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers) as session:
+            self._session = session
+            self._started = self._clock()
+            ending = asyncio.get_running_loop().call_later(plan.seconds, self.stop)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for number in range(plan.streams):
+                        group.create_task(self._keep_open(number))
+                    if plan.rate:
+                        group.create_task(self._pace(group))
+            finally:
+                ending.cancel()
+        return self.records
+
+    async def _pace(self, group: asyncio.TaskGroup) -> None:
+        """Starts each request at its own time. A late wake-up starts all that are due."""
+        number = 0
+        body = self._body(self._plan.request_tokens, stream=False)
+        while not self._stopping.is_set():
+            due = number / self._plan.rate
+            if due > self.now:
+                await self._pause(due - self.now)
+                continue
+            group.create_task(self._request(due, body))
+            number += 1
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _request(self, due: float, body: bytes) -> None:
+        colour, failure = "", ""
+        try:
+            async with self._post(body) as response:
+                colour = response.headers.get("x-penstock-colour", "")
+                content = await response.read()
+                if response.status != 200:
+                    failure = f"HTTP {response.status}: {content[:200].decode('utf-8', 'replace')}"
+                elif b'"finish_reason"' not in content:
+                    failure = "the answer is not a chat completion"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            failure = _reason(error)
+        self.records.requests.append(Request(due, self.now - due, colour, failure))
+
+    async def _keep_open(self, number: int) -> None:
+        """One place for a stream. The first ones start spread over a second, so that they do not end together."""
+        await self._pause(number / max(1, self._plan.streams))
+        body = self._body(self._plan.stream_tokens, stream=True)
+        while not self._stopping.is_set():
+            stream = await self._stream(body)
+            self.records.streams.append(stream)
+            if stream.failure:
+                await self._pause(REOPEN_SECONDS)
+
+    async def _stream(self, body: bytes) -> Stream:
+        start, ttft, colour, failure, began = self.now, None, "", "", False
+        reader = StreamReader()
+        try:
+            async with self._post(body) as response:
+                colour = response.headers.get("x-penstock-colour", "")
+                if response.status == 200:
+                    began = True
+                    self.open_streams += 1
+                    async for chunk in response.content.iter_any():
+                        reader.feed(chunk)
+                        if ttft is None and reader.tokens:
+                            ttft = self.now - start
+                else:
+                    failure = f"HTTP {response.status}: {(await response.read())[:200].decode('utf-8', 'replace')}"
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            failure = f"cut: {_reason(error)}" if began else _reason(error)
+        finally:
+            self.open_streams -= began
+        failure = failure or reader.fault()
+        return Stream(start, ttft, self.now - start, reader.tokens, colour, failure, cut=began and bool(failure))
+
+    def _post(self, body: bytes) -> aiohttp.client._RequestContextManager:
+        if self._session is None:
+            raise RuntimeError("the run has not begun")
+        return self._session.post(self._url, data=body)
+
+    def _body(self, tokens: int, *, stream: bool) -> bytes:
+        content: dict[str, object] = {
+            "model": self._plan.model,
+            "messages": [{"role": "user", "content": "Count the litres that a penstock carries."}],
+            "max_tokens": tokens,
+        }
+        if stream:
+            content |= {"stream": True, "stream_options": {"include_usage": True}}
+        return msgspec.json.encode(content)
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return f"{type(error).__name__}: {text}"[:200]

@@ -1,0 +1,69 @@
+"""The few figures that `status` takes from the metrics of gateways and engines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EngineFigures:
+    """vLLM's gauges. `kv_cache_usage` is a share, 0 to 1."""
+
+    running: int
+    waiting: int
+    kv_cache_usage: float
+
+
+@dataclass(frozen=True)
+class GatewayFigures:
+    """Counters since the gateway started. `failed` are answers of 500 and above."""
+
+    requests: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: GatewayFigures) -> GatewayFigures:
+        return GatewayFigures(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+
+
+class Samples:
+    """One scrape, summed by name and label."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError for what is not in the Prometheus text format."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        self._samples: list[Any] = [
+            sample for family in text_string_to_metric_families(text) for sample in family.samples
+        ]
+
+    def total(self, name: str, where: Callable[[Mapping[str, str]], bool] = lambda labels: True) -> float:
+        return sum(sample.value for sample in self._samples if sample.name == name and where(sample.labels))
+
+
+def engine(text: str) -> EngineFigures:
+    samples = Samples(text)
+    return EngineFigures(
+        running=int(samples.total("vllm:num_requests_running")),
+        waiting=int(samples.total("vllm:num_requests_waiting")),
+        kv_cache_usage=round(samples.total("vllm:kv_cache_usage_perc"), 4),
+    )
+
+
+def gateway(text: str) -> GatewayFigures:
+    samples = Samples(text)
+    return GatewayFigures(
+        requests=int(samples.total("penstock_requests_total")),
+        failed=int(samples.total("penstock_requests_total", lambda labels: labels.get("code", "").startswith("5"))),
+        input_tokens=int(samples.total("penstock_tokens_total", lambda labels: labels.get("direction") == "input")),
+        output_tokens=int(samples.total("penstock_tokens_total", lambda labels: labels.get("direction") == "output")),
+        cost_usd=round(samples.total("penstock_cost_usd_total"), 6),
+    )
+
+
+def total(figures: Iterable[GatewayFigures]) -> GatewayFigures:
+    return sum(figures, GatewayFigures())
