@@ -24,7 +24,9 @@ class ModelRoute(Strict):
     aliases: tuple[Name, ...] = Field(default=(), description="Other names for the same model.")
     selector: str = Field(description="Label selector of the engine pods, in the gateway's namespace.")
     port: int = Field(default=8000, ge=1, le=65535, description="The engines' HTTP port.")
-    context_tokens: int = Field(ge=1, description="The engines' --max-model-len: prompt and output together, in tokens.")
+    context_tokens: int = Field(
+        ge=1, description="The engines' --max-model-len: prompt and output together, in tokens."
+    )
     max_output_tokens: int = Field(ge=1, description="Ceiling for max_tokens of one request, in tokens.")
     input_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million prompt tokens cost.")
     output_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million output tokens cost.")
@@ -43,7 +45,10 @@ class Timeouts(Strict):
 class Retries(Strict):
     attempts: int = Field(default=3, ge=1, le=10, description="Engines tried for one request, before the first byte.")
     budget_ratio: float = Field(
-        default=0.2, ge=0, le=1, description="Retries allowed as a share of recent requests, so that an outage is not doubled."
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Retries allowed as a share of recent requests, so that an outage is not doubled.",
     )
 
 

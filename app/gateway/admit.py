@@ -1,0 +1,216 @@
+"""Who may ask, and what is a request: authentication and validation, without I/O.
+
+A body is read once, into a struct whose large fields stay raw bytes, and is never written again: what the client
+sent is what the engine gets. A rule here protects the platform (size, ceilings, routing) or gives a clearer error than
+the engine's; nothing that vLLM accepts is refused otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from app.gateway.config import ApiKey, ModelRoute
+from app.gateway.errors import MISSING_KEY, WRONG_KEY, Problem, Refused, unknown_model
+
+Route = Literal["chat", "completions", "embeddings"]
+ROUTES: Mapping[bytes, Route] = {
+    b"/v1/chat/completions": "chat",
+    b"/v1/completions": "completions",
+    b"/v1/embeddings": "embeddings",
+}
+
+MAX_CHOICES = 128
+"""Bound of `n` and `best_of`: OpenAI's own."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
+_FALSE = frozenset({"0", "false", "f", "no", "n", "off", ""})
+
+Scalar = bool | int | float | str | None
+
+
+class KeyRing:
+    """API keys by the SHA-256 of the key.
+
+    The look-up is a hash table's and not constant in time. That is sound: an attacker chooses keys, not their digests,
+    so what the timing tells about a digest does not lead to a key.
+    """
+
+    def __init__(self, keys: Iterable[ApiKey]) -> None:
+        self._by_digest = {bytes.fromhex(key.sha256): key for key in keys}
+
+    def __len__(self) -> int:
+        return len(self._by_digest)
+
+    def authenticate(self, authorization: bytes | None) -> ApiKey:
+        """The key that an `Authorization` header holds. Raises Refused (401)."""
+        if not authorization:
+            raise Refused(MISSING_KEY)
+        scheme, _, token = authorization.partition(b" ")
+        token = token.strip()
+        if scheme.lower() != b"bearer" or not token:
+            raise Refused(MISSING_KEY)
+        key = self._by_digest.get(hashlib.sha256(token).digest())
+        if key is None:
+            raise Refused(WRONG_KEY)
+        return key
+
+
+def request_id(header: bytes | None, fresh: bytes) -> bytes:
+    """The client's id where it is well formed (it lands in logs and headers), else the fresh one."""
+    return header if header is not None and _REQUEST_ID.fullmatch(header) else fresh
+
+
+_ABSENT = msgspec.Raw()
+
+
+class _Body(msgspec.Struct):
+    model: Scalar = None
+    messages: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    prompt_embeds: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+    stream: Scalar = None
+    stream_options: msgspec.Raw = _ABSENT
+    max_tokens: Scalar = None
+    max_completion_tokens: Scalar = None
+    n: Scalar = None
+    best_of: Scalar = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: Scalar = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_decode_options = msgspec.json.Decoder(_StreamOptions | None).decode
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A valid request. `add_usage` says that a stream was asked for without its usage, which the gateway needs."""
+
+    model: str
+    stream: bool
+    add_usage: bool
+    stream_options: bytes | None
+
+
+def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitted:
+    """Validates a body. `models` maps every name that clients may use. Raises Refused (400 or 404)."""
+    try:
+        fields = _decode(body)
+    except msgspec.ValidationError as error:
+        raise Refused(_wrong_type(str(error))) from None
+    except RecursionError:
+        raise Refused(Problem(400, "The request body is nested too deeply.", "invalid_json")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(Problem(400, f"The request body is not valid JSON: {error}.", "invalid_json")) from None
+    model = fields.model
+    if model is None:
+        raise Refused(_missing("model"))
+    if not isinstance(model, str):
+        raise Refused(_wrong("model", "a string"))
+    target = models.get(model)
+    if target is None:
+        raise Refused(unknown_model(model))
+    _require_input(route, fields)
+    stream = route != "embeddings" and _boolean("stream", fields.stream)
+    if route != "embeddings":
+        _ceilings(route, fields, target)
+    options = bytes(fields.stream_options) or None
+    return Admitted(model, stream, stream and not _asks_usage(options), options)
+
+
+def _require_input(route: Route, fields: _Body) -> None:
+    if route == "chat":
+        head = _head(fields.messages)
+        if head is None:
+            raise Refused(_missing("messages"))
+        if head[:1] != b"[":
+            raise Refused(_wrong("messages", "a list"))
+        if head[1:].lstrip()[:1] == b"]":
+            raise Refused(Problem(400, "`messages` is empty; give at least one message.", "empty_array", "messages"))
+    elif route == "completions":
+        if _head(fields.prompt) is None and _head(fields.prompt_embeds) is None:
+            raise Refused(_missing("prompt"))
+    elif _head(fields.input) is None and _head(fields.messages) is None:
+        raise Refused(_missing("input"))
+
+
+def _head(raw: msgspec.Raw) -> bytes | None:
+    """The beginning of a raw value; None where it is absent or null."""
+    head = bytes(memoryview(raw)[:64]).strip()
+    return None if head in (b"", b"null") else head
+
+
+def _ceilings(route: Route, fields: _Body, target: ModelRoute) -> None:
+    # A completion with echo may ask for no token at all: vLLM then returns the prompt's log-probabilities.
+    least = 0 if route == "completions" else 1
+    for name, value in (("max_tokens", fields.max_tokens), ("max_completion_tokens", fields.max_completion_tokens)):
+        _integer(name, value, least, target.max_output_tokens)
+    _integer("n", fields.n, 1, MAX_CHOICES)
+    _integer("best_of", fields.best_of, 1, MAX_CHOICES)
+
+
+def _integer(name: str, value: Scalar, least: int, most: int) -> None:
+    """Accepts what pydantic's lax mode, and so vLLM, accepts: 5, 5.0 and "5"."""
+    if value is None or (type(value) is int and least <= value <= most):
+        return
+    number: float | None = None
+    if isinstance(value, int | float):
+        number = value
+    elif isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value):
+        number = int(value)
+    if number is None or number != number // 1:
+        raise Refused(_wrong(name, f"an integer from {least} to {most}"))
+    if not least <= number <= most:
+        message = f"`{name}` is {number:.0f}; allowed are {least} to {most}."
+        raise Refused(Problem(400, message, "integer_out_of_range", name))
+
+
+def _boolean(name: str, value: Scalar) -> bool:
+    """Accepts what pydantic's lax mode, and so vLLM, accepts."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, str):
+        if value.lower() in _TRUE:
+            return True
+        if value and value.lower() in _FALSE:
+            return False
+    elif value in (0, 1):
+        return bool(value)
+    raise Refused(_wrong(name, "true or false"))
+
+
+def _asks_usage(options: bytes | None) -> bool:
+    if options is None:
+        return False
+    try:
+        found = _decode_options(options)
+    except (msgspec.DecodeError, RecursionError):
+        raise Refused(_wrong("stream_options", "an object with the boolean `include_usage`")) from None
+    return found is not None and _boolean("stream_options.include_usage", found.include_usage)
+
+
+def _missing(name: str) -> Problem:
+    return Problem(400, f"Missing required parameter: `{name}`.", "missing_required_parameter", name)
+
+
+def _wrong(name: str, allowed: str) -> Problem:
+    return Problem(400, f"Invalid value for `{name}`: it must be {allowed}.", "invalid_type", name)
+
+
+def _wrong_type(error: str) -> Problem:
+    """From msgspec's sentence, such as "Expected `str`, got `array` - at `$.model`"."""
+    found = re.search(r"`\$\.([A-Za-z_]+)", error)
+    if found is None:
+        return Problem(400, "The request body must be a JSON object.", "invalid_json")
+    allowed = {"model": "a string", "stream": "true or false"}.get(found[1], "an integer")
+    return _wrong(found[1], allowed)

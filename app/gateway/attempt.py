@@ -1,0 +1,303 @@
+"""One try of a request on one engine: how its answer is read, judged and passed on.
+
+Nothing is relayed before the first byte of the answer's body. Until then a failure may move to another engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.gateway import retry
+from app.gateway.account import Usage, read_usage
+from app.gateway.choose import Engine
+from app.gateway.client import Connection
+from app.gateway.errors import parse_engine_error
+from app.gateway.rewrite import EventStream, only_comments, usage_in_tail
+
+if TYPE_CHECKING:
+    from app.gateway.exchange import Exchange
+
+MOST_KEPT_BYTES = 1024 * 1024
+"""A JSON reply up to this size is kept until it is whole, so that a cut one ends in a clean 502; a longer one flows."""
+MOST_ERROR_BYTES = 64 * 1024
+TAIL_BYTES = 8 * 1024
+
+CONNECTING, WAITING, ERROR, JSON, THROUGH, STREAM, DONE = range(7)
+
+
+class Attempt:
+    __slots__ = (
+        "_connection",
+        "_content_type",
+        "_kept",
+        "_last_at",
+        "_parts",
+        "_paused",
+        "_relayed",
+        "_state",
+        "_status",
+        "_stream",
+        "_tail",
+        "engine",
+        "exchange",
+        "model",
+        "times",
+    )
+
+    def __init__(self, exchange: Exchange, engine: Engine) -> None:
+        assert exchange.target is not None  # noqa: S101 - an attempt follows admission
+        self.exchange = exchange
+        self.engine = engine
+        self.model = exchange.target.route.name
+        self.times = exchange.service.config.timeouts
+        self._connection: Connection | None = None
+        self._state = CONNECTING
+        self._status = 0
+        self._content_type = b"application/json"
+        self._parts: list[bytes] = []
+        self._kept = 0
+        self._tail = b""
+        self._stream: EventStream | None = None
+        self._last_at = 0.0
+        self._relayed = False
+        self._paused = False
+
+    def start(self, *, fresh: bool) -> None:
+        exchange, engine = self.exchange, self.engine
+        engine.in_flight += 1
+        self._wait(self.times.connect_seconds)
+        head = (
+            b"POST %b HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
+            b"%bcontent-length: %d\r\n\r\n"
+        ) % (
+            _PATHS[exchange.route],
+            engine.host.encode(),
+            engine.port,
+            exchange.request_id,
+            exchange.trace,
+            len(exchange.body),
+        )
+        exchange.service.client.send(engine, self, head, exchange.body, fresh=fresh)
+
+    def _wait(self, seconds: float) -> None:
+        exchange = self.exchange
+        exchange.deadline = min(exchange.service.loop.time() + seconds, exchange.total_deadline)
+
+    # -- what the connection tells --
+
+    def upstream_connected(self, connection: Connection) -> None:
+        self._connection = connection
+        self._state = WAITING
+        admitted = self.exchange.admitted
+        # An unstreamed generation sends its first byte when it is done, so only its total time can tell that it hangs.
+        waits = (admitted is not None and admitted.stream) or self.exchange.route == "embeddings"
+        self._wait(self.times.first_byte_seconds if waits else self.times.total_seconds)
+
+    def upstream_unreachable(self, error: OSError) -> None:
+        self._connection = None
+        self._fail(retry.cannot_connect(self.model))
+
+    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._status = status
+        for name, value in headers:
+            if name == b"content-type":
+                self._content_type = value
+        if status >= 300:
+            self._state = ERROR
+        elif self._content_type.startswith(b"text/event-stream"):
+            self._state = STREAM
+            admitted = self.exchange.admitted
+            self._stream = EventStream(strip_usage=admitted is not None and admitted.add_usage)
+        else:
+            self._state = JSON
+
+    def upstream_data(self, data: bytes) -> None:
+        if self._state == STREAM:
+            self._relay_events(data)
+            return
+        if not self._paused:
+            self._wait(self.times.between_bytes_seconds)
+        if self._state == THROUGH:
+            self._tail = (self._tail + data)[-TAIL_BYTES:]
+            self.exchange.write(data)
+            return
+        self._kept += len(data)
+        if self._state == ERROR and self._kept > MOST_ERROR_BYTES:
+            return
+        self._parts.append(data)
+        if self._state == JSON and self._kept > MOST_KEPT_BYTES:
+            self._state = THROUGH
+            self._relayed = True
+            head = self.exchange.begin(self._content_type, self._status)
+            kept = b"".join(self._parts)
+            self._parts = []
+            self._tail = kept[-TAIL_BYTES:]
+            self.exchange.write(kept, head)
+
+    def upstream_end(self) -> None:
+        state, self._connection = self._state, None
+        if state == STREAM:
+            self._end_stream()
+        elif state == ERROR:
+            self._fail(retry.from_reply(parse_engine_error(self._status, b"".join(self._parts)), self.model))
+        else:
+            self._leave(well=True)
+            if state == THROUGH:
+                self.exchange.end("ok", usage_in_tail(self._tail), 0)
+            else:
+                body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self.exchange.reply(self._content_type, body, read_usage(body), self._status)
+
+    def upstream_lost(self, *, stale: bool) -> None:
+        self._connection = None
+        if stale:
+            self._fail(retry.stale_connection(self.model))
+        elif self._relayed:
+            self._cut("The engine's connection broke in the middle of the answer. Send the request again.")
+        elif self._state == JSON and self._kept:
+            self._fail(retry.lost_inside_answer(self.model))
+        elif self._state == ERROR:
+            self._fail(retry.from_reply(parse_engine_error(self._status, b"".join(self._parts)), self.model))
+        else:
+            self._fail(retry.lost_before_answer(self.model))
+
+    # -- streams --
+
+    def _relay_events(self, data: bytes) -> None:
+        exchange, stream = self.exchange, self._stream
+        assert stream is not None  # noqa: S101 - the state says so
+        now = exchange.service.loop.time()
+        if not self._paused:
+            exchange.deadline = min(now + self.times.between_bytes_seconds, exchange.total_deadline)
+        out = stream.feed(data)
+        if not out:
+            return
+        if self._relayed:
+            if exchange.first_event_at:
+                self._observe_gap(now)
+            elif not only_comments(out):
+                self._first_event(now)
+            self._last_at = now
+            exchange.write(out)
+            return
+        if stream.failed and stream.events <= 1:  # an error before any event: it can still be a status, or go elsewhere
+            error = parse_engine_error(stream.error_status, out[6:])
+            self._drop_connection()
+            self._fail(retry.from_reply(error, self.model))
+            return
+        self._relayed = True
+        self._last_at = now
+        if not only_comments(out):
+            self._first_event(now)
+        exchange.write(out, exchange.begin(self._content_type, self._status))
+
+    def _first_event(self, now: float) -> None:
+        exchange = self.exchange
+        exchange.first_event_at = now
+        if exchange.target is not None:
+            exchange.target.metrics.ttft.observe(now - exchange.started_at)
+
+    def _observe_gap(self, now: float) -> None:
+        if self.exchange.target is not None:
+            self.exchange.target.metrics.itl.observe(now - self._last_at)
+
+    def _end_stream(self) -> None:
+        stream, exchange = self._stream, self.exchange
+        assert stream is not None  # noqa: S101 - the state says so
+        rest = stream.finish()
+        if not self._relayed and not rest:
+            self._fail(retry.lost_before_answer(self.model))
+            return
+        if rest:
+            exchange.write(rest, b"" if self._relayed else exchange.begin(self._content_type, self._status))
+            self._relayed = True
+        if not stream.complete:
+            self._cut("The engine ended its answer early. Send the request again.")
+            return
+        self._leave(well=not stream.failed)
+        if stream.failed:
+            exchange.keep_alive = False
+        exchange.end("engine_failed" if stream.failed else "ok", stream.usage, stream.events)
+
+    def _cut(self, message: str, code: str = "upstream_interrupted", *, blame: bool = True) -> None:
+        """Part of the answer is out: the rest will not come."""
+        exchange = self.exchange
+        if blame and exchange.target is not None:
+            exchange.target.pool.failed(self.engine, exchange.service.loop.time())
+        self._leave(well=False)
+        if self._stream is None:
+            exchange.cut(code)
+        else:
+            exchange.cut_stream(message, code, self._stream.usage, self._stream.events)
+
+    # -- ends --
+
+    def _leave(self, *, well: bool) -> None:
+        if self._state != DONE:
+            self._state = DONE
+            self.engine.in_flight -= 1
+            if well and self.engine.failures and self.exchange.target is not None:
+                self.exchange.target.pool.succeeded(self.engine)
+
+    def _fail(self, failure: retry.Failure) -> None:
+        self._leave(well=failure.reason == "refused")
+        self.exchange.attempt_failed(self, failure)
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        elif self._state == CONNECTING:
+            self.exchange.service.client.cancel_connect(self)
+
+    def abort(self) -> None:
+        """Nobody waits any more: closes the connection, by which the engine learns that it can stop."""
+        self._drop_connection()
+        self._leave(well=False)
+
+    def stop(self) -> None:
+        """The gateway goes down before the answer was whole."""
+        self._drop_connection()
+        if self._relayed:
+            self._cut("The gateway is shutting down. Send the request again.", "shutting_down", blame=False)
+        else:
+            self._fail(retry.shutting_down())
+
+    def expired(self, now: float) -> None:
+        """A deadline passed: which one follows from the state."""
+        exchange, times = self.exchange, self.times
+        total = now >= exchange.total_deadline
+        connecting, waiting = self._state == CONNECTING, not self._kept and not self._relayed
+        self._drop_connection()
+        if self._relayed:
+            what = f"{times.total_seconds:g} s in all" if total else f"{times.between_bytes_seconds:g} s of silence"
+            self._cut(f"Time-out in the middle of the answer, after {what}.", "timeout", blame=not total)
+        elif total:
+            self._fail(retry.out_of_time(times.total_seconds))
+        elif connecting:
+            self._fail(retry.cannot_connect(self.model))
+        elif waiting:
+            self._fail(retry.no_first_byte(times.first_byte_seconds))
+        else:
+            self._fail(retry.silent_inside_answer(times.between_bytes_seconds))
+
+    def used(self) -> tuple[Usage | None, int]:
+        return (self._stream.usage, self._stream.events) if self._stream is not None else (None, 0)
+
+    # -- backpressure --
+
+    def pause(self) -> None:
+        """The client reads too slowly: the engine's bytes stay in the kernel, and its silence is not its fault."""
+        self._paused = True
+        self.exchange.deadline = self.exchange.total_deadline
+        if self._connection is not None:
+            self._connection.transport.pause_reading()
+
+    def resume(self) -> None:
+        self._paused = False
+        self._wait(self.times.between_bytes_seconds)
+        if self._connection is not None:
+            self._connection.transport.resume_reading()
+
+
+_PATHS = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions", "embeddings": b"/v1/embeddings"}

@@ -1,0 +1,58 @@
+"""Structured log lines on stdout: one JSON object a line, written by a thread, so that a slow reader blocks nobody.
+
+A line never holds a prompt, an answer or a key.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+MOST_WAITING_LINES = 10_000
+BATCH_SECONDS = 0.1
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Log:
+    """`event` is quick and never blocks. Beyond 10,000 waiting lines new ones are dropped and counted."""
+
+    def __init__(self, descriptor: int | None = None, dropped: Callable[[], None] = lambda: None) -> None:
+        self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
+        self._dropped = dropped
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def event(self, event: str, **fields: Any) -> None:
+        if self._lines.qsize() >= MOST_WAITING_LINES:
+            self._dropped()
+            return
+        self._lines.put(_encode({"time": round(time.time(), 3), "event": event, **fields}))
+
+    def _write(self) -> None:
+        ended = False
+        while not ended:
+            lines = [self._lines.get()]
+            time.sleep(BATCH_SECONDS if lines[0] is not None else 0)
+            while not self._lines.empty():
+                lines.append(self._lines.get())
+            ended = None in lines
+            data = b"".join(line + b"\n" for line in lines if line is not None)
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except OSError:  # nobody reads stdout: serving goes on without a log
+                ended = True
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Writes what waits, within the time given."""
+        self._lines.put(None)
+        self._thread.join(seconds)

@@ -1,0 +1,149 @@
+"""Byte splicing: a request's body before it goes to an engine, an engine's SSE bytes before they go to the client."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from app.gateway.account import Usage, read_usage
+from app.gateway.errors import clean, interruption_event, parse_engine_error
+
+_INCLUDE = b'"include_usage":true'
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+MAX_HELD_BYTES = 4 * 1024 * 1024
+"""An event longer than this is passed on in pieces: memory stays bounded. A chat event has some 250 bytes."""
+
+
+def include_usage(body: bytes, stream_options: bytes | None) -> bytes:
+    """Asks for the usage event. `stream_options` is that field's value in `body`, None where it is absent.
+
+    The new field goes to the end, so that it also overrides an earlier `"stream_options": null` or one without
+    `include_usage`: JSON readers keep the last of equal keys (Python's json, msgspec and jiter do).
+    """
+    inner = stream_options.strip()[1:-1].strip() if stream_options and stream_options.strip() != b"null" else b""
+    options = b"%b,%b" % (inner, _INCLUDE) if inner else _INCLUDE
+    return b'%b,"stream_options":{%b}}' % (body.rstrip(b" \t\r\n")[:-1], options)
+
+
+class _Event(msgspec.Struct):
+    choices: msgspec.Raw = msgspec.Raw()
+    usage: Usage | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class EventStream:
+    """Splits an engine's bytes into whole SSE events, notes usage, drops a usage event that the client did not ask for.
+
+    Whole events only: so a stream that is cut always ends between two events, where an error event can follow. An SSE
+    client acts on whole events anyway, so nothing comes later for it.
+    """
+
+    __slots__ = ("_broken", "_held", "_tail", "error_status", "events", "failed", "strip_usage", "usage")
+
+    def __init__(self, *, strip_usage: bool) -> None:
+        self.strip_usage = strip_usage
+        self.usage: Usage | None = None
+        self.events = 0
+        """Events relayed, an estimate of output tokens where a stream ends without usage."""
+        self.failed = False
+        """True once an error event of the engine came by."""
+        self.error_status = 0
+        self._held = b""
+        self._tail = b""
+        self._broken = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events that `data` completes, as they are to be relayed. May be empty."""
+        if self._broken:
+            return data
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if not data.endswith(b"\n\n"):
+            end = max(
+                data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0, data.rfind(b"\n\r\n") + 3 if b"\n\r\n" in data else 0
+            )
+            if end == 0 and len(data) > MAX_HELD_BYTES:
+                self._broken = True
+                return data
+            self._held = data[end:]
+            data = data[:end]
+        return self._pass(data) if data else data
+
+    def finish(self) -> bytes:
+        """What is left when the engine's answer ended properly without a last blank line."""
+        rest, self._held = self._held, b""
+        return self._pass(rest) if rest else rest
+
+    @property
+    def complete(self) -> bool:
+        """True when the stream ended as streams end: with `[DONE]`, or with the engine's own error event."""
+        return self.failed or self._broken or b"data: [DONE]" in self._tail or b"data:[DONE]" in self._tail
+
+    def _pass(self, data: bytes) -> bytes:
+        self.events += data.count(b"\n\n")
+        # Quotes inside JSON strings are escaped, so a field's name cannot be missed; a false hit only costs a parse.
+        if b'"usage"' in data or b'"error"' in data:
+            data = _each_event(data, self._inspect)
+        if data:
+            self._tail = data
+        return data
+
+    def _inspect(self, event: bytes) -> bytes:
+        payload = event_payload(event)
+        if payload is None:
+            return event
+        try:
+            content = _decode_event(payload)
+        except (msgspec.DecodeError, RecursionError):
+            return event
+        if bytes(content.error).strip() not in (b"", b"null"):
+            self.failed = True
+            error = parse_engine_error(200, payload)
+            self.error_status = error.status if error.status != 200 else 500
+            return interruption_event(
+                clean(error.message) or "The engine failed while it answered.",
+                "engine_failed",
+                retryable=self.error_status >= 500,
+            )
+        if content.usage is None:
+            return event
+        self.usage = content.usage
+        only_usage = bytes(content.choices).replace(b" ", b"") == b"[]"
+        return b"" if self.strip_usage and only_usage else event
+
+
+def _each_event(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    out: list[bytes] = []
+    start = 0
+    for blank in _BLANK_LINE.finditer(data):
+        out.append(change(data[start : blank.end()]))
+        start = blank.end()
+    if start < len(data):
+        out.append(change(data[start:]))
+    return b"".join(out)
+
+
+def event_payload(event: bytes) -> bytes | None:
+    """The `data:` lines of one event, joined as the SSE standard says. None where it has none (a comment)."""
+    lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
+
+
+def only_comments(data: bytes) -> bool:
+    """True when these events carry nothing (vLLM's keep-alive comments): they are no first token."""
+    return data[:1] == b":" and event_payload(data) is None
+
+
+_TAIL_USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
+
+
+def usage_in_tail(tail: bytes) -> Usage | None:
+    """Usage from the end of a JSON reply that was too long to be kept."""
+    found = _TAIL_USAGE.findall(tail)
+    return read_usage(b'{"usage":%b}' % found[-1]) if found else None

@@ -1,0 +1,232 @@
+"""Runs a gateway: listens, keeps its surroundings in view, and drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.gateway import probes
+from app.gateway.admit import KeyRing
+from app.gateway.choose import Sighting
+from app.gateway.config import GatewayConfig, KeyFile
+from app.gateway.log import Log
+from app.gateway.pages import Pages
+from app.gateway.protocol import Connection, make_config
+from app.gateway.service import Service
+from app.gateway.settings import SettingsError, load_keys
+
+if TYPE_CHECKING:
+    from app.gateway.watch import Api
+
+KEY_FILE_SECONDS = 1.0
+IDLE_GRACE_SECONDS = 2.0
+"""After SIGTERM an idle connection stays open this long: a request may be on its way on it."""
+FLUSH_SECONDS = 0.25
+BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where the gateway runs, from its environment and command line."""
+
+    zone: str = ""
+    engines: tuple[tuple[str, int], ...] = ()
+    """Fixed engines (host, port) for every model; empty where pods are watched."""
+    api_url: str = ""
+    credentials: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    cache_address: str = ""
+    database_address: str = ""
+
+
+@dataclass
+class Gateway:
+    config: GatewayConfig
+    keys: KeyFile
+    surroundings: Surroundings
+    log: Log
+    key_file: Path | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _api: Api | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens and returns the port (a free one where `port` is 0). Raises OSError where it cannot."""
+        loop = asyncio.get_running_loop()
+        self.service = service = Service(self.config, self.keys, self.log, zone=self.surroundings.zone, loop=loop)
+        uvicorn_config = make_config(Pages(service))
+        self._hurry = asyncio.Event()
+        self._server = await loop.create_server(
+            lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
+        )
+        service.start()
+        self._watch_surroundings()
+        return self._server.sockets[0].getsockname()[1]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    def _watch_surroundings(self) -> None:
+        around, service = self.surroundings, self.service
+        for model in self.config.models:
+            if around.engines:
+                fixed = [Sighting(f"{h}:{p}", f"{h}:{p}", h, p, around.zone, True, False) for h, p in around.engines]
+                service.update_engines(model.name, fixed)
+        if not around.engines:
+            self._watch_pods()
+        gauge = service.metrics.dependency_up
+        if around.cache_address:
+            self._spawn(probes.watch_dependency(probes.cache_answers, around.cache_address, gauge.labels("cache").set))
+        if around.database_address:
+            report = gauge.labels("database").set
+            self._spawn(probes.watch_dependency(probes.database_answers, around.database_address, report))
+        if self.key_file is not None:
+            self._spawn(self._follow_keys(self.key_file))
+
+    def _watch_pods(self) -> None:
+        # Imported here: aiohttp takes 8 MB and 0.2 s that a gateway with fixed engines does not need.
+        from app.gateway.watch import Api, PodWatch
+
+        self._api = api = Api(self.surroundings.api_url, self.surroundings.credentials)
+        for model in self.config.models:
+            name = model.name
+            gauge = self.service.metrics.watch_connected.labels(name)
+            last: dict[str, bool | None] = {"connected": None}
+
+            def connected(up: bool, reason: str, name: str = name, gauge: Any = gauge, last: Any = last) -> None:
+                gauge.set(int(up))
+                if last["connected"] is not up:
+                    last["connected"] = up
+                    self.log.event("watch", model=name, connected=up, reason=reason)
+
+            def changed(sightings: Any, name: str = name) -> None:
+                self.service.update_engines(name, sightings)
+
+            watch = PodWatch(api, self.config.namespace, model.selector, model.port, changed, connected)
+            self._spawn(watch.run())
+
+    async def _follow_keys(self, path: Path) -> None:
+        """Takes over a changed key file within a second. An unusable one changes nothing, and shows in a metric."""
+        seen = _version(path)
+        while True:
+            await asyncio.sleep(KEY_FILE_SECONDS)
+            version = _version(path)
+            if version == seen:
+                continue
+            seen = version
+            try:
+                keys = load_keys(path)
+            except SettingsError as error:
+                self.service.metrics.keys_valid.set(0)
+                self.log.event("keys", valid=False, reason=str(error))
+                continue
+            self.service.keys = KeyRing(keys.keys)
+            self.service.metrics.keys_valid.set(1)
+            self.log.event("keys", valid=True, count=len(keys.keys))
+
+    async def drain(self) -> None:
+        """Not ready and closed to new connections at once; what is under way gets `drain_seconds`."""
+        service, loop = self.service, asyncio.get_running_loop()
+        service.draining = True
+        self._server.close()
+        for connection in service.connections():
+            connection.shutdown()
+        self.log.event("drain", in_flight=len(service.exchanges))
+        begun = loop.time()
+        idle_until = begun + min(IDLE_GRACE_SECONDS, self.config.drain_seconds)
+        while (
+            service.state.connections and loop.time() < begun + self.config.drain_seconds and not self._hurry.is_set()
+        ):
+            await asyncio.sleep(0.05)
+            if loop.time() >= idle_until:
+                for connection in service.connections():
+                    connection.close_if_idle()
+        cut = list(service.exchanges)
+        for exchange in cut:
+            exchange.stop()
+        if service.state.connections:
+            await asyncio.sleep(FLUSH_SECONDS)
+        self.log.event("stopped", cut=len(cut))
+
+    def hurry(self) -> None:
+        """Ends a drain now."""
+        self._hurry.set()
+
+    async def stop(self) -> None:
+        """Ends what is left. To be called after `drain`, or alone in tests."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in self.service.connections():
+            connection.transport.abort()
+        self.service.stop()
+        if self._api is not None:
+            await self._api.close()
+        await asyncio.sleep(0)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+async def run(gateway: Gateway, host: str, port: int) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the drain. Raises OSError (cannot listen)."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            gateway.hurry()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    bound = await gateway.start(host, port)
+    gc.collect()
+    gc.freeze()  # what start-up made stays: later collections need not look at it
+    gateway.log.event("listening", host=host, port=bound, colour=gateway.config.colour)
+    await stop.wait()
+    await gateway.drain()
+    await gateway.stop()
+
+
+def surroundings(environment: Mapping[str, str], engines: str) -> Surroundings:
+    """Reads the environment and the --engines option. Raises SettingsError."""
+    host = environment.get("KUBERNETES_SERVICE_HOST", "")
+    if not engines and not host:
+        raise SettingsError(
+            "no engines: give --engines URL,URL, or run in a Kubernetes pod (KUBERNETES_SERVICE_HOST is not set)"
+        )
+    port = environment.get("KUBERNETES_SERVICE_PORT", "443")
+    shown = f"[{host}]" if ":" in host else host
+    return Surroundings(
+        zone=environment.get("POD_ZONE", ""),
+        engines=tuple(_engine(url.strip()) for url in engines.split(",") if url.strip()),
+        api_url=f"https://{shown}:{port}" if host else "",
+        credentials=Path(environment.get("KUBERNETES_CREDENTIALS") or Surroundings.credentials),
+        cache_address=_address(environment, "PENSTOCK_CACHE_ADDRESS"),
+        database_address=_address(environment, "PENSTOCK_DATABASE_ADDRESS"),
+    )
+
+
+def _engine(url: str) -> tuple[str, int]:
+    rest = url.removeprefix("http://").rstrip("/")
+    host, colon, port = rest.rpartition(":")
+    if not colon or not host or not port.isdigit() or "/" in rest:
+        raise SettingsError(f"--engines: {url!r} is not of the form http://HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _address(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "").strip()
+    if value and not value.rpartition(":")[2].isdigit():
+        raise SettingsError(f"{name}: {value!r} is not of the form HOST:PORT")
+    return value

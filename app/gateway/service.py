@@ -1,0 +1,117 @@
+"""What the requests of one gateway process share: settings, keys, engines, the client, metrics, and the one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING, cast
+
+from uvicorn.server import ServerState
+
+from app.gateway.admit import KeyRing
+from app.gateway.choose import Pool, RetryBudget, Sighting
+from app.gateway.client import Client
+from app.gateway.config import GatewayConfig, KeyFile, ModelRoute
+from app.gateway.metrics import OTHER, Metrics, ModelMetrics, PoolCollector
+
+if TYPE_CHECKING:
+    from app.gateway.exchange import Exchange
+    from app.gateway.log import Log
+    from app.gateway.protocol import Connection
+
+LONGEST_TICK_SECONDS = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """One model: its route, its engines, its metrics, and the headers that each of its replies bears."""
+
+    route: ModelRoute
+    pool: Pool
+    metrics: ModelMetrics
+    reply_headers: bytes
+    in_flight: int = 0
+    listed: bool = False
+    """True once the engines are known, be it that there are none."""
+
+
+class Service:
+    def __init__(
+        self, config: GatewayConfig, keys: KeyFile, log: Log, *, zone: str = "", loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.config = config
+        self.keys = KeyRing(keys.keys)
+        self.log = log
+        self.loop = loop
+        self.state = ServerState()
+        self.metrics = Metrics((model.name for model in config.models), config.colour)
+        self.other = self.metrics.models[OTHER]
+        self.targets: dict[str, Target] = {}
+        self.by_name: dict[str, Target] = {}
+        for model in config.models:
+            headers = f"x-penstock-colour: {config.colour}\r\nx-penstock-model: {model.name}\r\n".encode()
+            target = Target(model, Pool(zone), self.metrics.models[model.name], headers)
+            self.targets[model.name] = target
+            self.by_name |= dict.fromkeys((model.name, *model.aliases), target)
+        self.routes = {name: target.route for name, target in self.by_name.items()}
+        self.plain_headers = f"x-penstock-colour: {config.colour}\r\n".encode()
+        self.client = Client(loop, config.timeouts.idle_connection_seconds)
+        self.budget = RetryBudget(config.retries.budget_ratio)
+        self.exchanges: set[Exchange] = set()
+        self.draining = False
+        self.started_at = int(time.time())
+        self.date_header = b""
+        self._date_second = 0
+        times = config.timeouts
+        shortest = min(
+            times.connect_seconds,
+            times.first_byte_seconds,
+            times.between_bytes_seconds,
+            times.total_seconds,
+            times.idle_connection_seconds,
+        )
+        self._tick_seconds = min(LONGEST_TICK_SECONDS, shortest / 4)
+        self._timer: asyncio.TimerHandle | None = None
+        self.metrics.registry.register(PoolCollector(lambda: self))
+
+    def start(self) -> None:
+        self._tick()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.client.close()
+
+    def connections(self) -> list[Connection]:
+        """The client connections; uvicorn's set is typed for its own protocols."""
+        return cast("list[Connection]", list(self.state.connections))
+
+    def _tick(self) -> None:
+        """The one sweep: every deadline of every request is looked at here, a quarter of a second late at most."""
+        now = self.loop.time()
+        self._timer = self.loop.call_at(now + self._tick_seconds, self._tick)
+        for exchange in [exchange for exchange in self.exchanges if exchange.deadline <= now]:
+            exchange.expired(now)
+        self.client.expire(now)
+        second = int(time.time())
+        if second != self._date_second:
+            self._date_second = second
+            date = formatdate(second, usegmt=True).encode()
+            self.date_header = b"date: %b\r\n" % date
+            self.state.default_headers = [(b"date", date)]
+            for connection in self.connections():
+                connection.check(now)
+
+    def update_engines(self, model: str, sightings: Iterable[Sighting]) -> None:
+        """Takes over the whole set of a model's engines. Streams of engines that left go on."""
+        target = self.targets[model]
+        target.listed = True
+        for engine in target.pool.update(sightings):
+            self.client.drop(engine)
+
+    def not_ready(self) -> list[str]:
+        """The models that cannot be served now."""
+        return [name for name, target in self.targets.items() if target.pool.ready == 0]
