@@ -1,1 +1,1 @@
-"""The simulated vLLM engine: the same routes, metrics and drain, no GPU."""
+"""The simulated vLLM engine: the same flags, routes, metrics and drain as `vllm serve` 0.32, without a GPU."""
