@@ -18,7 +18,7 @@ from infra.ops.errors import NotRunningError
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object of variables instead.")
 @pass_context
 def env(context: Context, shell: str, as_json: bool) -> None:
-    """Print what a shell needs to use the local platform with plain tools.
+    """Print a shell's variables for the local platform.
 
     \b
       eval "$(penstock env)"                  bash, zsh

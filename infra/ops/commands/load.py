@@ -42,7 +42,7 @@ def load(
     allow_remote: bool,
     as_json: bool,
 ) -> None:
-    """Send a constant load to the gateway and count what happens to it.
+    """Send a constant load and count what happens to it.
 
     A stream is whole when it has a finish reason, [DONE], and as many tokens as its usage says; any other
     that began is cut. Exits with 1 where a request failed or a stream was cut.

@@ -12,7 +12,7 @@ from infra.ops.context import Context, echo_json, json_option, pass_context, sta
 @json_option
 @pass_context
 def status(context: Context, stack: str, as_json: bool) -> None:
-    """Show the stack: colours and weights, models, pods per zone, engines, cost so far.
+    """Show colours and weights, models, pods per zone, engines, cost.
 
     Everything is asked at once. A part that does not answer is named and the rest is shown.
 

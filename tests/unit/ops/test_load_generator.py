@@ -1,0 +1,138 @@
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.ops.endpoint import Endpoint
+from infra.ops.errors import UsageError
+from infra.ops.load import Load, Plan, StreamReader, is_loopback
+from infra.ops.load_records import OTHER_REASONS, Records, Request, Stream, percentile, reasons
+from tests.unit.ops.fake_gateway import events
+
+
+async def test_a_run_sends_at_its_rate_and_keeps_its_streams_open(gateway):
+    gateway.colours = ("blue", "green")
+    load = Load(gateway.endpoint, Plan("tiny", rate=40, streams=3, seconds=1.0))
+    figures = (await load.run()).figures()
+    assert figures.failures == 0, figures.reasons
+    assert 36 <= figures.requests <= 41, "an open loop sends what is due"
+    assert figures.streams >= 6, "a stream that ended is opened again"
+    assert figures.tokens == 3 * figures.streams
+    assert set(figures.colours) == {"blue", "green"}
+    assert figures.ttft_p99 is not None
+
+
+async def test_refusals_are_counted_with_their_reason(gateway):
+    gateway.status = 503
+    load = Load(gateway.endpoint, Plan("tiny", rate=20, streams=1, seconds=0.4))
+    figures = (await load.run()).figures()
+    assert figures.failed_requests == figures.requests > 0
+    assert figures.failed_streams == figures.streams > 0
+    assert figures.cut_streams == 0, "a stream that never began was not cut"
+    assert any("HTTP 503" in reason for reason in figures.reasons)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "fault"),
+    [
+        (events(done=False), "cut: no [DONE]"),
+        (events(finish=None), "cut: no finish_reason"),
+        (events(tokens=3, usage=5), "cut: 3 tokens came, usage says 5"),
+        ([*events()[:-2], b"data: [DONE]\n\n"], "cut: no usage"),
+        ([b'data: {"error":{"message":"lost"}}\n\n', *events()], "error event"),
+    ],
+)
+async def test_a_stream_that_is_not_whole_is_cut(gateway, chunks, fault):
+    gateway.stream = lambda: chunks
+    load = Load(gateway.endpoint, Plan("tiny", rate=0, streams=1, seconds=0.1))
+    figures = (await load.run()).figures()
+    assert figures.cut_streams == figures.streams > 0
+    assert all(reason.startswith(fault) for reason in figures.reasons), figures.reasons
+
+
+async def test_a_gateway_that_is_not_there_is_counted_not_raised():
+    load = Load(Endpoint("http://127.0.0.1:9", "k"), Plan("tiny", rate=10, streams=1, seconds=0.2))
+    figures = (await load.run()).figures()
+    assert figures.failures == figures.requests + figures.streams > 0
+
+
+async def test_stop_ends_a_run_early_and_lets_open_streams_end(gateway):
+    load = Load(gateway.endpoint, Plan("tiny", rate=10, streams=2, seconds=600))
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(0.2)
+    load.stop()
+    figures = (await asyncio.wait_for(running, 5)).figures()
+    assert figures.failures == 0
+    assert load.open_streams == 0
+
+
+@given(st.lists(st.integers(1, 40), max_size=12))
+@settings(max_examples=50)
+def test_a_stream_reads_the_same_however_it_is_cut_into_chunks(sizes):
+    content = b"".join(events(tokens=4))
+    reader = StreamReader()
+    for size in sizes:
+        reader.feed(content[:size])
+        content = content[size:]
+    reader.feed(content)
+    assert (reader.tokens, reader.fault()) == (4, "")
+
+
+def test_token_ids_count_where_an_event_carries_several():
+    reader = StreamReader()
+    reader.feed(b'data: {"choices":[{"delta":{"content":"ab"},"token_ids":[1,2],"finish_reason":"stop"}]}\n\n')
+    reader.feed(b'data: {"choices":[],"usage":{"completion_tokens":2}}\n\ndata: [DONE]\n\n')
+    assert reader.fault() == ""
+
+
+@pytest.mark.parametrize(
+    ("plan", "url", "message"),
+    [
+        (Plan("m"), "http://203.0.113.7", "not on this machine"),
+        (Plan("m", rate=9999), "http://127.0.0.1", "--rate is 9999; allowed: 0 to 5000"),
+        (Plan("m", streams=-1), "http://127.0.0.1", "--streams"),
+        (Plan("m", seconds=0), "http://127.0.0.1", "--seconds"),
+        (Plan("m", rate=5000, seconds=3600), "http://127.0.0.1", "more than 1000000 requests"),
+    ],
+)
+def test_a_plan_beyond_its_bounds_is_refused(plan, url, message):
+    with pytest.raises(UsageError, match=message):
+        plan.check(Endpoint(url, "k"))
+
+
+def test_only_addresses_of_this_machine_are_loopback():
+    assert is_loopback("http://127.9.3.1:8080")
+    assert is_loopback("http://localhost")
+    assert is_loopback("http://[::1]:80")
+    assert not is_loopback("http://127.0.0.1.example.com")
+    assert not is_loopback("https://gateway.example.com")
+
+
+def test_figures_of_a_window_leave_out_what_is_not_in_it():
+    records = Records(
+        requests=[Request(0.5, 0.1, "blue"), Request(1.5, 0.3, "green"), Request(2.5, 9.0, "", "HTTP 500: x")],
+        streams=[Stream(1.0, 0.2, 3.0, 8, "green"), Stream(5.0, None, 0.1, 0, "", "cut: no [DONE]", cut=True)],
+    )
+    window = records.figures(1.0, 2.0)
+    assert (window.requests, window.streams, window.failures) == (1, 1, 0)
+    assert window.share("green") == 1.0
+    whole = records.figures()
+    assert (whole.failed_requests, whole.failed_streams, whole.cut_streams) == (1, 1, 1)
+    assert whole.latency_p99 == 0.3, "a failed request has no latency"
+    assert records.by_second()[0] == {"second": 0, "failed": 0, "blue": 1}
+    assert records.figures(100).share("blue") == 0.0
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0, 100))
+def test_a_percentile_is_a_measured_value_with_enough_at_or_below_it(values, percent):
+    found = percentile(values, percent)
+    assert found in values
+    assert sum(value <= found for value in values) >= percent / 100 * len(values) - 1e-9
+
+
+def test_rare_reasons_are_summed():
+    counted = reasons([f"reason {number}" for number in range(30)] + ["reason 1", ""])
+    assert len(counted) == 21
+    assert counted["reason 1"] == 2
+    assert counted[OTHER_REASONS] == 10
