@@ -79,6 +79,7 @@ def build(layout: Layout) -> EmbeddedAws:
     from infra.local.aws.authenticator import Authenticator
     from infra.local.aws.front import Front
     from infra.local.aws.moto.extensions import Extensions
+    from infra.local.aws.planes.balancers import Balancers
     from infra.local.aws.planes.caches import Caches
     from infra.local.aws.planes.clusters import Clusters
     from infra.local.aws.planes.databases import Databases
@@ -94,6 +95,7 @@ def build(layout: Layout) -> EmbeddedAws:
         "rds": Databases(layout, processes),
         "elasticache": Caches(layout, processes),
         "eks": Clusters(layout),
+        "elb": Balancers(layout, processes),
     }
     extensions, connected = Extensions(), set()
 

@@ -10,18 +10,12 @@ from moto.elbv2.models import ELBv2Backend, FakeTargetGroup, elbv2_backends
 from infra.local.aws.moto.patching import extend
 
 
-def create_listener(original: Any, self: Any, load_balancer_arn: str, protocol: str, port: str, *rest: Any) -> Any:
+def create_listener(original: Any, self: Any, load_balancer_arn: str, protocol: str, port: str, **rest: Any) -> Any:
     balancer = self.load_balancers.get(load_balancer_arn)
     # moto compares the port with ARNs, so it never finds a duplicate
     if balancer is not None and any(str(other.port) == str(port) for other in balancer.listeners.values()):
         raise DuplicateListenerError()
-    return original(self, load_balancer_arn, protocol, port, *rest)
-
-
-def modify_listener(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
-    if named.get("actions", ()) is None:
-        named["actions"] = []
-    return original(self, *arguments, **named)
+    return original(self, load_balancer_arn=load_balancer_arn, protocol=protocol, port=port, **rest)
 
 
 def balancers_of(group: Any) -> list[str]:
@@ -44,5 +38,5 @@ def forget(_group: Any, _value: Any) -> None:
 
 
 def install() -> None:
-    extend(ELBv2Backend, create_listener, modify_listener)
+    extend(ELBv2Backend, create_listener)
     setattr(FakeTargetGroup, "load_balancer_arns", property(balancers_of, forget))  # noqa: B010  (a property over it)

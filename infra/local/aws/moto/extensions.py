@@ -16,7 +16,7 @@ PARTS = {
     "ec2": ("ec2",),
     "eks": ("eks", "ec2"),
     "elasticache": ("elasticache",),
-    "elbv2": ("elbv2",),
+    "elb": ("elbv2",),  # moto serves both generations of load balancers from one
     "iam": ("policies",),
     "kms": ("kms",),
     "rds": ("rds",),
