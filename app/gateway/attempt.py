@@ -180,8 +180,10 @@ class Attempt:
             self._last_at = now
             exchange.write(out)
             return
-        if stream.failed and stream.events <= 1:  # an error before any event: it can still be a status, or go elsewhere
-            error = parse_engine_error(stream.error_status, out[6:])
+        if stream.failed and out.startswith(
+            b'data: {"error"'
+        ):  # nothing is out yet: it can be a status, or go elsewhere
+            error = parse_engine_error(stream.error_status, out[6 : out.index(b"\n\n")])
             self._drop_connection()
             self._fail(retry.from_reply(error, self.model))
             return

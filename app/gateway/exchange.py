@@ -70,6 +70,7 @@ class Exchange:
         *,
         keep_alive: bool,
         chunked: bool,
+        problem: Problem | None = None,
     ) -> None:
         self.keep_alive = keep_alive
         self.more_body = True
@@ -96,13 +97,14 @@ class Exchange:
         self._parts: list[bytes] = []
         self._size = 0
         self._my_turn = False
-        self._problem: Problem | None = None
+        self._problem = problem
         self._read_head(headers)
 
     # -- the request arrives --
 
     def _read_head(self, headers: list[tuple[bytes, bytes]]) -> None:
         authorization = given_id = None
+        unreadable = self._problem is not None
         length: int | None = None
         encoding = b"identity"
         for name, value in headers:
@@ -120,7 +122,7 @@ class Exchange:
         try:
             self.key = self.service.keys.authenticate(authorization)
         except Refused as refused:
-            self._problem = refused.problem
+            self._problem = self._problem or refused.problem
         limit = self.service.config.max_body_bytes
         if length is not None and length > limit and self._problem is None:
             self._problem = too_large(limit)
@@ -130,7 +132,7 @@ class Exchange:
             )
             self._problem = Problem(415, message, "unsupported_encoding")
         self._expects_continue = self.protocol.expect_100_continue
-        self._refuse_early = length is None or length > SMALL_BODY_BYTES or self._expects_continue
+        self._refuse_early = unreadable or length is None or length > SMALL_BODY_BYTES or self._expects_continue
 
     def turn(self) -> None:
         """The replies of earlier pipelined requests are out: this one's may begin."""

@@ -28,6 +28,8 @@ LINGER_SECONDS = 2.0
 
 BAD_REQUEST = Problem(400, "This is not a valid HTTP/1.1 request.", "bad_request")
 HEAD_TOO_LARGE = Problem(431, f"The request headers are larger than {MOST_HEAD_BYTES} bytes.", "headers_too_large")
+UPGRADE = Problem(400, "`Upgrade` is not supported with a request body: send plain HTTP/1.1.", "upgrade_not_supported")
+"""The parser stops at the headers of such a request, as what follows may be another protocol."""
 TOO_SLOW = Problem(408, "The request did not arrive in time.", "request_timeout")
 
 
@@ -99,8 +101,16 @@ class Connection(HttpToolsProtocol):
             self._to_asgi()
             return
         version = parser.get_http_version()
-        keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
-        exchange = Exchange(self, route, self.headers, keep_alive=keep_alive, chunked=version != "1.0")
+        upgrade = parser.should_upgrade()
+        keep_alive = version != "1.0" and parser.should_keep_alive() and not upgrade
+        exchange = Exchange(
+            self,
+            route,
+            self.headers,
+            keep_alive=keep_alive,
+            chunked=version != "1.0",
+            problem=UPGRADE if upgrade else None,
+        )
         previous, self.cycle = self.cycle, cast("Any", exchange)
         if previous is None or previous.response_complete:
             self._start_asgi_task(self.cycle, self.app)

@@ -76,9 +76,9 @@ class EventStream:
         return self._pass(data) if data else data
 
     def finish(self) -> bytes:
-        """What is left when the engine's answer ended properly without a last blank line."""
+        """What is left when the answer ended: `[DONE]` without a blank line, or part of an event, which is dropped."""
         rest, self._held = self._held, b""
-        return self._pass(rest) if rest else rest
+        return self._pass(rest + b"\n\n") if b"[DONE]" in rest else b""
 
     @property
     def complete(self) -> bool:

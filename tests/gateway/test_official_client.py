@@ -1,0 +1,69 @@
+"""The official `openai` client against a running gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import openai
+import pytest
+
+from tests.gateway.harness import KEY, Engine, Request, Running, Wire, event, running
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Running]:
+    async with running(Engine()) as one:
+        yield one
+
+
+def client(gateway: Running, key: str = KEY) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{gateway.port}/v1", api_key=key, max_retries=0)
+
+
+async def test_a_chat_and_a_stream(gateway: Running):
+    async with client(gateway) as ai:
+        reply = await ai.chat.completions.create(model="tiny", messages=MESSAGES)  # ty: ignore
+        assert reply.choices[0].message.content == "hi"
+        stream = await ai.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)  # ty: ignore
+        chunks = [chunk async for chunk in stream]
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "hello"
+        assert all(chunk.usage is None for chunk in chunks)
+
+
+async def test_usage_comes_where_it_is_asked_for(gateway: Running):
+    async with client(gateway) as ai:
+        stream = await ai.chat.completions.create(
+            model="tiny", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+        )  # ty: ignore
+        chunks = [chunk async for chunk in stream]
+        assert chunks[-1].choices == []
+        assert chunks[-1].usage.completion_tokens == 8
+
+
+async def test_errors_are_the_clients_own_exceptions(gateway: Running):
+    async with client(gateway) as ai, client(gateway, "sk-wrong") as stranger:
+        with pytest.raises(openai.NotFoundError) as missing:
+            await ai.chat.completions.create(model="nope", messages=MESSAGES)  # ty: ignore
+        assert missing.value.code == "model_not_found"
+        assert missing.value.request_id
+        with pytest.raises(openai.BadRequestError) as refused:
+            await ai.chat.completions.create(model="tiny", messages=[], max_tokens=5)
+        assert refused.value.param == "messages"
+        with pytest.raises(openai.AuthenticationError):
+            await stranger.models.list()
+        assert [model.id async for model in await ai.models.list()] == ["tiny", "small"]
+
+
+async def test_a_cut_stream_raises_in_the_client():
+    async def answer(request: Request, wire: Wire) -> None:
+        await wire.begin_stream()
+        await wire.chunk(event("half"))
+        wire.cut()
+
+    async with running(Engine(answer)) as gateway, client(gateway) as ai:
+        stream = await ai.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)  # ty: ignore
+        with pytest.raises(openai.APIError, match="broke in the middle"):
+            async for _ in stream:
+                pass
