@@ -1,7 +1,7 @@
 """The drain contract: how long a pod has to leave, and that the parts of that time fit into each other.
 
-A pod that must go (release, scale-in, lost node) first sleeps in preStop while it leaves the endpoints, then gets SIGTERM
-and lets its requests end, then is killed at the end of the grace period.
+A pod that must go (release, scale-in, lost node) first sleeps in preStop while it leaves the endpoints, then gets
+SIGTERM and lets its requests end, then is killed at the end of the grace period.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def breaches(
             Breach(
                 "preStopSeconds",
                 f"{pre_stop_seconds} is shorter than the {probe_window_seconds} s in which the probes notice a change "
-                f"(probes.periodSeconds x probes.failureThreshold); allowed: {probe_window_seconds} or more, in seconds",
+                f"(probes.periodSeconds x failureThreshold); allowed: {probe_window_seconds} or more, in seconds",
             )
         )
     return found

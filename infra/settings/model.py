@@ -1,7 +1,7 @@
 """The shape of one stack's configuration: every key, its type, its bounds and its unit.
 
-Keys are camelCase in the stack file and snake_case here. Every key is required, so that environments differ in values and
-never in keys; a value that may be absent is written as `null`.
+Keys are camelCase in the stack file and snake_case here. Every key is required, so that environments differ in values
+and never in keys; a value that may be absent is written as `null`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _truth(value: Any) -> Any:
 
 
 def _account(value: Any) -> Any:
-    """An account id that was set without quotes arrives as a number; one with a leading zero is then already damaged."""
+    """An id that was set without quotes arrives as a number; one with a leading zero is then already damaged."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -66,7 +66,7 @@ Zone = Literal["a", "b", "c", "d", "e", "f"]
 AccountId = Annotated[str, BeforeValidator(_account), Field(pattern=r"^[0-9]{12}$")]
 Image = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")]
 InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
-Principal = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:(role|user)/[\w+=,.@/-]+$")]
+Principal = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+$")]
 RetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
 ]
@@ -102,7 +102,7 @@ class Cluster(Strict):
         description="Who may reach the API server from outside the VPC; empty means private only."
     )
     administrators: tuple[Principal, ...] = Field(
-        min_length=1, description="IAM roles with cluster-admin. Whoever deploys the stack must be one of them."
+        max_length=20, description="IAM roles with cluster-admin, beside the role that created the cluster."
     )
     log_retention_days: RetentionDays = Field(description="How long control-plane and application logs are kept.")
 

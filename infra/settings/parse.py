@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.constructor import ConstructorError
 
 from infra.settings.errors import Problem, SettingsError, describe
 from infra.settings.model import NAMESPACE, Shape
@@ -46,9 +47,10 @@ class Settings(Shape):
     def from_pulumi(cls) -> Self:
         """Reads the configuration of the running program. Raises SettingsError."""
         # pulumi.Config answers only for keys that are asked for; a misspelt key shows in the whole map alone.
-        from pulumi.runtime.config import CONFIG, get_config_env  # noqa: PLC0415 - the command parses without the SDK
+        # Imported here, for the command parses stack files without loading the SDK.
+        from pulumi.runtime.config import CONFIG, get_config_env
 
-        given = {**get_config_env(), **CONFIG}
+        given = {**get_config_env(), **CONFIG.get()}
         values: dict[str, Any] = {}
         for full_key, text in given.items():
             namespace, _, key = full_key.partition(":")
@@ -67,8 +69,10 @@ class Settings(Shape):
 
 
 def stack_file_values(path: Path) -> dict[str, Any]:
-    """The `penstock:` keys of a stack file, without the prefix. Raises SettingsError for a file that is not YAML or holds
-    a key twice."""
+    """The `penstock:` keys of a stack file, without the prefix.
+
+    Raises SettingsError for a file that is not YAML or holds a key twice.
+    """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)  # noqa: S506 - a SafeLoader, see below
     except yaml.YAMLError as problem:
@@ -89,9 +93,7 @@ class _OnceLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
+                raise ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

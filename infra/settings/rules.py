@@ -30,7 +30,7 @@ def weights_make_a_hundred(shape: Shape) -> Iterator[Problem]:
     if blue + green != 100:
         yield Problem(
             "release.green.weight",
-            f"{green} is not allowed beside release.blue.weight {blue}: the two must sum to 100, and make {blue + green}",
+            f"{green} is not allowed beside release.blue.weight {blue}: they must sum to 100, and make {blue + green}",
         )
 
 
@@ -79,7 +79,7 @@ def models_do_not_clash(shape: Shape) -> Iterator[Problem]:
         if model.max_output_tokens > model.max_model_len:
             yield Problem(
                 f"models[{index}].maxOutputTokens",
-                f"{model.max_output_tokens} is too large; allowed: maxModelLen = {model.max_model_len} or less, in tokens",
+                f"{model.max_output_tokens} is too large; allowed: maxModelLen, {model.max_model_len}, or less",
             )
 
 
@@ -162,7 +162,7 @@ def engines_find_gpus(shape: Shape) -> Iterator[Problem]:
     if wanted > capacity:
         yield Problem(
             "release",
-            f"the engines of both colours want {wanted} GPUs, nodeGroups.gpu and nodeGroups.gpuSpot have {capacity} at most; "
+            f"the engines of both colours want {wanted} GPUs, the groups gpu and gpuSpot have {capacity} at most; "
             "allowed: fewer engineReplicas, or more maxNodes",
         )
 

@@ -1,0 +1,156 @@
+"""The load balancer, one target group for each colour, and the one rule that divides the traffic between them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components.security_groups import GATEWAY_PORT
+
+COLOURS = ("blue", "green")
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+NOT_FOUND = '{"error":{"message":"Not found.","type":"not_found","param":null,"code":404}}'
+
+
+class EdgeArgs(TypedDict):
+    vpc_id: pulumi.Input[str]
+    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """One public subnet for each zone."""
+    security_group_id: pulumi.Input[str]
+    port: int
+    certificate_arn: NotRequired[str]
+    """With a certificate the listener speaks HTTPS, without one HTTP."""
+    hostname: NotRequired[str]
+    """The name that clients use; without one the load balancer's own."""
+    idle_timeout_seconds: int
+    """Above the longest silent gap inside a stream."""
+    deregistration_delay_seconds: int
+    """How long open streams to a leaving gateway are kept."""
+    health_period_seconds: int
+    protected: bool
+
+
+class Edge(pulumi.ComponentResource):
+    """An application load balancer whose listener refuses what no rule takes."""
+
+    url: pulumi.Output[str]
+    """Where clients connect, without a path."""
+    listener_arn: pulumi.Output[str]
+    blue_target_group_arn: pulumi.Output[str]
+    green_target_group_arn: pulumi.Output[str]
+    load_balancer_dimension: pulumi.Output[str]
+    """The load balancer's name in CloudWatch metrics."""
+
+    def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:index:Edge", name, dict(args), opts)
+        child = pulumi.ResourceOptions(parent=self)
+        certificate = args.get("certificate_arn")
+        balancer = aws.lb.LoadBalancer(
+            "edge",
+            load_balancer_type="application",
+            internal=False,
+            subnets=args["subnet_ids"],
+            security_groups=[args["security_group_id"]],
+            idle_timeout=args["idle_timeout_seconds"],
+            drop_invalid_header_fields=True,
+            desync_mitigation_mode="strictest",
+            enable_deletion_protection=args["protected"],
+            opts=child,
+        )
+        groups = {colour: self._target_group(colour, args) for colour in COLOURS}
+        listener = aws.lb.Listener(
+            "edge",
+            load_balancer_arn=balancer.arn,
+            port=args["port"],
+            protocol="HTTPS" if certificate else "HTTP",
+            certificate_arn=certificate,
+            ssl_policy=TLS_POLICY if certificate else None,
+            default_actions=[
+                {
+                    "type": "fixed-response",
+                    "fixed_response": {
+                        "content_type": "application/json",
+                        "status_code": "404",
+                        "message_body": NOT_FOUND,
+                    },
+                }
+            ],
+            opts=child,
+        )
+        scheme, usual = ("https", 443) if certificate else ("http", 80)
+        port = "" if args["port"] == usual else f":{args['port']}"
+        self.url = pulumi.Output.concat(scheme, "://", args.get("hostname") or balancer.dns_name, port)
+        self.listener_arn = listener.arn
+        self.blue_target_group_arn = groups["blue"].arn
+        self.green_target_group_arn = groups["green"].arn
+        self.load_balancer_dimension = balancer.arn_suffix
+        self.register_outputs(
+            {
+                "url": self.url,
+                "listenerArn": self.listener_arn,
+                "blueTargetGroupArn": self.blue_target_group_arn,
+                "greenTargetGroupArn": self.green_target_group_arn,
+                "loadBalancerDimension": self.load_balancer_dimension,
+            }
+        )
+
+    def _target_group(self, colour: str, args: EdgeArgs) -> aws.lb.TargetGroup:
+        # Pods are bound to this group; a new name would leave them behind.
+        return aws.lb.TargetGroup(
+            colour,
+            vpc_id=args["vpc_id"],
+            target_type="ip",
+            port=GATEWAY_PORT,
+            protocol="HTTP",
+            deregistration_delay=args["deregistration_delay_seconds"],
+            load_balancing_algorithm_type="least_outstanding_requests",
+            health_check={
+                "path": "/readyz",
+                "protocol": "HTTP",
+                "matcher": "200",
+                "interval": args["health_period_seconds"],
+                "timeout": max(2, args["health_period_seconds"] - 1),
+                "healthy_threshold": 2,
+                "unhealthy_threshold": 2,
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+class TrafficArgs(TypedDict):
+    listener_arn: pulumi.Input[str]
+    blue_target_group_arn: pulumi.Input[str]
+    green_target_group_arn: pulumi.Input[str]
+    weights: Mapping[str, int]
+    """Per cent of new requests for `blue` and `green`."""
+
+
+class Traffic(pulumi.ComponentResource):
+    """The weighted rule: the only place where traffic is divided, and one integer in a preview."""
+
+    rule_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:index:Traffic", name, dict(args), opts)
+        rule = aws.lb.ListenerRule(
+            "release",
+            listener_arn=args["listener_arn"],
+            priority=100,
+            conditions=[{"path_pattern": {"values": ["/v1/*"]}}],
+            actions=[
+                {
+                    "type": "forward",
+                    "forward": {
+                        # Both always stand here, and never under ignore_changes: what is not written is not known.
+                        "target_groups": [
+                            {"arn": args["blue_target_group_arn"], "weight": args["weights"]["blue"]},
+                            {"arn": args["green_target_group_arn"], "weight": args["weights"]["green"]},
+                        ],
+                    },
+                }
+            ],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.rule_arn = rule.arn
+        self.register_outputs({"ruleArn": self.rule_arn})

@@ -1,0 +1,346 @@
+"""Kubernetes manifests of one colour, as plain data in Kubernetes' own spelling. Pure functions.
+
+Values that are known only after other resources (images, names of other objects) are passed through as they come.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import pulumi
+
+PART_OF = "penstock"
+GATEWAY_PORT = 8080
+ENGINE_PORT = 8000
+ZONE_LABEL = "topology.kubernetes.io/zone"
+CAPACITY_LABEL = "eks.amazonaws.com/capacityType"
+POOL_LABEL = "penstock.dev/pool"
+SYSTEM_POOL = "system"
+GPU_POOLS = ("gpu", "gpu-spot")
+TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where Kubernetes mounts it
+CONFIG_FOLDER = "/etc/penstock/config"
+KEYS_FOLDER = "/etc/penstock/keys"
+CACHE_FOLDER = "/var/cache/penstock"
+UNPRIVILEGED_USER = 10001
+
+Manifest = dict[str, Any]
+
+
+class DrainShape(TypedDict):
+    pre_stop_seconds: int
+    engine_shutdown_seconds: int
+    grace_seconds: int
+
+
+class ProbesShape(TypedDict):
+    period_seconds: int
+    timeout_seconds: int
+    failure_threshold: int
+    gateway_startup_seconds: int
+    engine_startup_seconds: int
+
+
+class EngineShape(TypedDict):
+    model: str
+    """The name that clients send."""
+    slug: str
+    """The model's name as it may stand in object names."""
+    aliases: Sequence[str]
+    source: pulumi.Input[str]
+    """What `vllm serve` loads: a path, a name, or an s3:// address."""
+    streamed: bool
+    """Weights come straight from S3 to the GPU."""
+    max_model_len: int
+    gpus: int
+    cpu_millicores: int
+    memory_mib: int
+    replicas: int
+
+
+def labels(app: str, colour: str, model: str | None = None) -> dict[str, str]:
+    found = {
+        "app.kubernetes.io/name": app,
+        "app.kubernetes.io/part-of": PART_OF,
+        "penstock.dev/colour": colour,
+    }
+    return found | ({"penstock.dev/model": model} if model else {})
+
+
+def selector(app: str, colour: str, model: str | None = None) -> str:
+    """The same labels, as a label selector."""
+    return ",".join(f"{key}={value}" for key, value in labels(app, colour, model).items())
+
+
+def engine_name(slug: str, colour: str) -> str:
+    return f"engine-{slug}-{colour}"
+
+
+def engine_arguments(engine: EngineShape, shutdown_seconds: int) -> list[pulumi.Input[str]]:
+    """Arguments of the `vllm` command (0.32). POD_IP is filled in by the kubelet."""
+    arguments: list[pulumi.Input[str]] = ["serve", engine["source"], "--served-model-name", engine["model"]]
+    arguments += engine["aliases"]
+    arguments += ["--host", "$(POD_IP)", "--port", str(ENGINE_PORT)]
+    arguments += ["--max-model-len", str(engine["max_model_len"])]
+    arguments += ["--gpu-memory-utilization", "0.90"]
+    arguments += ["--shutdown-timeout", str(shutdown_seconds)]
+    arguments += ["--disable-access-log-for-endpoints", "/health,/metrics,/ping"]
+    if engine["gpus"] > 1:
+        arguments += ["--tensor-parallel-size", str(engine["gpus"])]
+    if engine["streamed"]:
+        # The best published S3 result needs 16 to 32 readers.
+        arguments += ["--load-format", "runai_streamer", "--model-loader-extra-config", '{"concurrency":16}']
+    return arguments
+
+
+def engine_deployment(
+    engine: EngineShape,
+    *,
+    namespace: pulumi.Input[str],
+    colour: str,
+    image: pulumi.Input[str],
+    zones: int,
+    drain: DrainShape,
+    probes: ProbesShape,
+) -> Manifest:
+    mine = labels("engine", colour, engine["model"])
+    container = {
+        "name": "engine",
+        "image": image,
+        "command": ["vllm"],
+        "args": engine_arguments(engine, drain["engine_shutdown_seconds"]),
+        "env": [
+            _field("POD_IP", "status.podIP"),
+            {"name": "HOME", "value": CACHE_FOLDER},
+            {"name": "VLLM_CACHE_ROOT", "value": f"{CACHE_FOLDER}/vllm"},
+            {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
+        ],
+        "ports": [{"name": "http", "containerPort": ENGINE_PORT, "protocol": "TCP"}],
+        "resources": {
+            "requests": _size(engine["cpu_millicores"], engine["memory_mib"]),
+            "limits": {"memory": f"{engine['memory_mib']}Mi", "nvidia.com/gpu": str(engine["gpus"])},
+        },
+        # Connections are refused while weights load, so both paths answer at the same moment.
+        **_probes("/v1/models", "/v1/models", "/health", probes, probes["engine_startup_seconds"]),
+        "lifecycle": _pre_stop(drain),
+        # The NVIDIA runtime hook writes to the root file system: it cannot be read-only.
+        "securityContext": _container_security(read_only=False),
+        "volumeMounts": [
+            {"name": "cache", "mountPath": CACHE_FOLDER},
+            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - a volume of the pod's own
+        ],
+    }
+    return _deployment(
+        name=engine_name(engine["slug"], colour),
+        namespace=namespace,
+        mine=mine,
+        replicas=engine["replicas"],
+        # No spare GPU is kept for an update: one engine goes, then one comes.
+        strategy={"maxSurge": 0, "maxUnavailable": 1},
+        startup_seconds=probes["engine_startup_seconds"],
+        pod={
+            "serviceAccountName": "engine",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": drain["grace_seconds"],
+            "securityContext": _pod_security(),
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+            # Without it a zone that has system nodes alone would count as one to spread over.
+            "affinity": _only_pools(GPU_POOLS),
+            "topologySpreadConstraints": [
+                _spread(ZONE_LABEL, mine, hard=engine["replicas"] >= zones),
+                _spread(CAPACITY_LABEL, mine, hard=False),
+            ],
+            "containers": [container],
+            "volumes": [
+                {"name": "cache", "emptyDir": {}},
+                {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+            ],
+        },
+    )
+
+
+def gateway_deployment(
+    *,
+    namespace: pulumi.Input[str],
+    colour: str,
+    image: pulumi.Input[str],
+    replicas: int,
+    cpu_millicores: int,
+    memory_mib: int,
+    config_map: pulumi.Input[str],
+    keys_secret: pulumi.Input[str],
+    addresses_secret: pulumi.Input[str],
+    zones: int,
+    drain: DrainShape,
+    probes: ProbesShape,
+) -> Manifest:
+    mine = labels("gateway", colour)
+    container = {
+        "name": "gateway",
+        "image": image,
+        "command": ["python", "-m", "app.gateway"],
+        "args": [
+            "--config",
+            f"{CONFIG_FOLDER}/gateway.json",
+            "--keys",
+            f"{KEYS_FOLDER}/keys.json",
+            "--host",
+            "$(POD_IP)",
+            "--port",
+            str(GATEWAY_PORT),
+        ],
+        "env": [
+            _field("POD_IP", "status.podIP"),
+            _field("POD_NAME", "metadata.name"),
+            _field("POD_ZONE", f"metadata.labels['{ZONE_LABEL}']"),
+            {"name": "KUBERNETES_CREDENTIALS", "value": TOKEN_FOLDER},
+        ],
+        "envFrom": [{"secretRef": {"name": addresses_secret}}],
+        "ports": [{"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"}],
+        "resources": {"requests": _size(cpu_millicores, memory_mib), "limits": {"memory": f"{memory_mib}Mi"}},
+        **_probes("/healthz", "/readyz", "/healthz", probes, probes["gateway_startup_seconds"]),
+        "lifecycle": _pre_stop(drain),
+        "securityContext": _container_security(read_only=True),
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+            {"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True},
+        ],
+    }
+    return _deployment(
+        name=f"gateway-{colour}",
+        namespace=namespace,
+        mine=mine,
+        replicas=replicas,
+        strategy={"maxSurge": 1, "maxUnavailable": 0},
+        startup_seconds=probes["gateway_startup_seconds"],
+        pod={
+            "serviceAccountName": "gateway",
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": drain["grace_seconds"],
+            "securityContext": _pod_security(),
+            "affinity": _only_pools((SYSTEM_POOL,)),
+            "topologySpreadConstraints": [_spread(ZONE_LABEL, mine, hard=replicas >= zones)],
+            "containers": [container],
+            "volumes": [
+                {"name": "config", "configMap": {"name": config_map}},
+                {"name": "keys", "secret": {"secretName": keys_secret}},
+            ],
+        },
+    )
+
+
+def service(name: str, namespace: pulumi.Input[str], mine: Mapping[str, str], port: int) -> Manifest:
+    return {
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(mine)},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": dict(mine),
+            "ports": [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def disruption_budget(name: str, namespace: pulumi.Input[str], mine: Mapping[str, str]) -> Manifest:
+    return {
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(mine)},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(mine)}},
+    }
+
+
+def rollout_seconds(replicas: int, startup_seconds: int, grace_seconds: int) -> int:
+    """How long an update may take: all pods one after the other, and a quarter more; 600 s, Pulumi's own, or more."""
+    return max(600, (startup_seconds + grace_seconds) * max(replicas, 1) * 5 // 4)
+
+
+def _deployment(
+    *,
+    name: str,
+    namespace: pulumi.Input[str],
+    mine: Mapping[str, str],
+    replicas: int,
+    strategy: Mapping[str, int],
+    startup_seconds: int,
+    pod: Manifest,
+) -> Manifest:
+    return {
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(mine)},
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 3,
+            # Counts anew with each pod that gets ready; room for the image pull above the start.
+            "progressDeadlineSeconds": startup_seconds + 600,
+            "selector": {"matchLabels": dict(mine)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": dict(strategy)},
+            "template": {"metadata": {"labels": dict(mine)}, "spec": pod},
+        },
+    }
+
+
+def _field(name: str, path: str) -> Manifest:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _size(cpu_millicores: int, memory_mib: int) -> Manifest:
+    return {"cpu": f"{cpu_millicores}m", "memory": f"{memory_mib}Mi"}
+
+
+def _pre_stop(drain: DrainShape) -> Manifest:
+    return {"preStop": {"sleep": {"seconds": drain["pre_stop_seconds"]}}}
+
+
+def _probes(startup: str, ready: str, live: str, probes: ProbesShape, startup_seconds: int) -> Manifest:
+    period = probes["period_seconds"]
+
+    def probe(path: str, failures: int) -> Manifest:
+        return {
+            "httpGet": {"path": path, "port": "http"},
+            "periodSeconds": period,
+            "timeoutSeconds": probes["timeout_seconds"],
+            "failureThreshold": failures,
+        }
+
+    return {
+        "startupProbe": probe(startup, -(-startup_seconds // period)),
+        "readinessProbe": probe(ready, probes["failure_threshold"]),
+        # A busy engine must not be killed for being slow to answer.
+        "livenessProbe": probe(live, probes["failure_threshold"] * 3),
+    }
+
+
+def _only_pools(pools: Sequence[str]) -> Manifest:
+    wanted = {"key": POOL_LABEL, "operator": "In", "values": list(pools)}
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
+        }
+    }
+
+
+def _spread(key: str, mine: Mapping[str, str], *, hard: bool) -> Manifest:
+    """Even over the zones that have usable nodes. A lost zone's nodes carry taints, and honouring these lets its pods
+    go to the zones that are left; `minDomains` would hold them back."""
+    return {
+        "topologyKey": key,
+        "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule" if hard else "ScheduleAnyway",
+        "nodeTaintsPolicy": "Honor",
+        "labelSelector": {"matchLabels": dict(mine)},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+def _pod_security() -> Manifest:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": UNPRIVILEGED_USER,
+        "runAsGroup": UNPRIVILEGED_USER,
+        "fsGroup": UNPRIVILEGED_USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _container_security(*, read_only: bool) -> Manifest:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": read_only,
+        "capabilities": {"drop": ["ALL"]},
+    }

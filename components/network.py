@@ -1,0 +1,177 @@
+"""The network: three kinds of subnets in each zone, NAT, endpoints, and a default security group that opens nothing."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components.subnets import ZonePlan, plan
+
+ANYWHERE = "0.0.0.0/0"
+
+
+class NetworkArgs(TypedDict):
+    region: str
+    cidr: str
+    """The VPC's range, /16 to /20. A change replaces the VPC."""
+    zones: Sequence[str]
+    """Zone letters. A zone added at the end moves no range."""
+    nat_per_zone: bool
+    """One NAT gateway in each zone, or one in the first."""
+    interface_endpoints: Sequence[str]
+    """AWS services that are reached without NAT, such as `ecr.api`."""
+
+
+class Network(pulumi.ComponentResource):
+    """A VPC with public, private and intra subnets, one of each in each zone."""
+
+    vpc_id: pulumi.Output[str]
+    public_subnet_ids: pulumi.Output[Sequence[str]]
+    """Load balancers and NAT; in the order of the zones."""
+    private_subnet_ids: pulumi.Output[Sequence[str]]
+    """Nodes and pods; out through NAT; in the order of the zones."""
+    intra_subnet_ids: pulumi.Output[Sequence[str]]
+    """Databases and caches; no way out; in the order of the zones."""
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:index:Network", name, dict(args), opts)
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._region = args["region"]
+        zones = plan(args["cidr"], args["zones"])
+
+        # A VPC holds everything else: a new name is a new platform.
+        self._vpc = aws.ec2.Vpc(
+            "vpc",
+            cidr_block=args["cidr"],
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags={"Name": "penstock"},
+            opts=self._child,
+        )
+        aws.ec2.DefaultSecurityGroup("default", vpc_id=self._vpc.id, ingress=[], egress=[], opts=self._child)
+
+        public = self._subnets("public", zones, {"kubernetes.io/role/elb": "1"})
+        private = self._subnets("private", zones, {"kubernetes.io/role/internal-elb": "1"})
+        intra = self._subnets("intra", zones, {})
+
+        self._public_routes(public)
+        private_tables = self._private_routes(public, private, args["nat_per_zone"])
+        intra_table = self._table("intra")
+        self._associate("intra", intra, [intra_table] * len(intra))
+
+        aws.ec2.VpcEndpoint(
+            "s3",
+            vpc_id=self._vpc.id,
+            service_name=f"com.amazonaws.{self._region}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=[table.id for table in [*private_tables, intra_table]],
+            tags={"Name": "penstock-s3"},
+            opts=self._child,
+        )
+        if args["interface_endpoints"]:
+            self._endpoints(args["cidr"], args["interface_endpoints"], private)
+
+        self.vpc_id = self._vpc.id
+        self.public_subnet_ids = pulumi.Output.all(*[subnet.id for subnet in public.values()])
+        self.private_subnet_ids = pulumi.Output.all(*[subnet.id for subnet in private.values()])
+        self.intra_subnet_ids = pulumi.Output.all(*[subnet.id for subnet in intra.values()])
+        self.register_outputs(
+            {
+                "vpcId": self.vpc_id,
+                "publicSubnetIds": self.public_subnet_ids,
+                "privateSubnetIds": self.private_subnet_ids,
+                "intraSubnetIds": self.intra_subnet_ids,
+            }
+        )
+
+    def _subnets(self, kind: str, zones: Sequence[ZonePlan], tags: dict[str, str]) -> dict[str, aws.ec2.Subnet]:
+        return {
+            zone.zone: aws.ec2.Subnet(
+                f"{kind}-{zone.zone}",
+                vpc_id=self._vpc.id,
+                availability_zone=f"{self._region}{zone.zone}",
+                cidr_block=getattr(zone, kind),
+                map_public_ip_on_launch=False,
+                tags={"Name": f"penstock-{kind}-{zone.zone}", **tags},
+                opts=self._child,
+            )
+            for zone in zones
+        }
+
+    def _table(self, name: str) -> aws.ec2.RouteTable:
+        return aws.ec2.RouteTable(name, vpc_id=self._vpc.id, tags={"Name": f"penstock-{name}"}, opts=self._child)
+
+    def _associate(self, kind: str, subnets: dict[str, aws.ec2.Subnet], tables: Sequence[aws.ec2.RouteTable]) -> None:
+        for (zone, subnet), table in zip(subnets.items(), tables, strict=True):
+            aws.ec2.RouteTableAssociation(
+                f"{kind}-{zone}", subnet_id=subnet.id, route_table_id=table.id, opts=self._child
+            )
+
+    def _public_routes(self, public: dict[str, aws.ec2.Subnet]) -> None:
+        gateway = aws.ec2.InternetGateway("internet", vpc_id=self._vpc.id, tags={"Name": "penstock"}, opts=self._child)
+        table = self._table("public")
+        aws.ec2.Route(
+            "public",
+            route_table_id=table.id,
+            destination_cidr_block=ANYWHERE,
+            gateway_id=gateway.id,
+            opts=self._child,
+        )
+        self._associate("public", public, [table] * len(public))
+
+    def _private_routes(
+        self, public: dict[str, aws.ec2.Subnet], private: dict[str, aws.ec2.Subnet], nat_per_zone: bool
+    ) -> list[aws.ec2.RouteTable]:
+        """One table in each zone in either case, so that a change of NAT moves routes and no subnet."""
+        with_nat = list(public) if nat_per_zone else list(public)[:1]
+        gateways = {}
+        for zone in with_nat:
+            address = aws.ec2.Eip(f"nat-{zone}", domain="vpc", tags={"Name": f"penstock-nat-{zone}"}, opts=self._child)
+            gateways[zone] = aws.ec2.NatGateway(
+                f"nat-{zone}",
+                subnet_id=public[zone].id,
+                allocation_id=address.id,
+                tags={"Name": f"penstock-nat-{zone}"},
+                opts=self._child,
+            )
+        tables = []
+        for zone in private:
+            table = self._table(f"private-{zone}")
+            aws.ec2.Route(
+                f"private-{zone}",
+                route_table_id=table.id,
+                destination_cidr_block=ANYWHERE,
+                nat_gateway_id=gateways.get(zone, gateways[with_nat[0]]).id,
+                opts=self._child,
+            )
+            tables.append(table)
+        self._associate("private", private, tables)
+        return tables
+
+    def _endpoints(self, cidr: str, services: Sequence[str], private: dict[str, aws.ec2.Subnet]) -> None:
+        group = aws.ec2.SecurityGroup(
+            "endpoints", vpc_id=self._vpc.id, description="AWS services inside the VPC", opts=self._child
+        )
+        aws.vpc.SecurityGroupIngressRule(
+            "endpoints-from-vpc",
+            security_group_id=group.id,
+            description="HTTPS from the VPC",
+            ip_protocol="tcp",
+            from_port=443,
+            to_port=443,
+            cidr_ipv4=cidr,
+            opts=self._child,
+        )
+        for service in services:
+            aws.ec2.VpcEndpoint(
+                service,
+                vpc_id=self._vpc.id,
+                service_name=f"com.amazonaws.{self._region}.{service}",
+                vpc_endpoint_type="Interface",
+                subnet_ids=[subnet.id for subnet in private.values()],
+                security_group_ids=[group.id],
+                private_dns_enabled=True,
+                tags={"Name": f"penstock-{service}"},
+                opts=self._child,
+            )

@@ -1,0 +1,183 @@
+"""Managed node groups and the add-ons around them, in the order in which a node needs them."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components.manifests import POOL_LABEL
+from components.role import ServiceRole
+
+GPU_TAINT: aws.eks.NodeGroupTaintArgsDict = {"key": "nvidia.com/gpu", "value": "true", "effect": "NO_SCHEDULE"}
+"""Keeps pods without a GPU off expensive nodes; engines tolerate it."""
+
+
+class NodeGroupShape(TypedDict):
+    ami_type: str
+    instance_types: Sequence[str]
+    min_nodes: int
+    desired_nodes: int
+    max_nodes: int
+    volume_gib: int
+
+
+class NodeGroupsArgs(TypedDict):
+    partition: str
+    cluster_name: pulumi.Input[str]
+    zones: Sequence[str]
+    """Zone letters, in the order of the subnets."""
+    subnet_ids: Sequence[pulumi.Input[str]]
+    """One private subnet for each zone."""
+    security_group_ids: Sequence[pulumi.Input[str]]
+    """The cluster's own group, and the one for nodes."""
+    volumes_key_arn: pulumi.Input[str]
+    system: NodeGroupShape
+    """On demand, over all zones: gateways and cluster services."""
+    gpu: NodeGroupShape
+    """On demand, over all zones: the floor under the engines."""
+    gpu_spot: NodeGroupShape
+    """Spot; the numbers count for one zone."""
+
+
+class NodeGroups(pulumi.ComponentResource):
+    """The groups `system`, `gpu` and, for each zone, `gpu-spot-<zone>`, with the cluster's add-ons."""
+
+    node_group_names: pulumi.Output[Sequence[str]]
+    """Physical names, sorted by role."""
+
+    def __init__(self, name: str, args: NodeGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:index:NodeGroups", name, dict(args), opts)
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._args = args
+        partition = args["partition"]
+        managed = f"arn:{partition}:iam::aws:policy"
+        self._role = ServiceRole(
+            "node",
+            {
+                "services": ["ec2.amazonaws.com"],
+                "description": "Nodes: join the cluster and pull images, no data",
+                "managed_policies": [
+                    f"{managed}/AmazonEKSWorkerNodePolicy",
+                    f"{managed}/AmazonEC2ContainerRegistryPullOnly",
+                ],
+            },
+            self._child,
+        )
+        network_role = ServiceRole(
+            "pod-network",
+            {
+                "services": ["pods.eks.amazonaws.com"],
+                "description": "VPC CNI: network interfaces of pods",
+                "managed_policies": [f"{managed}/AmazonEKS_CNI_Policy"],
+            },
+            self._child,
+        )
+        # Without a network and pod identities no node gets ready, so these come first.
+        first = [
+            self._addon("eks-pod-identity-agent"),
+            self._addon(
+                "vpc-cni",
+                pod_identity_associations=[{"role_arn": network_role.arn, "service_account": "aws-node"}],
+            ),
+            self._addon("kube-proxy"),
+        ]
+        ready = pulumi.ResourceOptions(parent=self, depends_on=first)
+        zones = dict(zip(args["zones"], args["subnet_ids"], strict=True))
+        everywhere = list(zones.values())
+        system_template = self._template("system", args["system"])
+        gpu_template = self._template("gpu", args["gpu"])
+        spot_template = self._template("gpu-spot", args["gpu_spot"])
+        system = self._group("system", "system", args["system"], system_template, everywhere, ready)
+        groups = [system, self._group("gpu", "gpu", args["gpu"], gpu_template, everywhere, ready)]
+        for zone, subnet_id in zones.items():
+            groups.append(
+                self._group(f"gpu-spot-{zone}", "gpu-spot", args["gpu_spot"], spot_template, [subnet_id], ready)
+            )
+        # CoreDNS is pods: created before the nodes it waits for them, degraded, until it times out.
+        after = pulumi.ResourceOptions(parent=self, depends_on=[system])
+        self._addon("coredns", opts=after)
+        self._addon("eks-node-monitoring-agent", opts=after)
+        self.node_group_names = pulumi.Output.all(*[group.node_group_name for group in groups])
+        self.register_outputs({"nodeGroupNames": self.node_group_names})
+
+    def _addon(
+        self,
+        addon: str,
+        pod_identity_associations: Sequence[aws.eks.AddonPodIdentityAssociationArgsDict] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> aws.eks.Addon:
+        return aws.eks.Addon(
+            addon,
+            addon_name=addon,
+            cluster_name=self._args["cluster_name"],
+            pod_identity_associations=pod_identity_associations,
+            resolve_conflicts_on_create="OVERWRITE",
+            resolve_conflicts_on_update="OVERWRITE",
+            opts=opts or self._child,
+        )
+
+    def _template(self, name: str, shape: NodeGroupShape) -> aws.ec2.LaunchTemplate:
+        """What all nodes of a pool have in common. Bottlerocket keeps images and pods on its second volume."""
+        device = "/dev/xvdb" if shape["ami_type"].startswith("BOTTLEROCKET") else "/dev/xvda"
+        tags = {"Name": f"penstock-{name}"}
+        return aws.ec2.LaunchTemplate(
+            name,
+            description=f"Nodes of the pool {name}",
+            update_default_version=True,
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                # One hop ends at the node: pods cannot reach its credentials.
+                "http_put_response_hop_limit": 1,
+            },
+            block_device_mappings=[
+                {
+                    "device_name": device,
+                    "ebs": {
+                        "encrypted": "true",
+                        "kms_key_id": self._args["volumes_key_arn"],
+                        "volume_type": "gp3",
+                        "volume_size": shape["volume_gib"],
+                        "delete_on_termination": "true",
+                    },
+                }
+            ],
+            vpc_security_group_ids=list(self._args["security_group_ids"]),
+            # The provider's default tags do not reach what a template starts.
+            tag_specifications=[
+                {"resource_type": "instance", "tags": tags},
+                {"resource_type": "volume", "tags": tags},
+            ],
+            opts=self._child,
+        )
+
+    def _group(
+        self,
+        name: str,
+        pool: str,
+        shape: NodeGroupShape,
+        template: aws.ec2.LaunchTemplate,
+        subnet_ids: Sequence[pulumi.Input[str]],
+        opts: pulumi.ResourceOptions,
+    ) -> aws.eks.NodeGroup:
+        return aws.eks.NodeGroup(
+            name,
+            cluster_name=self._args["cluster_name"],
+            node_role_arn=self._role.arn,
+            subnet_ids=list(subnet_ids),
+            ami_type=shape["ami_type"],
+            instance_types=list(shape["instance_types"]),
+            capacity_type="SPOT" if pool == "gpu-spot" else "ON_DEMAND",
+            scaling_config={
+                "min_size": shape["min_nodes"],
+                "desired_size": shape["desired_nodes"],
+                "max_size": shape["max_nodes"],
+            },
+            update_config={"max_unavailable": 1},
+            node_repair_config={"enabled": True},
+            launch_template={"id": template.id, "version": template.latest_version.apply(str)},
+            labels={POOL_LABEL: pool},
+            taints=[GPU_TAINT] if pool != "system" else [],
+            opts=opts,
+        )

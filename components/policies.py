@@ -1,0 +1,123 @@
+"""IAM, key and bucket policies as plain documents. Pure functions; `dumps` writes the text that AWS stores."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Statement = Mapping[str, Any]
+
+ALL_KEY_ACTIONS = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
+
+
+def document(*statements: Statement) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [dict(statement) for statement in statements]}
+
+
+def dumps(policy: Mapping[str, Any]) -> str:
+    return json.dumps(policy, separators=(",", ":"))
+
+
+def trust(*services: str) -> dict[str, Any]:
+    """Who may take a role. EKS Pod Identity tags its sessions, which is an action of its own."""
+    actions = ["sts:AssumeRole"] + (["sts:TagSession"] if "pods.eks.amazonaws.com" in services else [])
+    principal = services[0] if len(services) == 1 else list(services)
+    return document({"Effect": "Allow", "Principal": {"Service": principal}, "Action": actions})
+
+
+def account_may_administer(partition: str, account: str) -> Statement:
+    """Without this statement nobody could change the key's policy again. It opens nothing by itself: who may use the
+    key is then decided by IAM policies of the same account."""
+    return {
+        "Sid": "AccountAdministersThroughIam",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+
+
+def used_through(service: str, region: str, account: str) -> Statement:
+    """Anyone of the account who may use the AWS service may use the key through it, as with AWS's own keys."""
+    return {
+        "Sid": "UsedThroughItsService",
+        "Effect": "Allow",
+        "Principal": {"AWS": "*"},
+        "Action": [*ALL_KEY_ACTIONS, "kms:CreateGrant"],
+        "Resource": "*",
+        "Condition": {
+            "StringEquals": {"kms:CallerAccount": account, "kms:ViaService": f"{service}.{region}.amazonaws.com"}
+        },
+    }
+
+
+def logs_may_encrypt(partition: str, region: str, account: str) -> Statement:
+    return {
+        "Sid": "CloudWatchLogsEncrypts",
+        "Effect": "Allow",
+        "Principal": {"Service": f"logs.{region}.amazonaws.com"},
+        "Action": ALL_KEY_ACTIONS,
+        "Resource": "*",
+        "Condition": {
+            "ArnLike": {"kms:EncryptionContext:aws:logs:arn": f"arn:{partition}:logs:{region}:{account}:log-group:*"}
+        },
+    }
+
+
+def publishers_may_encrypt(account: str, services: Sequence[str]) -> Statement:
+    """AWS services that publish to an encrypted topic."""
+    return {
+        "Sid": "PublishersEncrypt",
+        "Effect": "Allow",
+        "Principal": {"Service": list(services)},
+        "Action": ["kms:GenerateDataKey*", "kms:Decrypt"],
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+    }
+
+
+def bucket_over_tls_only(bucket_arn: str) -> dict[str, Any]:
+    return document(
+        {
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [bucket_arn, f"{bucket_arn}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    )
+
+
+def publish_from_account(topic_arn: str, account: str, services: Sequence[str]) -> dict[str, Any]:
+    return document(
+        {
+            "Sid": "ServicesOfThisAccountPublish",
+            "Effect": "Allow",
+            "Principal": {"Service": list(services)},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+        }
+    )
+
+
+def read_weights(bucket_arn: str, key_arn: str) -> dict[str, Any]:
+    return document(
+        {"Sid": "ListWeights", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket_arn},
+        {"Sid": "ReadWeights", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket_arn}/*"},
+        {"Sid": "DecryptWeights", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key_arn},
+    )
+
+
+def keep_newest_images(count: int) -> dict[str, Any]:
+    """An ECR lifecycle policy."""
+    return {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "description": f"Keep the newest {count} images",
+                "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": count},
+                "action": {"type": "expire"},
+            }
+        ]
+    }

@@ -1,0 +1,154 @@
+"""The cluster: control plane, add-ons, node groups, pod identities, and the provider that speaks to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as k8s
+
+from components import policies
+from components.cluster import Cluster as ControlPlane
+from components.nodes import NodeGroups, NodeGroupShape
+from components.role import ServiceRole
+from infra.foundation import Foundation
+from infra.settings import Settings
+from infra.settings.model import NodeGroup
+
+
+@dataclass(frozen=True)
+class Cluster:
+    name: str
+    arn: str
+    kubeconfig: pulumi.Output[str]
+    """Secret. Its user runs `penstock eks-token`."""
+    provider: k8s.Provider
+    """Waits for nodes and access: what is made through it can run."""
+
+
+def build_cluster(settings: Settings, foundation: Foundation, stack: str, provider: pulumi.ProviderResource) -> Cluster:
+    opts = pulumi.ResourceOptions(providers=[provider])
+    name = f"penstock-{stack}"
+    region = settings.aws.region
+    arn = f"arn:{foundation.partition}:eks:{region}:{settings.aws.account_id}:cluster/{name}"
+    control_plane = ControlPlane(
+        "cluster",
+        {
+            "partition": foundation.partition,
+            "cluster_name": name,
+            "version": settings.cluster.version,
+            "support": settings.cluster.support,
+            "subnet_ids": foundation.private_subnet_ids,
+            "public_endpoint_cidrs": settings.cluster.public_endpoint_cidrs,
+            "administrators": settings.cluster.administrators,
+            "secrets_key_arn": foundation.keys.cluster,
+            "logs_key_arn": foundation.keys.logs,
+            "log_retention_days": settings.cluster.log_retention_days,
+            "protected": settings.protected,
+        },
+        opts,
+    )
+    zones = settings.network.zones
+    subnet_ids: Sequence[pulumi.Output[str]] = [foundation.private_subnet_ids[index] for index in range(len(zones))]
+    spot = settings.node_groups.gpu_spot
+    nodes = NodeGroups(
+        "nodes",
+        {
+            "partition": foundation.partition,
+            "cluster_name": control_plane.cluster_name,
+            "zones": zones,
+            "subnet_ids": subnet_ids,
+            "security_group_ids": [control_plane.security_group_id, foundation.security_groups.nodes_id],
+            "volumes_key_arn": foundation.keys.volumes,
+            "system": _shape(settings.node_groups.system),
+            "gpu": _shape(settings.node_groups.gpu),
+            "gpu_spot": {
+                "ami_type": spot.ami_type,
+                "instance_types": spot.instance_types,
+                "min_nodes": spot.min_nodes_per_zone,
+                "desired_nodes": spot.desired_nodes_per_zone,
+                "max_nodes": spot.max_nodes_per_zone,
+                "volume_gib": spot.volume_gib,
+            },
+        },
+        opts,
+    )
+    engine = ServiceRole(
+        "engine",
+        {
+            "services": ["pods.eks.amazonaws.com"],
+            "description": "Engines: read model weights",
+            "managed_policies": [],
+            "policy": pulumi.Output.all(foundation.weights_bucket_arn, foundation.keys.weights).apply(
+                lambda arns: policies.dumps(policies.read_weights(arns[0], arns[1]))
+            ),
+        },
+        opts,
+    )
+    identity = aws.eks.PodIdentityAssociation(
+        "engine",
+        cluster_name=control_plane.cluster_name,
+        namespace=settings.namespace,
+        service_account="engine",
+        role_arn=engine.arn,
+        opts=pulumi.ResourceOptions(provider=provider),
+    )
+    kubeconfig = pulumi.Output.secret(
+        pulumi.Output.all(control_plane.endpoint, control_plane.certificate_authority).apply(
+            lambda parts: kubeconfig_of(name, region, endpoint=parts[0], certificate_authority=parts[1])
+        )
+    )
+    kubernetes = k8s.Provider(
+        "kubernetes",
+        kubeconfig=kubeconfig,
+        # Only a new cluster replaces the provider and all that hangs on it, not a new address or certificate.
+        cluster_identifier=arn,
+        enable_server_side_apply=True,
+        opts=pulumi.ResourceOptions(depends_on=[control_plane, nodes, identity]),
+    )
+    return Cluster(name=name, arn=arn, kubeconfig=kubeconfig, provider=kubernetes)
+
+
+def kubeconfig_of(name: str, region: str, *, endpoint: str, certificate_authority: str) -> str:
+    """A kubeconfig without credentials: each client gets a token of its own from its AWS identity."""
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": name,
+                    "cluster": {"server": endpoint, "certificate-authority-data": certificate_authority},
+                }
+            ],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "current-context": name,
+            "users": [
+                {
+                    "name": name,
+                    "user": {
+                        "exec": {
+                            "apiVersion": "client.authentication.k8s.io/v1",
+                            "command": "penstock",
+                            "args": ["eks-token", "--cluster", name, "--region", region],
+                            "interactiveMode": "Never",
+                        }
+                    },
+                }
+            ],
+        }
+    )
+
+
+def _shape(group: NodeGroup) -> NodeGroupShape:
+    return {
+        "ami_type": group.ami_type,
+        "instance_types": group.instance_types,
+        "min_nodes": group.min_nodes,
+        "desired_nodes": group.desired_nodes,
+        "max_nodes": group.max_nodes,
+        "volume_gib": group.volume_gib,
+    }

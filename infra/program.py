@@ -1,0 +1,38 @@
+"""The whole program as one function, for the Pulumi CLI and for the Automation API alike."""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.cluster import build_cluster
+from infra.foundation import build_foundation
+from infra.serving import build_serving
+from infra.settings import Settings
+
+
+def deploy() -> None:
+    """Reads the stack's configuration, builds the three layers, exports. Raises SettingsError before any resource."""
+    settings = Settings.from_pulumi()
+    stack = pulumi.get_stack()
+    provider = aws.Provider(
+        "aws",
+        region=settings.aws.region,
+        allowed_account_ids=[settings.aws.account_id],
+        default_tags={"tags": {"project": "penstock", "stack": stack}},
+    )
+    foundation = build_foundation(settings, stack, provider)
+    cluster = build_cluster(settings, foundation, stack, provider)
+    serving = build_serving(settings, foundation, cluster, stack, provider)
+
+    pulumi.export("gatewayUrl", serving.gateway_url)
+    pulumi.export("apiKey", serving.api_key)
+    pulumi.export("kubeconfig", cluster.kubeconfig)
+    pulumi.export("clusterName", cluster.name)
+    pulumi.export("clusterArn", cluster.arn)
+    pulumi.export("namespace", settings.namespace)
+    pulumi.export("region", settings.aws.region)
+    pulumi.export("weights", settings.weights)
+    pulumi.export("models", settings.model_names)
+    pulumi.export("databaseAddress", foundation.database_address)
+    pulumi.export("cacheAddress", foundation.cache_address)

@@ -1,0 +1,228 @@
+"""Serving: models, releases, gateways, traffic, alarms, budget."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as k8s
+
+from app.gateway.config import ApiKey, Colour, GatewayConfig, KeyFile, ModelRoute
+from components import manifests
+from components.edge import Edge, EdgeArgs, Traffic
+from components.ground import Ground
+from components.manifests import EngineShape
+from components.release import Release, encoded
+from components.watch import MonthlyBudget, Watch
+from infra.cluster import Cluster
+from infra.foundation import Foundation
+from infra.settings import Settings, model_slug
+from infra.settings.model import ColourRelease, Model
+
+WEIGHTS_SCHEME = "weights://"
+KEY_BYTES = 32
+SHORTEST_HEALTH_PERIOD_SECONDS = 5
+"""The shortest that a target group takes."""
+RECOVERY_DAYS = 7
+"""The shortest wait that Secrets Manager offers before a deleted secret is gone for good."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    gateway_url: pulumi.Output[str]
+    api_key: pulumi.Output[str]
+    """Secret."""
+
+
+def build_serving(
+    settings: Settings, foundation: Foundation, cluster: Cluster, stack: str, provider: pulumi.ProviderResource
+) -> Serving:
+    on_aws = pulumi.ResourceOptions(providers=[provider])
+    on_kubernetes = pulumi.ResourceOptions(providers=[cluster.provider])
+    edge = Edge("edge", _edge_args(settings, foundation), on_aws)
+    Watch(
+        "watch",
+        {
+            "log_group_prefix": f"/penstock/{stack}",
+            "log_groups": ["gateway", "engine"],
+            "log_retention_days": settings.cluster.log_retention_days,
+            "logs_key_arn": foundation.keys.logs,
+            "topic_arn": foundation.topic_arn,
+            "load_balancer_dimension": edge.load_balancer_dimension,
+        },
+        on_aws,
+    )
+    MonthlyBudget(
+        "budget",
+        {
+            "monthly_usd": settings.budget.monthly_usd,
+            "alert_percents": settings.budget.alert_percents,
+            "topic_arn": foundation.topic_arn,
+        },
+        on_aws,
+    )
+    api_key = _api_key(settings, foundation, provider)
+
+    ground = Ground("ground", {"namespace": settings.namespace}, on_kubernetes)
+    keys_secret = _secret("keys", ground, {"keys.json": api_key.apply(key_file)}, cluster.provider)
+    addresses_secret = _secret(
+        "addresses",
+        ground,
+        {
+            "PENSTOCK_CACHE_ADDRESS": foundation.cache_address,
+            "PENSTOCK_DATABASE_ADDRESS": foundation.database_address,
+        },
+        cluster.provider,
+    )
+    target_groups = {"blue": edge.blue_target_group_arn, "green": edge.green_target_group_arn}
+    pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[ground])
+    releases = []
+    for colour, release in (("blue", settings.release.blue), ("green", settings.release.green)):
+        releases.append(
+            Release(
+                colour,
+                {
+                    "colour": colour,
+                    "namespace": ground.namespace,
+                    "zones": len(settings.network.zones),
+                    "gateway_image": image(foundation.image_urls["gateway"], release.gateway_image),
+                    "gateway_replicas": release.gateway_replicas,
+                    "gateway_cpu_millicores": settings.gateway.cpu_millicores,
+                    "gateway_memory_mib": settings.gateway.memory_mib,
+                    "gateway_config": gateway_config(settings, colour).model_dump_json(indent=2),
+                    "keys_secret": keys_secret,
+                    "addresses_secret": addresses_secret,
+                    "engine_image": image(foundation.image_urls["engine"], release.engine_image),
+                    "engines": [_engine(model, release, foundation) for model in settings.models],
+                    "target_group_arn": target_groups[colour],
+                    "drain": {
+                        "pre_stop_seconds": settings.drain.pre_stop_seconds,
+                        "engine_shutdown_seconds": settings.drain.engine_shutdown_seconds,
+                        "grace_seconds": settings.drain.grace_seconds,
+                    },
+                    "probes": {
+                        "period_seconds": settings.probes.period_seconds,
+                        "timeout_seconds": settings.probes.timeout_seconds,
+                        "failure_threshold": settings.probes.failure_threshold,
+                        "gateway_startup_seconds": settings.probes.gateway_startup_seconds,
+                        "engine_startup_seconds": settings.probes.engine_startup_seconds,
+                    },
+                },
+                pods_can_run,
+            )
+        )
+    Traffic(
+        "traffic",
+        {
+            "listener_arn": edge.listener_arn,
+            "blue_target_group_arn": edge.blue_target_group_arn,
+            "green_target_group_arn": edge.green_target_group_arn,
+            "weights": settings.weights,
+        },
+        # Traffic moves after the pods of both colours are ready and bound, never before.
+        pulumi.ResourceOptions(providers=[provider], depends_on=releases),
+    )
+    return Serving(gateway_url=edge.url, api_key=api_key)
+
+
+def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
+    """The settings of one colour's gateways: complete at preview, for nothing in it comes from a resource."""
+    return GatewayConfig(
+        colour=colour,
+        namespace=settings.namespace,
+        models=tuple(
+            ModelRoute(
+                name=model.name,
+                aliases=model.aliases,
+                selector=manifests.selector("engine", colour, model.name),
+                port=manifests.ENGINE_PORT,
+                context_tokens=model.max_model_len,
+                max_output_tokens=model.max_output_tokens,
+                input_usd_per_million_tokens=model.input_usd_per_million_tokens,
+                output_usd_per_million_tokens=model.output_usd_per_million_tokens,
+            )
+            for model in settings.models
+        ),
+        drain_seconds=settings.drain.gateway_shutdown_seconds,
+    )
+
+
+def key_file(api_key: str) -> str:
+    """keys.json of the first client: the key's hash, never the key."""
+    digest = hashlib.sha256(api_key.encode()).hexdigest()
+    return KeyFile(keys=(ApiKey(id="first", sha256=digest),)).model_dump_json()
+
+
+def image(url: pulumi.Output[str], reference: str) -> pulumi.Output[str]:
+    """`url@sha256:...` for a digest, `url:tag` for a tag."""
+    return pulumi.Output.concat(url, "@" if reference.startswith("sha256:") else ":", reference)
+
+
+def _edge_args(settings: Settings, foundation: Foundation) -> EdgeArgs:
+    args: EdgeArgs = {
+        "vpc_id": foundation.vpc_id,
+        "subnet_ids": foundation.public_subnet_ids,
+        "security_group_id": foundation.security_groups.edge_id,
+        "port": settings.edge.port,
+        "idle_timeout_seconds": settings.edge.idle_timeout_seconds,
+        "deregistration_delay_seconds": settings.drain.deregistration_delay_seconds,
+        "health_period_seconds": max(SHORTEST_HEALTH_PERIOD_SECONDS, settings.probes.period_seconds),
+        "protected": settings.protected,
+    }
+    if settings.edge.certificate_arn:
+        args["certificate_arn"] = settings.edge.certificate_arn
+    if settings.edge.hostname:
+        args["hostname"] = settings.edge.hostname
+    return args
+
+
+def _engine(model: Model, release: ColourRelease, foundation: Foundation) -> EngineShape:
+    streamed = model.source.startswith(WEIGHTS_SCHEME)
+    prefix = model.source.removeprefix(WEIGHTS_SCHEME)
+    return {
+        "model": model.name,
+        "slug": model_slug(model.name),
+        "aliases": model.aliases,
+        "source": pulumi.Output.concat("s3://", foundation.weights_bucket, "/", prefix) if streamed else model.source,
+        "streamed": streamed,
+        "max_model_len": model.max_model_len,
+        "gpus": model.gpus,
+        "cpu_millicores": model.cpu_millicores,
+        "memory_mib": model.memory_mib,
+        "replicas": release.engine_replicas[model.name],
+    }
+
+
+def _api_key(settings: Settings, foundation: Foundation, provider: pulumi.ProviderResource) -> pulumi.Output[str]:
+    """The first client's key. Made once: the program offers a new one each time, and the first that was taken stays."""
+    secret = aws.secretsmanager.Secret(
+        "api-key",
+        description="API key of the first client",
+        kms_key_id=foundation.keys.credentials,
+        recovery_window_in_days=RECOVERY_DAYS if settings.protected else 0,
+        opts=pulumi.ResourceOptions(provider=provider),
+    )
+    version = aws.secretsmanager.SecretVersion(
+        "api-key",
+        secret_id=secret.id,
+        secret_string=pulumi.Output.secret("pk-" + secrets.token_urlsafe(KEY_BYTES)),
+        opts=pulumi.ResourceOptions(provider=provider, ignore_changes=["secretString"]),
+    )
+    return pulumi.Output.secret(version.secret_string.apply(lambda text: text or ""))
+
+
+def _secret(
+    name: str, ground: Ground, values: dict[str, pulumi.Output[str]], provider: k8s.Provider
+) -> pulumi.Output[str]:
+    """A Secret without a name of its own, so that new content is a new object. Returns the name it got."""
+    secret = k8s.core.v1.Secret(
+        name,
+        metadata={"namespace": ground.namespace, "labels": {"app.kubernetes.io/part-of": manifests.PART_OF}},
+        type="Opaque",
+        data=pulumi.Output.secret({key: value.apply(encoded) for key, value in values.items()}),
+        opts=pulumi.ResourceOptions(provider=provider),
+    )
+    return secret.metadata["name"]
