@@ -143,6 +143,7 @@ class Load:
         self._clock = clock
         self._started = clock()
         self._stopping = asyncio.Event()
+        self.finished = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self.records = Records()
         self.open_streams = 0
@@ -172,6 +173,7 @@ class Load:
                         group.create_task(self._pace(group))
             finally:
                 ending.cancel()
+                self.finished.set()
         return self.records
 
     async def _pace(self, group: asyncio.TaskGroup) -> None:

@@ -12,7 +12,8 @@ from infra.ops.errors import UsageError
 
 TAIL_BLOCK_BYTES = 65536
 POLL_SECONDS = 0.2
-PREVIOUS = ".previous.log"
+ENDINGS_OF_OLD_LOGS = (".previous", ".1")
+"""Stems of what a container's earlier runs, or a cut of a large log, left."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,16 @@ class LogFile:
 
 
 def find(logs: Path) -> list[LogFile]:
-    """All logs that exist, servers first. Output of earlier runs of a container (`.previous`) is left out."""
-    servers = sorted(logs.glob("*.log"))
-    pods = sorted(path for path in (logs / "pods").rglob("*.log") if not path.name.endswith(PREVIOUS))
-    found = [LogFile(path.stem, path) for path in servers]
-    for path in pods:
-        inside = path.relative_to(logs / "pods").with_suffix("")
-        found.append(LogFile("/".join(inside.parts), path))
-    return found
+    """All logs that exist, servers first. Output of a container's earlier runs is left out."""
+    servers = [LogFile(path.stem, path) for path in sorted(logs.glob("*.log"))]
+    containers = sorted(path for path in (logs / "pods").glob("*.log") if not path.stem.endswith(ENDINGS_OF_OLD_LOGS))
+    return servers + [LogFile(container_name(path.stem), path) for path in containers]
+
+
+def container_name(stem: str) -> str:
+    """`pod/container` from the file's `namespace_pod_container`; no part has an underscore of its own."""
+    _, _, name = stem.partition("_")
+    return name.replace("_", "/") or stem
 
 
 def select(files: Sequence[LogFile], wanted: str | None) -> list[LogFile]:
@@ -43,8 +46,6 @@ def select(files: Sequence[LogFile], wanted: str | None) -> list[LogFile]:
         return list(files)
     exact = [file for file in files if file.name == wanted]
     chosen = exact or [file for file in files if file.name.startswith(wanted) or f"/{wanted}" in f"/{file.name}"]
-    if not chosen:
-        chosen = [file for file in files if f"_{wanted}" in file.name]
     if not chosen:
         names = ", ".join(file.name for file in files) or "none yet"
         raise UsageError(f"There is no log of {wanted!r}.", f"There are: {names}.")

@@ -54,11 +54,13 @@ def test_path_does_not_grow_with_each_use():
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    for name in ("apiserver.log", "etcd.log", "pods/engine-tiny-blue-x/vllm.log", "pods/gateway-blue-1/gateway.log"):
+    pods = ("pods/penstock_engine-tiny-blue-x_vllm.log", "pods/penstock_gateway-blue-1_gateway.log")
+    for name in ("apiserver.log", "etcd.log", *pods):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("one\ntwo\nthree\n")
-    (tmp_path / "pods/gateway-blue-1/gateway.previous.log").write_text("old\n")
+    for name in pods:
+        (tmp_path / name).with_suffix(".previous.log").write_text("old\n")
     return tmp_path
 
 

@@ -1,0 +1,38 @@
+import pytest
+
+from tests.local.conftest import Platform
+
+pytestmark = pytest.mark.local
+
+
+def test_the_status_of_a_fresh_platform_is_complete(platform: Platform):
+    platform.penstock("chat", "hello", "--max-tokens", "4")
+    status = platform.penstock_json("status")
+    assert status["missing"] == {}
+    assert status["weights"]["differ"] is False
+    assert status["urls"]["gateway"] == platform.endpoint.url
+    assert {pod["colour"] for pod in status["pods"]} == {"blue", "green"}
+    assert all(pod["ready"] for pod in status["pods"]), status["pods"]
+    assert len({pod["zone"] for pod in status["pods"]}) == 3, "pods are spread over the zones"
+    assert status["targets"]["blue"]["healthy"] == status["targets"]["blue"]["total"] > 0
+    assert set(status["engines"]) == {pod["name"] for pod in status["pods"] if pod["app"] == "engine"}
+    assert set(status["gateways"]) == {pod["name"] for pod in status["pods"] if pod["app"] == "gateway"}
+    assert status["totals"]["requests"] > 0
+    assert status["totals"]["output_tokens"] > 0
+    assert status["totals"]["cost_usd"] > 0
+
+
+def test_the_status_page_names_colours_zones_and_cost(platform: Platform):
+    page = platform.penstock("status").stdout
+    for words in ("stack     local (deployed", "blue ", "green ", "KV cache", "since the gateways started", " USD"):
+        assert words in page, page
+    assert "could not be had" not in page
+
+
+def test_logs_of_servers_and_pods_can_be_read(platform: Platform):
+    names = platform.penstock("logs", "--list").stdout.split()
+    assert any(name.startswith("engine-") for name in names), names
+    assert platform.penstock("logs", "gateway", "-n", "3").stdout.strip()
+    unknown = platform.penstock("logs", "nonsense", check=False)
+    assert unknown.returncode == 2
+    assert "There are:" in unknown.stderr
