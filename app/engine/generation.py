@@ -91,9 +91,6 @@ class Answer:
         """The whole answer of a sequence that has ended."""
         if self._plan.stops:
             return "".join(self._emitted)
-        return self.tail_text()
-
-    def tail_text(self) -> str:
         ids = self.generated()
         text = self._tokenizer.decode(ids[:-1] if ids and ids[-1] == END else ids)
         return text[1:] if self.prompt.join and text.startswith(" ") else text

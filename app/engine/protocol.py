@@ -18,7 +18,7 @@ import httptools
 KEEP_ALIVE_SECONDS = 5.0
 """vLLM's default (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)."""
 
-MAX_BODY_BYTES = 64 << 20
+MAX_BODY_BYTES = 16 << 20
 MAX_HEADERS = 256
 """vLLM's default (--h11-max-header-count)."""
 
@@ -119,10 +119,6 @@ class Request:
                 self._connection.write(b"0\r\n\r\n")
             self._finish(200, 0)
 
-    def cut(self) -> None:
-        """Breaks the connection without an end, as a crash does."""
-        self._connection.abort()
-
     def disconnected(self) -> None:
         if not self.done:
             self.done = True
@@ -157,10 +153,6 @@ class Connection(asyncio.Protocol):
         self._current: Request | None = None
         self._pipelined: deque[Request] = deque()
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def idle(self) -> bool:
-        return self._current is None and self._incoming is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio.Transport, so isinstance would not do.

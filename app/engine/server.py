@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
+from urllib.parse import quote
 from zlib import crc32
 
 from app.engine import replies, streams
@@ -49,12 +50,13 @@ class EngineServer:
         settings: SimulatorSettings,
         loop: asyncio.AbstractEventLoop,
         dispatch: Callable[[EngineServer, Request], None],
+        tokenizer: Tokenizer | None = None,
     ) -> None:
-        """`dispatch` answers a request, now or later, or raises ApiError."""
+        """`dispatch` answers a request, now or later, or raises ApiError. Engines may share a tokenizer."""
         self.flags = flags
         self.settings = settings
         self.loop = loop
-        self.tokenizer = Tokenizer()
+        self.tokenizer = tokenizer or Tokenizer()
         self.served = Served(self.tokenizer, flags.names, flags.max_model_len, tuple(flags.lora_modules))
         blocks = (settings.kv_cache_tokens or max(131_072, flags.max_model_len)) // BLOCK
         if not settings.kv_cache_tokens and flags.max_model_len % BLOCK:
@@ -119,7 +121,7 @@ class EngineServer:
             seconds = self.loop.time() - request.received
             self.metrics.http(request.route, request.method, status, sizes, seconds, time.time())
         if self._log and request.path not in self.flags.disable_access_log_for_endpoints:
-            line = f'{request.peer} - "{request.method} {request.path} HTTP/{request.version}"'
+            line = f'{request.peer} - "{request.method} {quote(request.path)} HTTP/{request.version}"'
             print(f"INFO:     {line} {status} {HTTPStatus(status).phrase}", flush=True)
 
     def now(self) -> int:
@@ -215,7 +217,8 @@ class EngineServer:
 
     # Steps.
 
-    def _advance(self) -> None:
+    def _advance(self, *, chained: bool = False) -> None:
+        """Begins a step unless one is under way; `chained` says that the last one has just ended."""
         if self._stepping:
             return
         limit = self.settings.hang_after_tokens
@@ -226,7 +229,8 @@ class EngineServer:
         if step is None:
             return
         self._stepping = True
-        start = self._deadline if 0 <= now - self._deadline < LATENESS else now
+        # Timers come a little late or early; counting from the deadline keeps the rate true.
+        start = self._deadline if chained and abs(now - self._deadline) < LATENESS else now
         self._deadline = start + step.seconds
         self.loop.call_later(max(0.0, self._deadline - now), self._complete, step)
 
@@ -256,4 +260,4 @@ class EngineServer:
                 job.fail(replies.engine_dead())
             else:
                 job.token(answer, token, reason)
-        self._advance()
+        self._advance(chained=True)
