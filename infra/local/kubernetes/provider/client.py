@@ -97,10 +97,7 @@ class ApiClient:
             if not isinstance(failure, ProviderError):
                 return failure
             wait = after if after is not None else pause
-            retryable = isinstance(failure, UnreachableError) or (
-                isinstance(failure, ApiError) and failure.code in RETRIED_STATUS
-            )
-            if not retryable or time.monotonic() + wait > deadline:
+            if not _worth_retrying(failure) or time.monotonic() + wait > deadline:
                 raise failure
             if self.cancelled.wait(wait):
                 raise CancelledError("stopped") from failure
@@ -136,6 +133,12 @@ class ApiClient:
             return UnreachableError(f"the cluster at {self.access.server} cannot be reached: {_cause(error)}")
 
 
+def _worth_retrying(failure: ProviderError) -> bool:
+    if isinstance(failure, ApiError):
+        return failure.code in RETRIED_STATUS and not failure.malformed
+    return isinstance(failure, UnreachableError)
+
+
 def _object(data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data)
@@ -146,7 +149,8 @@ def _object(data: bytes) -> dict[str, Any]:
 
 def _cause(error: BaseException) -> str:
     """The innermost reason: urllib3 wraps `Connection refused` several times."""
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a subclass of the next one
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError) and not refused:
         return "no connection in time"
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return "no answer in time"

@@ -125,7 +125,7 @@ def _pem(entry: Mapping[str, Any], key: str, folder: Path) -> str:
     """`<key>-data` (base64) or else the file that `<key>` names."""
     try:
         if entry.get(f"{key}-data"):
-            return base64.b64decode(entry[f"{key}-data"]).decode()
+            return base64.b64decode(entry[f"{key}-data"], validate=True).decode()
         if entry.get(key):
             return (folder / str(entry[key])).read_text()
     except (OSError, ValueError) as error:

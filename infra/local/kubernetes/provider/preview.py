@@ -16,9 +16,9 @@ from infra.local.kubernetes.provider.values import has_unknown
 
 @dataclass
 class Preview:
-    """Asks the cluster until it fails to answer once; then previews go on without it."""
+    """Asks the cluster until it fails to answer once; then, and without a cluster (None), previews go on alone."""
 
-    objects: Objects
+    objects: Objects | None
     unreachable: bool = False
 
     def create(self, kind: Kind, inputs: Mapping[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class Preview:
         self, kind: Kind, inputs: Mapping[str, Any], warn: Callable[[str], None], *, new: bool
     ) -> dict[str, Any] | None:
         """None where the cluster cannot tell yet."""
-        if self.unreachable or has_unknown(inputs):
+        if self.objects is None or self.unreachable or has_unknown(inputs):
             return None
         try:
             return self.objects.try_out(kind, inputs)
@@ -58,6 +58,6 @@ def _certain(error: ApiError, *, new: bool) -> bool:
 
     A missing namespace or permission may come with this update; an object that is to be replaced is still there.
     """
-    if error.code in (400, 422):
+    if error.code in (400, 422) or error.malformed:
         return not error.immutable
     return error.code == 409 and not new

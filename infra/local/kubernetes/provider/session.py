@@ -48,7 +48,10 @@ class Session:
     @property
     def objects(self) -> Objects:
         """Raises ProviderError where no kubeconfig was given."""
-        return self.preview.objects
+        objects = self.preview.objects
+        if objects is None:
+            raise ProviderError("the kubernetes provider has no cluster: pass kubeconfig to kubernetes.Provider")
+        return objects
 
     @property
     def preview(self) -> Preview:
@@ -58,6 +61,6 @@ class Session:
     @cached_property
     def _preview(self) -> Preview:
         if self.access is None:
-            raise ProviderError("the kubernetes provider has no cluster: pass kubeconfig to kubernetes.Provider")
+            return Preview(None)
         client = ApiClient(self.access, self.cancelled)
         return Preview(Objects(client, self.settings, self.default_namespace))
