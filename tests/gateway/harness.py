@@ -350,7 +350,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(*engines: Engine | int, config: GatewayConfig | None = None, **around: Any) -> AsyncGenerator[Running]:
+async def running(
+    *engines: Engine | int, config: GatewayConfig | None = None, **around: Any
+) -> AsyncGenerator[Running]:
     """A gateway before `engines` (an integer is a port where nobody listens)."""
     for engine in engines:
         if isinstance(engine, Engine) and not engine.port:
