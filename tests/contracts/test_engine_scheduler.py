@@ -91,6 +91,18 @@ def test_a_full_cache_preempts_the_youngest() -> None:
     assert under_test.totals.preemptions == young.preemptions
 
 
+def test_a_preempted_sequence_goes_on_before_those_that_came_later() -> None:
+    under_test = scheduler(blocks=16, max_num_seqs=2)
+    added = [sequence(100, 100, 1000 * number) for number in (1, 2, 3)]
+    for one in added:
+        under_test.add(one)
+    while not under_test.totals.preemptions:
+        step = under_test.plan(0.0)
+        assert step is not None
+        under_test.complete(step, 0.0)
+    assert list(under_test.waiting) == added[1:]
+
+
 def test_an_end_of_sequence_token_stops_an_answer() -> None:
     under_test = scheduler()
     under_test.add(one := sequence(5, 50, end_after=3))
