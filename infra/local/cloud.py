@@ -67,11 +67,12 @@ def up(checkout: Path, progress: Progress) -> Layout:
     if _supervised(state):
         raise LocalError(last_words(checkout))
     try:
-        ensure(progress)
+        toolchain = ensure(progress)
         if _report(state) and _report(state).get("phase") != "stopped":
             progress.say(f"{last_words(checkout).split(';')[0]}; making a new one")
         _remove(state)
         state.mkdir(parents=True, mode=0o700)
+        toolchain.save(state)
         _check_space(state)
         with progress.step("local platform: starting its servers", 8):
             _start(checkout, state, progress)

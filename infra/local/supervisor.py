@@ -25,7 +25,7 @@ from infra.local import control_plane
 from infra.local.layout import STATE_VARIABLE, Layout
 from infra.local.processes import Child, NotReadyError, Processes
 from infra.local.slots import SlotError, hold_slot
-from infra.local.toolchain.find import Toolchain, available, cache_folder
+from infra.local.toolchain.find import Toolchain, cache_folder
 
 RESTARTS_PER_MINUTE = 5
 WATCH_SECONDS = 0.5
@@ -122,9 +122,7 @@ def run(checkout: Path, state: Path) -> int:
     with (state / "supervisor.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the caller has looked: a platform runs once
         try:
-            toolchain = available()
-            if toolchain is None:
-                raise NotReadyError("the tools are not set up; run `make up`")
+            toolchain = Toolchain.load(state)
             with hold_slot(cache_folder() / "slots") as slot:
                 layout = Layout(checkout=checkout, state=state, slot=slot)
                 layout.save()

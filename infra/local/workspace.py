@@ -1,7 +1,7 @@
 """Pulumi on a local platform: a working folder, a file backend and the environment that `pulumi` needs.
 
 The working folder has links to the checkout and copies of the stack files: selecting a stack writes an encryption salt
-into its file, and the user's file is not ours to write. What the user changes through `pulumi config set` is taken back.
+into its file, and the user's file is not ours to write. What `pulumi config set` changes is taken back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.local.layout import STATE_VARIABLE, Layout
-from infra.local.toolchain.find import Toolchain, ToolchainError, available
+from infra.local.toolchain.build import PYTHON_VARIABLE
+from infra.local.toolchain.find import Toolchain
 
 if TYPE_CHECKING:
     from pulumi import automation
@@ -37,14 +38,11 @@ class Workspace:
 
     def __init__(self, layout: Layout, toolchain: Toolchain | None = None) -> None:
         self.layout = layout
-        found = toolchain or available()
-        if found is None:
-            raise ToolchainError("the tools are not set up; run `make up`")
-        self.toolchain = found
+        self.toolchain = toolchain or Toolchain.load(layout.state)
 
     @property
     def programs(self) -> Path:
-        """First on PATH: `pulumi`, which keeps the stack files in step, and the language host."""
+        """First on PATH: `pulumi`, which keeps the stack files in step."""
         return self.layout.state / "bin"
 
     def prepare(self) -> None:
@@ -64,15 +62,6 @@ class Workspace:
             plugin.parent.mkdir(parents=True, exist_ok=True)
             _script(plugin, f'exec "{sys.executable}" -m {module} "$@"')
         _script(self.programs / "pulumi", f'exec "{sys.executable}" -m infra.local.pulumi_command "$@"')
-        pulumi = self.toolchain.path("pulumi")
-        if not pulumi.with_name("pulumi-language-python").exists():  # the official release has its own beside it
-            _script(
-                self.programs / "pulumi-language-python",
-                f'exec "{sys.executable}" -m infra.local.language_host "$@"',
-            )
-            executor = self.programs / "pulumi-language-python-exec"
-            executor.unlink(missing_ok=True)
-            executor.symlink_to(pulumi.with_name("pulumi-language-python-exec"))
         self.copy_in()
 
     def copy_in(self) -> None:
@@ -115,6 +104,7 @@ class Workspace:
         return {
             **self.layout.aws_environment(region),
             STATE_VARIABLE: str(self.layout.state),
+            PYTHON_VARIABLE: sys.executable,
             "PATH": f"{self.programs}{os.pathsep}{path}",
             "PULUMI_HOME": str(self.layout.pulumi_home),
             "PULUMI_BACKEND_URL": self.layout.backend.as_uri(),

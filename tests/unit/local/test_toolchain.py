@@ -38,12 +38,14 @@ def test_a_tool_on_path_in_the_right_version_is_used(tmp_path, monkeypatch):
     for binary in KUBERNETES.binaries:
         program(tmp_path, binary.name, "Kubernetes v1.36.9")
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(find, "_is_program", lambda _: True)
     assert find.on_path(KUBERNETES) == tmp_path
 
 
 def test_a_tool_on_path_in_another_version_is_not_used(tmp_path, monkeypatch):
     for binary in KUBERNETES.binaries:
         program(tmp_path, binary.name, "Kubernetes v1.35.2")
+    monkeypatch.setattr(find, "_is_program", lambda _: True)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find.on_path(KUBERNETES) is None
 
@@ -51,7 +53,20 @@ def test_a_tool_on_path_in_another_version_is_not_used(tmp_path, monkeypatch):
 def test_pulumi_on_path_without_its_language_host_is_not_used(tmp_path, monkeypatch):
     program(tmp_path, "pulumi", "v3.260.0")
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(find, "_is_program", lambda _: True)
     assert find.on_path(PULUMI) is None
+    (tmp_path / "pulumi-language-python").touch()
+    (tmp_path / "pulumi-language-python-exec").touch()
+    assert find.on_path(PULUMI) == tmp_path
+
+
+def test_a_script_on_path_is_never_asked_for_its_version(tmp_path, monkeypatch):
+    """The platform's own `pulumi` is a script that asks for the tools: calling it here would never end."""
+    for binary in KUBERNETES.binaries:
+        program(tmp_path, binary.name, "Kubernetes v1.36.9")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(find, "_version", lambda *_: pytest.fail("a script was called"))
+    assert find.on_path(KUBERNETES) is None
 
 
 def test_nothing_is_fetched_for_tools_in_the_cache(tmp_path, monkeypatch, progress):
