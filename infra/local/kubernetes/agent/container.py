@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from infra.local.kubernetes.agent.clock import stamp
 from infra.local.kubernetes.agent.commands import UnknownProgramError, command_line, resolve
 from infra.local.kubernetes.agent.environment import ConfigError
 from infra.local.kubernetes.agent.events import Severity
+from infra.local.kubernetes.agent.launch import Launch
 from infra.local.kubernetes.agent.options import Options
 from infra.local.kubernetes.agent.probes import Backoff, ProbeTiming, ProbeTracker, restarts
 from infra.local.kubernetes.agent.process import Process, rotate_before_start
@@ -25,17 +25,10 @@ from infra.local.kubernetes.agent.status import Record, Running, Terminated, Wai
 log = logging.getLogger("agent.container")
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A container made ready to run: expanded and translated."""
-
-    command: list[str]
-    environment: dict[str, str]
-
-
 class Surroundings(Protocol):
     """What a container needs of its pod."""
 
+    label: str
     address: str
     folder: Path
     options: Options
@@ -169,14 +162,17 @@ class Container:
         self._end_probes(*self._probes)
         state = self.record.state
         began = state.since if isinstance(state, Running) else stamp()
-        ended = Terminated(code, "Completed" if code == 0 else "Error", began, stamp())
-        self.record.state = self.record.last = ended
-        self.record.started = self.record.ready = False
-        log.info("container.ended container=%s folder=%s code=%d", self.name, self._pod.folder.name, code)
+        self.record.state = Terminated(code, "Completed" if code == 0 else "Error", began, stamp())
+        self.record.started = False
+        self.record.ready = self.record.role == "init" and code == 0
+        log.info("container.ended pod=%s container=%s code=%d", self._pod.label, self.name, code)
         self._pod.changed()
 
     async def _back_off(self) -> None:
+        """Waits as long as Kubernetes would before the next start."""
         delay = self._backoff.delay(time.monotonic() - self._started_at)
+        if isinstance(self.record.state, Terminated):
+            self.record.last = self.record.state
         if delay > 0:
             message = f"back-off {delay:.0f}s restarting failed container={self.name}"
             self._wait("CrashLoopBackOff", message, "BackOff")
@@ -225,7 +221,6 @@ class Container:
                 message = f"{kind.capitalize()} probe failed: {outcome.message}"
                 if tracker.verdict != "unknown" or kind == "liveness":
                     self._pod.event("Warning", "Unhealthy", message, self.name)
-                log.info("probe.failed container=%s kind=%s %s", self.name, kind, outcome.message)
             if (counts or outcome.passed) and tracker.record(outcome.passed) and not on_verdict(outcome.passed):
                 return
             pause = due - time.monotonic()

@@ -87,7 +87,8 @@ class Nodes:
             names = list(self._sites)
             for name in names:
                 try:
-                    await self._beat(name)
+                    if name in self._sites:
+                        await self._beat(name)
                     failing = False
                 except ApiError as error:
                     if not failing:
@@ -99,7 +100,8 @@ class Nodes:
 
     async def _reconcile(self) -> bool:
         """One pass; says whether anything was done."""
-        plans = {plan.name: plan for plan in await self._wanted()}
+        clusters = await self._s.aws.clusters()
+        plans = {plan.name: plan for plan in await self._wanted(clusters)}
         owned = self._owned()
         changed = False
         for name, plan in plans.items():
@@ -112,6 +114,8 @@ class Nodes:
                 changed |= await self._update(owned[name], plan)
         groups = {plan.group for plan in plans.values()}
         for name in owned.keys() - plans.keys() - self._leaving.keys():
+            if not clusters and self._pods_on(name):
+                continue  # an AWS without any cluster has lost its memory: running pods are not ended for that
             self._absent[name] += 1
             changed = True
             if self._absent[name] >= self._s.options.node_absent_reads:
@@ -120,14 +124,17 @@ class Nodes:
                 self._leave(name, polite=group in groups)
         return changed or bool(self._leaving)
 
-    async def _wanted(self) -> list[NodePlan]:
-        groups = [group for name in await self._s.aws.clusters() for group in await self._s.aws.node_groups(name)]
+    async def _wanted(self, clusters: list[str]) -> list[NodePlan]:
+        groups = [group for name in clusters for group in await self._s.aws.node_groups(name)]
         if missing := {s for g in groups for s in g.get("subnets") or ()} - self._zones.keys():
             self._zones |= await self._s.aws.subnet_zones(sorted(missing))
         types = {next(iter(group.get("instanceTypes") or ()), "t3.medium") for group in groups}
         if unknown := types - self._hardware.keys():
             self._hardware |= await self._s.aws.hardware(sorted(unknown))
         return plan_nodes(groups, self._zones, self._hardware)
+
+    def _pods_on(self, node: str) -> list[Json]:
+        return [pod for pod in self._pods.items.values() if pod["spec"].get("nodeName") == node]
 
     def _owned(self) -> dict[str, Json]:
         return {
@@ -219,7 +226,7 @@ class Nodes:
 
     async def _ask_pods_to_leave(self, name: str, *, polite: bool) -> int:
         """Evicts or deletes each pod of the node that is not leaving yet; returns how many pods there are."""
-        pods = [pod for pod in self._pods.items.values() if pod["spec"].get("nodeName") == name]
+        pods = self._pods_on(name)
         for pod in pods:
             metadata = pod["metadata"]
             if metadata.get("deletionTimestamp"):

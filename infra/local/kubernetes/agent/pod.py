@@ -7,26 +7,17 @@ import contextlib
 import datetime as dt
 import logging
 import shutil
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from infra.local.kubernetes.agent.addresses import Addresses
 from infra.local.kubernetes.agent.api import STRATEGIC, Api, ApiError, Json
-from infra.local.kubernetes.agent.container import Container, Launch
-from infra.local.kubernetes.agent.environment import (
-    ConfigError,
-    Fetched,
-    Place,
-    base_environment,
-    expand,
-    pod_environment,
-    references,
-)
+from infra.local.kubernetes.agent.container import Container
+from infra.local.kubernetes.agent.environment import ConfigError, Place
 from infra.local.kubernetes.agent.events import Events, Severity
+from infra.local.kubernetes.agent.launch import Launch, prepare
 from infra.local.kubernetes.agent.mounts import mounts_of
 from infra.local.kubernetes.agent.options import Options
 from infra.local.kubernetes.agent.status import Record, Waiting, pod_status, resumed
@@ -67,6 +58,7 @@ class PodWorker:
         self.site = site
         self.options = services.options
         self.uid: str = pod["metadata"]["uid"]
+        self.label = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         self.restart_policy: str = pod["spec"].get("restartPolicy") or "Always"
         grace = pod["spec"].get("terminationGracePeriodSeconds")
         self.grace_seconds = 30.0 if grace is None else float(grace)
@@ -87,10 +79,6 @@ class PodWorker:
     def _path(self) -> str:
         metadata = self.pod["metadata"]
         return f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-
-    @property
-    def label(self) -> str:
-        return f"{self.pod['metadata']['namespace']}/{self.pod['metadata']['name']}"
 
     def update(self, pod: Json) -> None:
         """Takes the newest object. A deletion or a phase that others ended ends the pod."""
@@ -233,20 +221,10 @@ class PodWorker:
     # What containers need (container.Surroundings)
 
     async def launch(self, container: Json, words: list[str]) -> Launch:
-        fetched = await self._fetch(references(container))
-        host = urlsplit(self._services.layout.api_server_url)
-        services = {"KUBERNETES_SERVICE_HOST": str(host.hostname), "KUBERNETES_SERVICE_PORT": str(host.port)}
-        services["KUBERNETES_SERVICE_PORT_HTTPS"] = services["KUBERNETES_SERVICE_PORT"]
-        values = pod_environment(container, self.pod, self._place, fetched, services)
-        mounts = mounts_of(container, self.volumes.folder)
-        base = base_environment(
-            interpreter=Path(sys.executable),
-            checkout=self._services.layout.checkout,
-            folder=self.folder,
-            hostname=self.pod["metadata"]["name"],
-        )
-        environment = base | {name: mounts.translate(value) for name, value in values.items()}
-        return Launch(mounts.translate_all(expand(word, values) for word in words), environment)
+        return await prepare(
+            self._services.api, self._services.layout,
+            pod=self.pod, container=container, words=words, place=self._place, folder=self.folder,
+        )  # fmt: skip
 
     def translate(self, container: Json, launch: Launch, words: list[str]) -> list[str]:
         return mounts_of(container, self.volumes.folder).translate_all(words)
@@ -265,20 +243,6 @@ class PodWorker:
         self._services.events.record(
             self.pod, severity, reason, message, container and f"spec.containers{{{container}}}"
         )
-
-    async def _fetch(self, names: set[tuple[str, str]]) -> Fetched:
-        async def one(kind: str, name: str) -> Json | None:
-            try:
-                return await self._services.api.get(
-                    f"/api/v1/namespaces/{self.pod['metadata']['namespace']}/{kind}/{name}"
-                )
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                return None
-
-        ordered = sorted(names)
-        return dict(zip(ordered, await asyncio.gather(*(one(*name) for name in ordered)), strict=True))
 
     def _container(self, spec: Json, role: Literal["main", "init"]) -> Container:
         record = Record(spec["name"], spec.get("image") or "", role)

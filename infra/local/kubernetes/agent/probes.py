@@ -70,7 +70,7 @@ class Backoff:
             self._next = 0.0
         wait = self._next
         self._next = min(max(self.base, wait * 2), self.cap)
-        return max(0.0, wait - ran_seconds) if wait else 0.0
+        return wait
 
 
 def restarts(policy: str, exit_code: int) -> bool:

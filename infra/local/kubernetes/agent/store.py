@@ -52,7 +52,8 @@ class Store:
                     self._replace([])
                     await asyncio.sleep(ABSENT_SECONDS)
                     continue
-                log.warning("store.lost path=%s error=%s", self._path, error)
+                if pause == FIRST_PAUSE_SECONDS:  # said once, not at every try
+                    log.warning("store.lost path=%s error=%s", self._path, error)
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 (spreads retries)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
