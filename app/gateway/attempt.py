@@ -5,6 +5,7 @@ Nothing is relayed before the first byte of the answer's body. Until then a fail
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.gateway import retry
@@ -81,7 +82,7 @@ class Attempt:
 
     def _wait(self, seconds: float) -> None:
         exchange = self.exchange
-        exchange.deadline = min(exchange.service.loop.time() + seconds, exchange.total_deadline)
+        exchange.deadline = min(monotonic() + seconds, exchange.total_deadline)
 
     # -- what the connection tells --
 
@@ -166,7 +167,7 @@ class Attempt:
     def _relay_events(self, data: bytes) -> None:
         exchange, stream = self.exchange, self._stream
         assert stream is not None  # noqa: S101 - the state says so
-        now = exchange.service.loop.time()
+        now = monotonic()
         if not self._paused:
             exchange.deadline = min(now + self.times.between_bytes_seconds, exchange.total_deadline)
         out = stream.feed(data)
@@ -225,7 +226,7 @@ class Attempt:
         """Part of the answer is out: the rest will not come."""
         exchange = self.exchange
         if blame and exchange.target is not None:
-            exchange.target.pool.failed(self.engine, exchange.service.loop.time())
+            exchange.target.pool.failed(self.engine, monotonic())
         self._leave(well=False)
         if self._stream is None:
             exchange.cut(code)

@@ -7,6 +7,7 @@ aborted request closes its connection at once, so that the engine stops computin
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Protocol, cast
 
 import httptools
@@ -124,7 +125,7 @@ class Connection(asyncio.Protocol):
         self._requests += 1
         self.sink = sink
         sink.upstream_connected(self)
-        self.transport.writelines((head, body))
+        self.transport.write(head + body)
 
     def _release(self) -> None:
         self.sink = None
@@ -152,7 +153,7 @@ class Client:
     def send(self, engine: Engine, sink: Sink, head: bytes, body: bytes, *, fresh: bool = False) -> None:
         """Sends a request on a pooled or a fresh connection; `sink` hears the rest, possibly before this returns."""
         pooled = None if fresh else self._idle.get(engine)
-        oldest = self._loop.time() - self._idle_seconds
+        oldest = monotonic() - self._idle_seconds
         while pooled:
             connection = pooled.pop()
             if connection.idle_since > oldest and not connection.transport.is_closing():
@@ -180,7 +181,7 @@ class Client:
             task.cancel()
 
     def give_back(self, connection: Connection) -> None:
-        connection.idle_since = self._loop.time()
+        connection.idle_since = monotonic()
         # A reading pause was the last client's; the end of an idle connection must be seen.
         connection.transport.resume_reading()
         self._idle.setdefault(connection.engine, []).append(connection)

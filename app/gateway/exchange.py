@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -87,7 +88,7 @@ class Exchange:
         self.admitted: Admitted | None = None
         self.deadline = FOREVER
         self.total_deadline = FOREVER
-        self.started_at = self.service.loop.time()
+        self.started_at = monotonic()
         self.first_event_at = 0.0
         self.trace = b""
         self.body = b""
@@ -184,7 +185,7 @@ class Exchange:
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
         self.target = target = service.by_name[admitted.model]
         target.in_flight += 1
-        now = self.started_at = service.loop.time()
+        now = self.started_at = monotonic()
         self.total_deadline = now + service.config.timeouts.total_seconds
         service.budget.request(now)
         engine = target.pool.choose(now)
@@ -205,7 +206,7 @@ class Exchange:
         """Nothing was relayed: another engine may try, else the client gets the reason."""
         target, service = self.target, self.service
         assert target is not None  # noqa: S101 - an attempt follows admission
-        now, engine = service.loop.time(), attempt.engine
+        now, engine = monotonic(), attempt.engine
         if failure.rest == "drain":
             target.pool.drains(engine, now)
         elif failure.rest != "no":
@@ -257,7 +258,7 @@ class Exchange:
 
     def reply(self, content_type: bytes, body: bytes, usage: Usage | None, status: int) -> None:
         """The whole reply at once."""
-        self.protocol.transport.writelines((self._head(status, content_type, len(body)), body))
+        self.protocol.transport.write(self._head(status, content_type, len(body)) + body)
         self._finish(status, "ok", usage, 0)
 
     def begin(self, content_type: bytes, status: int) -> bytes:
@@ -329,7 +330,7 @@ class Exchange:
         self.deadline = FOREVER
         service, target, attempt = self.service, self.target, self.attempt
         service.exchanges.discard(self)
-        seconds = service.loop.time() - self.started_at
+        seconds = monotonic() - self.started_at
         metrics = service.other if target is None else target.metrics
         stream = self.admitted is not None and self.admitted.stream
         metrics.count(status, stream=stream)

@@ -6,6 +6,7 @@ Tested against the uvicorn release in the lock file: it overrides methods that u
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any, cast
 
 import httptools
@@ -50,7 +51,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
-        self._receiving_since = self.loop.time()
+        self._receiving_since = monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self.answering = self.answering, None
@@ -88,12 +89,12 @@ class Connection(HttpToolsProtocol):
         self.expect_100_continue = False
         self._in_head = True
         self._head_bytes = 0
-        self._receiving_since = self.loop.time()
+        self._receiving_since = monotonic()
 
     def on_headers_complete(self) -> None:
         parser: Any = self.parser
         self._in_head = False
-        self._receiving_since = self.loop.time()
+        self._receiving_since = monotonic()
         route = ROUTES.get(self.url)
         if route is None and parser.get_method() == b"POST":  # a query, or the absolute form that proxies use
             route = ROUTES.get(httptools.parse_url(self.url).path)
@@ -126,7 +127,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._receiving_since = self.loop.time()
+        self._receiving_since = monotonic()
         cycle: Any = self.cycle
         if isinstance(cycle, Exchange):
             cycle.body_part(body)
@@ -182,7 +183,7 @@ class Connection(HttpToolsProtocol):
 
     def _linger(self) -> None:
         self.pipeline.clear()
-        self._lingers_until = self.loop.time() + LINGER_SECONDS
+        self._lingers_until = monotonic() + LINGER_SECONDS
         if self.transport.can_write_eof():
             self.transport.write_eof()
 

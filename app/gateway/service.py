@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from uvicorn.server import ServerState
@@ -91,8 +92,8 @@ class Service:
 
     def _tick(self) -> None:
         """The one sweep: every deadline of every request is looked at here, a quarter of a second late at most."""
-        now = self.loop.time()
-        self._timer = self.loop.call_at(now + self._tick_seconds, self._tick)
+        now = monotonic()
+        self._timer = self.loop.call_later(self._tick_seconds, self._tick)
         for exchange in [exchange for exchange in self.exchanges if exchange.deadline <= now]:
             exchange.expired(now)
         self.client.expire(now)
