@@ -1,0 +1,90 @@
+"""The functions of package `aws` that the local provider answers, each from the embedded AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from infra.local.aws.provider.engine import Engine
+from infra.local.aws.provider.values import UNKNOWN, Values, revealed
+
+
+class UnknownInvokeError(LookupError):
+    """No such function, or an argument of it that is not supported."""
+
+
+def invoke(engine: Engine, token: str, arguments: Values) -> Values:
+    """Answers the function `aws:index/getRegion:getRegion` and the like. Raises UnknownInvokeError."""
+    function = _FUNCTIONS.get(token)
+    if function is None:
+        known = ", ".join(sorted(_FUNCTIONS))
+        raise UnknownInvokeError(f"{token} is not supported by the local provider; supported: {known}")
+    given = {name: value for name, value in revealed(arguments).items() if value is not UNKNOWN}
+    allowed, answer = function
+    for name in sorted(set(given) - set(allowed)):
+        supported = ", ".join(sorted(allowed)) or "none"
+        raise UnknownInvokeError(f'{token}: argument "{name}" is not supported by the local provider; {supported=}')
+    return answer(engine, given)
+
+
+def _caller_identity(engine: Engine, given: Values) -> Values:
+    caller = engine.clients.get("sts", engine.region).get_caller_identity()
+    account = caller["Account"]
+    return {"accountId": account, "arn": caller["Arn"], "id": account, "userId": caller["UserId"]}
+
+
+def _partition(engine: Engine, given: Values) -> Values:
+    caller = engine.clients.get("sts", engine.region).get_caller_identity()
+    partition = caller["Arn"].split(":")[1]
+    suffix = engine.clients.get("sts", engine.region).meta.region_name.startswith("cn-") and "amazonaws.com.cn"
+    dns = suffix or "amazonaws.com"
+    return {
+        "partition": partition,
+        "id": partition,
+        "dnsSuffix": dns,
+        "reverseDnsPrefix": ".".join(reversed(dns.split("."))),
+    }
+
+
+def _region(engine: Engine, given: Values) -> Values:
+    region = given.get("region") or engine.region
+    known = engine.clients.get("ec2", engine.region).describe_regions(RegionNames=[region])["Regions"][0]
+    return {
+        "region": region,
+        "name": region,
+        "id": region,
+        "endpoint": known["Endpoint"],
+        "description": region,
+    }
+
+
+def _zones(engine: Engine, given: Values) -> Values:
+    region = given.get("region") or engine.region
+    filters = [{"Name": it["name"], "Values": it["values"]} for it in given.get("filters", [])]
+    if state := given.get("state"):
+        filters.append({"Name": "state", "Values": [state]})
+    listed = engine.clients.get("ec2", region).describe_availability_zones(
+        Filters=filters, AllAvailabilityZones=bool(given.get("allAvailabilityZones"))
+    )["AvailabilityZones"]
+    left_out = {*given.get("excludeNames", []), *given.get("excludeZoneIds", [])}
+    zones = sorted(
+        (zone for zone in listed if not {zone["ZoneName"], zone["ZoneId"]} & left_out), key=lambda it: it["ZoneName"]
+    )
+    return {
+        **given,
+        "id": region,
+        "region": region,
+        "names": [zone["ZoneName"] for zone in zones],
+        "zoneIds": [zone["ZoneId"] for zone in zones],
+        "groupNames": sorted({zone.get("GroupName") or region for zone in zones}),
+    }
+
+
+_ZONE_ARGUMENTS = ("allAvailabilityZones", "excludeNames", "excludeZoneIds", "filters", "region", "state")
+
+_FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[[Engine, Values], dict[str, Any]]]] = {
+    "aws:index/getCallerIdentity:getCallerIdentity": ((), _caller_identity),
+    "aws:index/getPartition:getPartition": ((), _partition),
+    "aws:index/getRegion:getRegion": (("region",), _region),
+    "aws:index/getAvailabilityZones:getAvailabilityZones": (_ZONE_ARGUMENTS, _zones),
+}

@@ -1,0 +1,1 @@
+"""The table's rows: one module per AWS service area, each with a `ROWS` tuple."""
