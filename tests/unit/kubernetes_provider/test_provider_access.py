@@ -200,8 +200,11 @@ def test_an_unreachable_cluster_is_one_sentence(engine: Any, cluster: Any, abort
 def test_previews_go_on_without_a_cluster_and_ask_only_once(engine: Any, cluster: Any) -> None:
     engine.configure(kubeconfig=cluster.kubeconfig(server=f"http://127.0.0.1:{free_port()}"))
     started = time.monotonic()
+    engine.be_patient()
     for _ in range(5):
         assert engine.create(CONFIG_MAP, INPUTS, preview=True).outputs["data"] == {"a": "1"}
+        custom = engine.check("kubernetes:penstock.dev/v1:Fleet", {"metadata": {"name": "f"}})
+        assert "namespace" not in custom["metadata"]
     assert time.monotonic() - started < 2
 
 

@@ -38,15 +38,16 @@ class Discovery:
     _known: dict[str, dict[str, Resource]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def resource(self, kind: Kind, wait_seconds: float = 0.0) -> Resource:
+    def resource(self, kind: Kind, wait_seconds: float = 0.0, *, retry: bool = True) -> Resource:
         """Raises NoSuchKindError when the cluster does not serve the kind within `wait_seconds`.
 
-        A custom resource may follow its definition closely: the API server takes a moment to serve it.
+        `retry` False takes the first failure to reach the cluster for an answer. A custom resource may follow its
+        definition closely: the API server takes a moment to serve it.
         """
         deadline = time.monotonic() + wait_seconds
         fresh = False
         while True:
-            found = self._of(kind, fresh=fresh).get(kind.kind)
+            found = self._of(kind, fresh=fresh, retry=retry).get(kind.kind)
             if found is not None:
                 return found
             if time.monotonic() >= deadline and fresh:
@@ -58,16 +59,16 @@ class Discovery:
                 raise CancelledError("stopped")
             fresh = True
 
-    def _of(self, kind: Kind, *, fresh: bool) -> dict[str, Resource]:
+    def _of(self, kind: Kind, *, fresh: bool, retry: bool) -> dict[str, Resource]:
         with self._lock:
             if fresh or kind.api_version not in self._known:
-                self._known[kind.api_version] = self._read(kind)
+                self._known[kind.api_version] = self._read(kind, retry=retry)
             return self._known[kind.api_version]
 
-    def _read(self, kind: Kind) -> dict[str, Resource]:
+    def _read(self, kind: Kind, *, retry: bool) -> dict[str, Resource]:
         base = f"/apis/{kind.group}" if kind.group else "/api"
         try:
-            listing: dict[str, Any] = self.client.get(f"{base}/{kind.version}")
+            listing: dict[str, Any] = self.client.request("GET", f"{base}/{kind.version}", retry=retry)
         except ApiError as error:
             if error.code == 404:
                 return {}

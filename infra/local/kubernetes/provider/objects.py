@@ -111,8 +111,8 @@ class Objects:
         return self._until_ready(resource, live, inputs, timeout_seconds, say)
 
     def try_out(self, kind: Kind, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the API server would make of the inputs; nothing is stored. One request, no retry."""
-        resource = self.discovery.resource(kind)
+        """What the API server would make of the inputs; nothing is stored. No retries."""
+        resource = self.discovery.resource(kind, retry=False)
         return self._apply(resource, self._placed(resource, Reference.of(inputs)), inputs, dry_run=True)
 
     def delete(

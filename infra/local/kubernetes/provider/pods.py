@@ -21,7 +21,8 @@ class Endurance:
     image: float = 15.0
     configuration: float = 45.0
     crashes: float = 60.0
-    scheduling: float = 120.0
+    scheduling: float = 300.0
+    """Long: an old pod may hold the only free GPU until it has drained."""
 
 
 SECONDS_OF = {

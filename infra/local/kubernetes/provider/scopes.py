@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.local.kubernetes.provider.discovery import Discovery
+from infra.local.kubernetes.provider.discovery import Discovery, NoSuchKindError
 from infra.local.kubernetes.provider.errors import ProviderError
 from infra.local.kubernetes.provider.kinds import Kind
 from infra.local.kubernetes.provider.values import at
@@ -36,6 +36,9 @@ class Scopes:
         if discovery is None or self._silent:
             return None
         try:
-            return discovery.resource(kind).namespaced
+            return discovery.resource(kind, retry=False).namespaced
+        except NoSuchKindError:
+            return None
         except ProviderError:
+            self._silent = True
             return None

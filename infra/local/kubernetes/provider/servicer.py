@@ -23,7 +23,7 @@ from infra.local.kubernetes.provider.outputs import as_inputs, as_outputs, refre
 from infra.local.kubernetes.provider.progress import EngineReporter, Reporter, SilentReporter
 from infra.local.kubernetes.provider.session import Session
 from infra.local.kubernetes.provider.settings import Settings, SettingsError
-from infra.local.kubernetes.provider.values import decode, encode, has_unknown, plain
+from infra.local.kubernetes.provider.values import at, decode, encode, has_unknown, plain
 
 VERSION = "4.34.2"
 """Of the SDK (pulumi-kubernetes) whose resources this serves."""
@@ -119,7 +119,8 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         kind = _kind(request)
         news = decode(request.news)
         self.session.scopes.learn(kind, news)
-        discovery = self.session.objects.discovery if self.session.access else None
+        placed = at(news, "metadata", "namespace") is not None
+        discovery = self.session.objects.discovery if self.session.access and not placed else None
         checked = check(
             kind,
             decode(request.olds),
