@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import threading
 
+from infra.local.aws.moto.offerings import load_ec2
+
 PARTS = {
     "autoscaling": ("autoscaling",),
     "budgets": ("budgets",),
@@ -39,9 +41,13 @@ class Extensions:
     def __init__(self) -> None:
         self._applied: set[str] = set()
         self._lock = threading.RLock()
+        self._ec2_loaded = False
 
     def install(self, service: str) -> None:
         with self._lock:
+            if not self._ec2_loaded:
+                self._ec2_loaded = True
+                load_ec2()  # in our way, before another service loads it in its own
             if service in READERS:
                 self.install_all()
             for part in PARTS.get(service, ()):

@@ -1,0 +1,102 @@
+"""The calls that moto lacks in other services, and what a client hears where there is still a gap."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+ACCOUNT = "123456789012"
+
+
+def test_a_budget_can_be_read_back_with_subscribers_and_tags(aws) -> None:
+    budgets = aws.client("budgets")
+    notification = {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": 80.0}
+    subscriber = {"SubscriptionType": "EMAIL", "Address": "ops@example.com"}
+    budgets.create_budget(
+        AccountId=ACCOUNT,
+        Budget={
+            "BudgetName": "monthly", "BudgetType": "COST", "TimeUnit": "MONTHLY",
+            "BudgetLimit": {"Amount": "100", "Unit": "USD"},
+        },
+        NotificationsWithSubscribers=[{"Notification": notification, "Subscribers": [subscriber]}],
+        ResourceTags=[{"Key": "team", "Value": "platform"}],
+    )  # fmt: skip
+    found = budgets.describe_subscribers_for_notification(
+        AccountId=ACCOUNT, BudgetName="monthly", Notification=notification
+    )
+    assert found["Subscribers"] == [subscriber]
+    arn = f"arn:aws:budgets::{ACCOUNT}:budget/monthly"
+    assert budgets.list_tags_for_resource(ResourceARN=arn)["ResourceTags"] == [{"Key": "team", "Value": "platform"}]
+    budgets.update_budget(
+        AccountId=ACCOUNT,
+        NewBudget={
+            "BudgetName": "monthly", "BudgetType": "COST", "TimeUnit": "MONTHLY",
+            "BudgetLimit": {"Amount": "200", "Unit": "USD"},
+        },
+    )  # fmt: skip
+    budget = budgets.describe_budget(AccountId=ACCOUNT, BudgetName="monthly")["Budget"]
+    assert float(budget["BudgetLimit"]["Amount"]) == 200
+    budgets.delete_budget(AccountId=ACCOUNT, BudgetName="monthly")
+
+
+def test_a_launch_template_does_not_hold_its_own_tags(aws) -> None:
+    ec2 = aws.client("ec2")
+    tags = [{"Key": "Name", "Value": "gpu"}]
+    made = ec2.create_launch_template(
+        LaunchTemplateName="gpu",
+        LaunchTemplateData={"MetadataOptions": {"HttpTokens": "required"}},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+    )["LaunchTemplate"]
+    version = ec2.describe_launch_template_versions(LaunchTemplateId=made["LaunchTemplateId"])
+    assert "TagSpecifications" not in version["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    assert made["Tags"] == tags
+
+
+def test_a_key_keeps_its_rotation_period(aws) -> None:
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=180)
+    assert kms.get_key_rotation_status(KeyId=key)["RotationPeriodInDays"] == 180
+
+
+def test_instance_types_and_offerings_are_the_real_ones(aws) -> None:
+    ec2 = aws.client("ec2")
+    described = ec2.describe_instance_types(InstanceTypes=["g6.xlarge"])["InstanceTypes"][0]
+    assert described["GpuInfo"]["Gpus"][0]["Name"] == "L4"
+    offered = ec2.describe_instance_type_offerings(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": ["g6.xlarge"]}]
+    )["InstanceTypeOfferings"]
+    assert {item["Location"] for item in offered} <= {"eu-central-1a", "eu-central-1b", "eu-central-1c"}
+    assert offered
+
+
+def test_the_image_of_an_eks_version_stays_the_same(aws) -> None:
+    name = "/aws/service/eks/optimized-ami/1.36/amazon-linux-2023/x86_64/nvidia/recommended/image_id"
+    first, second = (aws.client("ssm").get_parameter(Name=name)["Parameter"]["Value"] for _ in range(2))
+    assert first == second
+    assert first.startswith("ami-")
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "arguments", "named"),
+    [
+        ("ec2", "create_capacity_reservation",
+         {"InstanceType": "m7i.large", "InstancePlatform": "Linux/UNIX", "InstanceCount": 1},
+         "ec2:CreateCapacityReservation"),
+        ("logs", "put_query_definition", {"name": "a", "queryString": "b"}, "logs:PutQueryDefinition"),
+        ("eks", "list_insights", {"clusterName": "penstock"}, "eks:POST /clusters/penstock/insights"),
+        ("sns", "put_data_protection_policy", {"ResourceArn": "a", "DataProtectionPolicy": "b"},
+         "sns:PutDataProtectionPolicy"),
+    ],
+)  # fmt: skip
+def test_a_missing_call_is_an_error_that_names_service_and_action(aws, service, call, arguments, named) -> None:
+    with pytest.raises(ClientError) as caught:
+        getattr(aws.client(service), call)(**arguments)
+    assert caught.value.response["Error"]["Code"] == "NotImplemented"
+    assert caught.value.response["Error"]["Message"] == f"the embedded AWS does not implement {named}"
+
+
+def test_requests_are_logged_with_service_action_and_status(aws) -> None:
+    aws.client("sts").get_caller_identity()
+    lines = (aws.layout.logs / "aws-requests.log").read_text().splitlines()
+    assert any(" sts GetCallerIdentity 200 " in line for line in lines)
