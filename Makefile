@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status test e2e fmt lint types golden bench lock clean
+.PHONY: help setup up down status test e2e fmt lint types golden docs bench lock clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,12 @@ types: $(READY)  ## check the types
 golden: $(READY)  ## write the golden files anew, for a review of their diff
 	@$(BIN)/python tests/program/write_golden.py
 
-bench: $(READY)  ## measure: program time; with the platform running also load and memory
+docs: $(READY)  ## write the generated pages of docs/ anew
+	@$(BIN)/python -m infra.settings.reference
+
+bench: $(READY)  ## measure program time, and the local platform from up to down (stop it first)
 	@$(BIN)/python bench/program.py
+	@$(BIN)/python bench/local.py
 
 lock: $(READY)  ## resolve the dependencies anew (hashes only, no registry addresses)
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
