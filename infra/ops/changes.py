@@ -44,12 +44,17 @@ class Change:
 
 
 def from_events(events: Iterable[Any]) -> list[Change]:
-    """Changes in `pulumi.automation` engine events, in the engine's order."""
+    """Changes in `pulumi.automation` engine events, in the engine's order.
+
+    Components are left out: they group resources, and what changes in the world are their children.
+    """
     changes = []
     for event in events:
         step = event.resource_pre_event and event.resource_pre_event.metadata
         operation = str(getattr(step.op, "value", step.op)) if step else "same"
         if not step or operation in UNCHANGED | PARTS_OF_REPLACEMENT:
+            continue
+        if not any(side.custom for side in (step.old, step.new) if side):
             continue
         old = (step.old.inputs if step.old else None) or {}
         new = (step.new.inputs if step.new else None) or {}

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ COMMAND_SECONDS = 240
 
 @dataclass(frozen=True)
 class Platform:
-    variables: dict[str, str]
+    variables: dict[str, str] = field(repr=False)  # the key is among them
 
     @property
     def checkout(self) -> Path:

@@ -252,9 +252,9 @@ def test_differences_are_the_leaves_that_differ():
     ]
 
 
-def engine_event(operation: str, old: dict | None, new: dict | None) -> Box:
+def engine_event(operation: str, old: dict | None, new: dict | None, custom: bool = True) -> Box:
     def side(inputs: dict | None) -> Box | None:
-        return None if inputs is None else Box(inputs=inputs)
+        return None if inputs is None else Box(inputs=inputs, custom=custom)
 
     urn = f"urn:pulumi:local::penstock::{RULE}::traffic"
     return Box(resource_pre_event=Box(metadata=Box(op=operation, urn=urn, type=RULE, old=side(old), new=side(new))))
@@ -265,6 +265,7 @@ def test_engine_events_become_changes_without_the_steps_that_change_nothing():
         Box(resource_pre_event=None),
         engine_event("same", {"priority": 1}, {"priority": 1}),
         engine_event("create-replacement", {}, {}),
+        engine_event("update", {"weights": 1}, {"weights": 2}, custom=False),  # a component
         engine_event("update", {"priority": 1}, {"priority": 2}),
         engine_event("create", None, {"priority": 1}),
     ]
