@@ -42,7 +42,7 @@ class Cluster(pulumi.ComponentResource):
     """EKS's own group, through which nodes and control plane talk."""
 
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Cluster", name, dict(args), opts)
+        super().__init__("penstock:index:Cluster", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         partition = args["partition"]
         # EKS would make this group itself, without key and retention.

@@ -29,7 +29,7 @@ class Cache(pulumi.ComponentResource):
     """host:port of the primary."""
 
     def __init__(self, name: str, args: CacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Cache", name, dict(args), opts)
+        super().__init__("penstock:index:Cache", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         subnets = aws.elasticache.SubnetGroup(
             "cache", subnet_ids=args["subnet_ids"], description="Penstock cache", opts=child
@@ -82,7 +82,7 @@ class Database(pulumi.ComponentResource):
     """The Secrets Manager secret that holds user name and password."""
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Database", name, dict(args), opts)
+        super().__init__("penstock:index:Database", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         subnets = aws.rds.SubnetGroup(
             "database", subnet_ids=args["subnet_ids"], description="Penstock database", opts=child

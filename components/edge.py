@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from components.options import child_of
 from components.security_groups import GATEWAY_PORT
 
 COLOURS = ("blue", "green")
@@ -43,7 +44,7 @@ class Edge(pulumi.ComponentResource):
     """The load balancer's name in CloudWatch metrics."""
 
     def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Edge", name, dict(args), opts)
+        super().__init__("penstock:index:Edge", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         certificate = args.get("certificate_arn")
         balancer = aws.lb.LoadBalancer(
@@ -132,7 +133,7 @@ class Traffic(pulumi.ComponentResource):
     rule_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Traffic", name, dict(args), opts)
+        super().__init__("penstock:index:Traffic", name, None, opts)
         rule = aws.lb.ListenerRule(
             "release",
             listener_arn=args["listener_arn"],
@@ -150,7 +151,7 @@ class Traffic(pulumi.ComponentResource):
                     },
                 }
             ],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=child_of(self, opts),
         )
         self.rule_arn = rule.arn
         self.register_outputs({"ruleArn": self.rule_arn})

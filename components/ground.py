@@ -78,7 +78,7 @@ class Ground(pulumi.ComponentResource):
     namespace: pulumi.Output[str]
 
     def __init__(self, name: str, args: GroundArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Ground", name, dict(args), opts)
+        super().__init__("penstock:index:Ground", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         marks = {"app.kubernetes.io/part-of": PART_OF}
         namespace = k8s.core.v1.Namespace(

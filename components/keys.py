@@ -68,7 +68,7 @@ class DataKeys(pulumi.ComponentResource):
     """Key ARN for secrets: API keys, the database's password."""
 
     def __init__(self, name: str, args: DataKeysArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:DataKeys", name, dict(args), opts)
+        super().__init__("penstock:index:DataKeys", name, None, opts)
         arns = {
             data_class: self._key(data_class, policies.dumps(policy), args["protected"])
             for data_class, policy in key_policies(args["partition"], args["region"], args["account_id"]).items()

@@ -146,8 +146,8 @@ def engine_deployment(
             # Without it a zone that has system nodes alone would count as one to spread over.
             "affinity": _only_pools(GPU_POOLS),
             "topologySpreadConstraints": [
-                _spread(ZONE_LABEL, mine, hard=engine["replicas"] >= zones),
-                _spread(CAPACITY_LABEL, mine, hard=False),
+                _spread(ZONE_LABEL, mine, at_least=_zones_to_wait_for(engine["replicas"], zones)),
+                _spread(CAPACITY_LABEL, mine),
             ],
             "containers": [container],
             "volumes": [
@@ -218,7 +218,9 @@ def gateway_deployment(
             "terminationGracePeriodSeconds": drain["grace_seconds"],
             "securityContext": _pod_security(),
             "affinity": _only_pools((SYSTEM_POOL,)),
-            "topologySpreadConstraints": [_spread(ZONE_LABEL, mine, hard=replicas >= zones)],
+            "topologySpreadConstraints": [
+                _spread(ZONE_LABEL, mine, at_least=_zones_to_wait_for(replicas, zones)),
+            ],
             "containers": [container],
             "volumes": [
                 {"name": "config", "configMap": {"name": config_map}},
@@ -315,17 +317,26 @@ def _only_pools(pools: Sequence[str]) -> Manifest:
     }
 
 
-def _spread(key: str, mine: Mapping[str, str], *, hard: bool) -> Manifest:
-    """Even over the zones that have usable nodes. A lost zone's nodes carry taints, and honouring these lets its pods
-    go to the zones that are left; `minDomains` would hold them back."""
-    return {
+def _spread(key: str, mine: Mapping[str, str], *, at_least: int = 0) -> Manifest:
+    """Even over the zones that have usable nodes; pods wait until `at_least` zones have some.
+
+    A lost zone's nodes carry taints, and honouring these lets its pods go to the zones that are left. So `at_least` is
+    one less than the zones: all of them would hold those pods back.
+    """
+    spread = {
         "topologyKey": key,
         "maxSkew": 1,
-        "whenUnsatisfiable": "DoNotSchedule" if hard else "ScheduleAnyway",
+        "whenUnsatisfiable": "DoNotSchedule" if at_least else "ScheduleAnyway",
         "nodeTaintsPolicy": "Honor",
         "labelSelector": {"matchLabels": dict(mine)},
         "matchLabelKeys": ["pod-template-hash"],
     }
+    return {**spread, "minDomains": at_least} if at_least else spread
+
+
+def _zones_to_wait_for(replicas: int, zones: int) -> int:
+    """All but one, where there are replicas for all; else placing is best effort."""
+    return max(1, zones - 1) if replicas >= zones else 0
 
 
 def _pod_security() -> Manifest:

@@ -35,7 +35,7 @@ class Network(pulumi.ComponentResource):
     """Databases and caches; no way out; in the order of the zones."""
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Network", name, dict(args), opts)
+        super().__init__("penstock:index:Network", name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._region = args["region"]
         zones = plan(args["cidr"], args["zones"])

@@ -47,7 +47,7 @@ class NodeGroups(pulumi.ComponentResource):
     """Physical names, sorted by role."""
 
     def __init__(self, name: str, args: NodeGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:NodeGroups", name, dict(args), opts)
+        super().__init__("penstock:index:NodeGroups", name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._args = args
         partition = args["partition"]

@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 from components import manifests
 from components.ground import BINDING_GROUP, BINDING_VERSION
 from components.manifests import DrainShape, EngineShape, ProbesShape
+from components.options import child_of
 
 PDB_FROM_REPLICAS = 2
 """A budget for a single pod would block every node upgrade."""
@@ -49,8 +50,9 @@ class Release(pulumi.ComponentResource):
     """Name of the gateways' ConfigMap."""
 
     def __init__(self, name: str, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Release", name, dict(args), opts)
+        super().__init__("penstock:index:Release", name, None, opts)
         self._args = args
+        self._child = child_of(self, opts)
         colour = args["colour"]
         gateway = f"gateway-{colour}"
         marks = manifests.labels("gateway", colour)
@@ -59,7 +61,7 @@ class Release(pulumi.ComponentResource):
             gateway,
             metadata={"namespace": args["namespace"], "labels": marks},
             data={"gateway.json": args["gateway_config"]},
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         self.config_map = config.metadata["name"]
         for engine in args["engines"]:
@@ -94,7 +96,7 @@ class Release(pulumi.ComponentResource):
                 "targetType": "ip",
                 "serviceRef": {"name": gateway, "port": manifests.GATEWAY_PORT},
             },
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
         self.register_outputs({"configMap": self.config_map})
 
@@ -120,7 +122,6 @@ class Release(pulumi.ComponentResource):
         self, name: str, deployment: dict[str, Any], marks: dict[str, str], port: int, startup_seconds: int
     ) -> None:
         """Deployment, Service and, from two pods on, a disruption budget: all of one name."""
-        child = pulumi.ResourceOptions(parent=self)
         namespace = self._args["namespace"]
         replicas = deployment["spec"]["replicas"]
         seconds = manifests.rollout_seconds(replicas, startup_seconds, self._args["drain"]["grace_seconds"])
@@ -129,10 +130,13 @@ class Release(pulumi.ComponentResource):
             name,
             metadata=deployment["metadata"],
             spec=deployment["spec"],
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit)),
+            opts=pulumi.ResourceOptions.merge(
+                self._child,
+                pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit)),
+            ),
         )
         service = manifests.service(name, namespace, marks, port)
-        k8s.core.v1.Service(name, metadata=service["metadata"], spec=service["spec"], opts=child)
+        k8s.core.v1.Service(name, metadata=service["metadata"], spec=service["spec"], opts=self._child)
         if replicas >= PDB_FROM_REPLICAS:
             budget = manifests.disruption_budget(name, namespace, marks)
-            k8s.policy.v1.PodDisruptionBudget(name, metadata=budget["metadata"], spec=budget["spec"], opts=child)
+            k8s.policy.v1.PodDisruptionBudget(name, metadata=budget["metadata"], spec=budget["spec"], opts=self._child)

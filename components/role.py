@@ -25,7 +25,7 @@ class ServiceRole(pulumi.ComponentResource):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: ServiceRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:ServiceRole", name, dict(args), opts)
+        super().__init__("penstock:index:ServiceRole", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         role = aws.iam.Role(
             name,

@@ -31,7 +31,7 @@ class SecurityGroups(pulumi.ComponentResource):
     database_id: pulumi.Output[str]
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:SecurityGroups", name, dict(args), opts)
+        super().__init__("penstock:index:SecurityGroups", name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._vpc_id = args["vpc_id"]
 

@@ -25,7 +25,7 @@ class Weights(pulumi.ComponentResource):
     arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: WeightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Weights", name, dict(args), opts)
+        super().__init__("penstock:index:Weights", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         # A new name is a new, empty bucket.
         bucket = aws.s3.Bucket("weights", force_destroy=not args["protected"], opts=stateful(self, args["protected"]))
@@ -83,7 +83,7 @@ class Registry(pulumi.ComponentResource):
     """Repository URL of each image."""
 
     def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Registry", name, dict(args), opts)
+        super().__init__("penstock:index:Registry", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         repositories = {}
         for image in args["images"]:

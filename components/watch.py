@@ -22,7 +22,7 @@ class Events(pulumi.ComponentResource):
     topic_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: EventsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Events", name, dict(args), opts)
+        super().__init__("penstock:index:Events", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         topic = aws.sns.Topic("events", kms_master_key_id=args["key_arn"], opts=child)
         account = args["account_id"]
@@ -53,7 +53,7 @@ class Watch(pulumi.ComponentResource):
     log_group_names: pulumi.Output[Mapping[str, str]]
 
     def __init__(self, name: str, args: WatchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Watch", name, dict(args), opts)
+        super().__init__("penstock:index:Watch", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         groups = {
             group: aws.cloudwatch.LogGroup(
@@ -103,7 +103,7 @@ class MonthlyBudget(pulumi.ComponentResource):
     budget_name: pulumi.Output[str]
 
     def __init__(self, name: str, args: MonthlyBudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:MonthlyBudget", name, dict(args), opts)
+        super().__init__("penstock:index:MonthlyBudget", name, None, opts)
         budget = aws.budgets.Budget(
             "monthly",
             budget_type="COST",

@@ -8,12 +8,18 @@ import pulumi_aws as aws
 from infra.cluster import build_cluster
 from infra.foundation import build_foundation
 from infra.serving import build_serving
-from infra.settings import Settings
+from infra.settings import Settings, SettingsError
 
 
 def deploy() -> None:
-    """Reads the stack's configuration, builds the three layers, exports. Raises SettingsError before any resource."""
-    settings = Settings.from_pulumi()
+    """Reads the stack's configuration, builds the three layers, exports.
+
+    Raises pulumi.RunError, before any resource, where the configuration is not usable: Pulumi shows its text alone.
+    """
+    try:
+        settings = Settings.from_pulumi()
+    except SettingsError as problem:
+        raise pulumi.RunError(str(problem)) from None
     stack = pulumi.get_stack()
     provider = aws.Provider(
         "aws",

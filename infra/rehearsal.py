@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ import yaml
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import config as pulumi_config
 from pulumi.runtime import mocks as pulumi_mocks
+from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import ROOT, configure, is_dry_run
 from pulumi.runtime.stack import run_in_stack
 
@@ -117,57 +121,75 @@ def rehearse(
         asyncio.run(run_in_stack(program))
 
     begun = time.perf_counter()
-    contextvars.copy_context().run(run)
+    with _without_the_sdks_own_warnings():
+        contextvars.copy_context().run(run)
     seconds = time.perf_counter() - begun
     registrations = sorted(recorder.registrations, key=lambda each: (each.type, each.name, each.parent))
     return Rehearsal(tuple(registrations), recorder.outputs, seconds)
 
 
-def rehearse_stack(path: Path, program: Callable[[], None], *, preview: bool = False) -> Rehearsal:
-    """The program under the stack file `Pulumi.<stack>.yaml`."""
-    return rehearse(program, stack_config(path), stack=path.name.split(".")[1], preview=preview)
+def rehearse_stack(path: Path, *, preview: bool = False) -> Rehearsal:
+    """Penstock's own program under the stack file `Pulumi.<stack>.yaml`."""
+    return rehearse(penstock_program(), stack_config(path), stack=path.name.split(".")[1], preview=preview)
 
 
-class _Inventor(pulumi_mocks.Mocks):
-    def new_resource(self, args: pulumi_mocks.MockResourceArgs) -> tuple[str | None, dict]:
-        known = dict(args.inputs)
-        if args.custom is False:
-            return None, known
-        identifier, invented = invented_outputs(args.typ, args.name, known, preview=bool(is_dry_run()))
-        return identifier, known | invented
+def penstock_program() -> Callable[[], None]:
+    """Imports the program: about two seconds, most of it pulumi_aws."""
+    with _without_the_sdks_own_warnings():
+        from infra.program import deploy
 
-    def call(self, args: pulumi_mocks.MockCallArgs) -> tuple[dict, list[tuple[str, str]] | None]:
-        raise LookupError(f"the program asked the cloud for {args.token}; a rehearsal has no cloud")
+    return deploy
+
+
+@contextmanager
+def _without_the_sdks_own_warnings() -> Generator[None]:
+    """pulumi_aws warns of deprecated types whenever a module that has some is loaded, whether they are used or not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"pulumi_aws\.")
+        yield
 
 
 @dataclass
 class _Recorder(pulumi_mocks.MockMonitor):
+    """Answers in the engine's place. Works on the wire's own values, so that secrets and unknowns pass through."""
+
     registrations: list[Registration] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
-        super().__init__(_Inventor())
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the engine does: what stands at the top is not qualified by the stack."""
+        return super().make_urn("" if "::pulumi:pulumi:Stack::" in parent else parent, type_, name)
+
+    def Invoke(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
+        raise LookupError(f"the program asked the cloud for {request.tok}; a rehearsal has no cloud")
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
-        response = super().RegisterResource(request)
-        if request.type != "pulumi:pulumi:Stack":
-            registration = Registration(
-                type=request.type,
-                name=request.name,
-                urn=response.urn,
-                parent=request.parent,
-                inputs=_plain(MessageToDict(request.object)),
-                protect=request.protect,
-                retain_on_delete=request.retainOnDelete,
-                ignore_changes=tuple(request.ignoreChanges),
-                provider=request.provider,
-                dependencies=frozenset(request.dependencies),
-                custom=request.custom,
-            )
-            with self._lock:
-                self.registrations.append(registration)
-        return response
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == "pulumi:pulumi:Stack":
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        inputs = MessageToDict(request.object)
+        registration = Registration(
+            type=request.type,
+            name=request.name,
+            urn=urn,
+            parent=request.parent,
+            inputs=_plain(inputs),
+            protect=request.protect,
+            retain_on_delete=request.retainOnDelete,
+            ignore_changes=tuple(request.ignoreChanges),
+            provider=request.provider,
+            dependencies=frozenset(request.dependencies),
+            custom=request.custom,
+        )
+        with self._lock:
+            self.registrations.append(registration)
+        if not request.custom:
+            return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
+        identifier, invented = invented_outputs(request.type, request.name, inputs, preview=bool(is_dry_run()))
+        outputs = copy.copy(request.object)
+        outputs.update(invented)
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=identifier or "", object=outputs)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
         if "::pulumi:pulumi:Stack::" in request.urn:

@@ -1,0 +1,48 @@
+"""What the component package offers. A type token is public API: it is `penstock:index:<class name>`."""
+
+import json
+from typing import Any
+
+from pulumi import ComponentResource
+from pulumi.provider.experimental.component import ComponentProvider
+
+from components.cluster import Cluster
+from components.databases import Cache, Database
+from components.edge import Edge, Traffic
+from components.ground import Ground
+from components.keys import DataKeys
+from components.network import Network
+from components.nodes import NodeGroups
+from components.release import Release
+from components.role import ServiceRole
+from components.security_groups import SecurityGroups
+from components.stores import Registry, Weights
+from components.watch import Events, MonthlyBudget, Watch
+
+PACKAGE = "penstock"
+VERSION = "0.1.0"
+
+COMPONENTS: list[type[ComponentResource]] = [
+    Cache,
+    Cluster,
+    DataKeys,
+    Database,
+    Edge,
+    Events,
+    Ground,
+    MonthlyBudget,
+    Network,
+    NodeGroups,
+    Registry,
+    Release,
+    SecurityGroups,
+    ServiceRole,
+    Traffic,
+    Watch,
+    Weights,
+]
+
+
+def package_schema() -> dict[str, Any]:
+    """The package's schema, as other languages see it: inferred from the annotations, without any CLI."""
+    return json.loads(ComponentProvider(COMPONENTS, PACKAGE, version=VERSION).schema or "{}")

@@ -1,0 +1,148 @@
+"""The whole program under each stack file, without engine or cloud."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.local.aws.provider.check import Request, check
+from infra.local.aws.provider.table import find_row
+from infra.policy.rules import RULES, Subject
+from infra.rehearsal import SECRET, Rehearsal
+from infra.resource_table import render
+from infra.settings import NAMESPACE, Settings
+from infra.settings.parse import top_level_keys
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).resolve().parent / "golden"
+OUTPUTS = {
+    "gatewayUrl",
+    "apiKey",
+    "kubeconfig",
+    "clusterName",
+    "clusterArn",
+    "namespace",
+    "region",
+    "weights",
+    "models",
+    "databaseAddress",
+    "cacheAddress",
+}
+
+Rehearsed = Callable[..., Rehearsal]
+
+
+def identities(rehearsal: Rehearsal) -> list[tuple[str, str, str]]:
+    return [(found.type, found.name, found.parent) for found in rehearsal.registrations]
+
+
+def test_a_preview_lists_the_same_resources_as_an_update(stack: str, rehearsed: Rehearsed):
+    assert identities(rehearsed(stack, preview=True)) == identities(rehearsed(stack, preview=False))
+
+
+def test_no_two_resources_share_an_identity(stack: str, rehearsed: Rehearsed):
+    twice = [urn for urn, count in Counter(each.urn for each in rehearsed(stack).registrations).items() if count > 1]
+    assert twice == []
+
+
+def test_the_resource_table_is_as_committed(stack: str, rehearsed: Rehearsed):
+    committed = (GOLDEN / f"{stack}.txt").read_text()
+    assert render(rehearsed(stack), stack) == committed, "the program changed: `make golden`, and review the diff"
+
+
+def test_every_resource_has_an_explicit_provider(stack: str, rehearsed: Rehearsed):
+    ambient = [
+        each.urn
+        for each in rehearsed(stack).registrations
+        if each.custom and not each.type.startswith("pulumi:") and "::pulumi:providers:" not in each.provider
+    ]
+    assert ambient == [], "a resource without a provider would use whatever credentials lie around"
+
+
+def test_every_resource_below_the_top_belongs_to_a_component(stack: str, rehearsed: Rehearsed):
+    components = {each.urn for each in rehearsed(stack).registrations if not each.custom}
+    for each in rehearsed(stack).registrations:
+        assert each.parent in components or "::pulumi:pulumi:Stack::" in each.parent, each.urn
+
+
+def test_the_cloud_knows_every_property(stack: str, rehearsed: Rehearsed):
+    """Pulumi's SDK passes a misspelt key of a dictionary on without a word; the local provider's tables do not."""
+    wrong = []
+    for each in rehearsed(stack).registrations:
+        if each.custom and each.type.startswith("aws:"):
+            _, failures = check(Request(find_row(each.type), each.name, each.urn, {}, each.inputs))
+            wrong += [f"{each.type} {each.name}: {failure.property} {failure.reason}" for failure in failures]
+    assert wrong == []
+
+
+def test_the_stack_passes_its_own_policies(stack: str, rehearsed: Rehearsed):
+    violations = [
+        f"{each.name}: {message}"
+        for each in rehearsed(stack).registrations
+        for rule in RULES
+        for message in rule(Subject(each.type, each.inputs, stack))
+    ]
+    assert violations == []
+
+
+def test_outputs_are_complete_and_credentials_are_secret(stack: str, rehearsed: Rehearsed):
+    outputs = rehearsed(stack).outputs
+    assert outputs.keys() == OUTPUTS
+    assert {key for key, value in outputs.items() if value == SECRET} == {"apiKey", "kubeconfig"}
+
+
+def test_only_the_api_keys_value_is_left_to_the_first_deployment(stack: str, rehearsed: Rehearsed):
+    ignored = {each.type: each.ignore_changes for each in rehearsed(stack).registrations if each.ignore_changes}
+    assert ignored == {"aws:secretsmanager/secretVersion:SecretVersion": ("secretString",)}
+
+
+def test_what_holds_data_is_protected_in_production_alone(rehearsed: Rehearsed):
+    def protected(stack: str) -> set[str]:
+        return {each.type for each in rehearsed(stack).registrations if each.protect}
+
+    assert protected("local") == protected("dev") == set()
+    assert protected("prod") == {
+        "aws:eks/cluster:Cluster",
+        "aws:kms/key:Key",
+        "aws:rds/instance:Instance",
+        "aws:s3/bucket:Bucket",
+    }
+
+
+def test_stack_files_differ_in_values_and_never_in_keys():
+    declared = {key for key in yaml.safe_load((CHECKOUT / "Pulumi.yaml").read_text())["config"] if ":" in key}
+    ours = {f"{NAMESPACE}:{key}" for key in top_level_keys()}
+    assert ours <= declared
+    for path in sorted(CHECKOUT.glob("Pulumi.*.yaml")):
+        assert set(yaml.safe_load(path.read_text())["config"]) == ours, path.name
+
+
+def test_every_key_is_declared_with_a_type_and_described():
+    config = yaml.safe_load((CHECKOUT / "Pulumi.yaml").read_text())["config"]
+    for key in top_level_keys():
+        assert config[f"{NAMESPACE}:{key}"].get("type"), key
+        assert config[f"{NAMESPACE}:{key}"].get("description"), key
+
+
+def test_default_providers_are_switched_off():
+    config = yaml.safe_load((CHECKOUT / "Pulumi.yaml").read_text())["config"]
+    assert config["pulumi:disable-default-providers"] == {"value": ["*"]}
+
+
+def test_both_readers_of_the_configuration_agree(stack: str, rehearsed: Rehearsed):
+    settings = Settings.from_stack_file(CHECKOUT / f"Pulumi.{stack}.yaml")
+    outputs = rehearsed(stack).outputs
+    assert (outputs["weights"], outputs["models"]) == (settings.weights, settings.model_names)
+    assert (outputs["region"], outputs["namespace"]) == (settings.aws.region, settings.namespace)
+
+
+def test_unusable_configuration_stops_the_program_before_any_resource(rehearsed_with: Callable[..., Rehearsal]):
+    def break_it(config: dict) -> None:
+        config["penstock:release"]["green"]["weight"] = 5
+
+    with pytest.raises(Exception, match=r"penstock:release\.green\.weight: 5 is not allowed"):
+        rehearsed_with("prod", break_it)

@@ -1,0 +1,37 @@
+"""Writes the golden files anew: the resource table of each stack and the schema of the component package.
+
+python tests/program/write_golden.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from infra.rehearsal import penstock_program, rehearse_stack
+from infra.resource_table import render
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+STACKS = ("local", "dev", "prod")
+
+
+def main() -> None:
+    for stack in STACKS:
+        rehearsal = rehearse_stack(CHECKOUT / f"Pulumi.{stack}.yaml")
+        _write(CHECKOUT / "tests" / "program" / "golden" / f"{stack}.txt", render(rehearsal, stack))
+    penstock_program()  # imports pulumi_aws without its warnings
+    from components.package import package_schema
+
+    schema = json.dumps(package_schema(), indent=2, sort_keys=True) + "\n"
+    _write(CHECKOUT / "tests" / "components" / "golden" / "schema.json", schema)
+
+
+def _write(path: Path, content: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    changed = not path.exists() or path.read_text() != content
+    path.write_text(content)
+    print(f"{'wrote' if changed else 'unchanged'} {path.relative_to(CHECKOUT)}")
+
+
+if __name__ == "__main__":
+    main()
