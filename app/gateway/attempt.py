@@ -33,7 +33,6 @@ class Attempt:
         "_kept",
         "_last_at",
         "_parts",
-        "_paused",
         "_relayed",
         "_state",
         "_status",
@@ -61,7 +60,6 @@ class Attempt:
         self._stream: EventStream | None = None
         self._last_at = 0.0
         self._relayed = False
-        self._paused = False
 
     def start(self, *, fresh: bool) -> None:
         exchange, engine = self.exchange, self.engine
@@ -116,8 +114,7 @@ class Attempt:
         if self._state == STREAM:
             self._relay_events(data)
             return
-        if not self._paused:
-            self._wait(self.times.between_bytes_seconds)
+        self._wait(self.times.between_bytes_seconds)
         if self._state == THROUGH:
             self._tail = (self._tail + data)[-TAIL_BYTES:]
             self.exchange.write(data)
@@ -168,8 +165,7 @@ class Attempt:
         exchange, stream = self.exchange, self._stream
         assert stream is not None  # noqa: S101 - the state says so
         now = monotonic()
-        if not self._paused:
-            exchange.deadline = min(now + self.times.between_bytes_seconds, exchange.total_deadline)
+        exchange.deadline = min(now + self.times.between_bytes_seconds, exchange.total_deadline)
         out = stream.feed(data)
         if not out:
             return
@@ -291,13 +287,11 @@ class Attempt:
 
     def pause(self) -> None:
         """The client reads too slowly: the engine's bytes stay in the kernel, and its silence is not its fault."""
-        self._paused = True
         self.exchange.deadline = self.exchange.total_deadline
         if self._connection is not None:
             self._connection.transport.pause_reading()
 
     def resume(self) -> None:
-        self._paused = False
         self._wait(self.times.between_bytes_seconds)
         if self._connection is not None:
             self._connection.transport.resume_reading()

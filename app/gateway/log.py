@@ -24,16 +24,16 @@ _encode = msgspec.json.Encoder().encode
 class Log:
     """`event` is quick and never blocks. Beyond 10,000 waiting lines new ones are dropped and counted."""
 
-    def __init__(self, descriptor: int | None = None, dropped: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
-        self._dropped = dropped
+        self.on_drop: Callable[[], None] = lambda: None
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
     def event(self, event: str, **fields: Any) -> None:
         if self._lines.qsize() >= MOST_WAITING_LINES:
-            self._dropped()
+            self.on_drop()
             return
         self._lines.put(_encode({"time": round(time.time(), 3), "event": event, **fields}))
 

@@ -49,6 +49,7 @@ class Service:
         self.loop = loop
         self.state = ServerState()
         self.metrics = Metrics((model.name for model in config.models), config.colour)
+        log.on_drop = self.metrics.logs_dropped.inc
         self.other = self.metrics.models[OTHER]
         self.targets: dict[str, Target] = {}
         self.by_name: dict[str, Target] = {}

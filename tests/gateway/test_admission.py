@@ -110,6 +110,10 @@ def test_a_wrong_field_is_named(change: dict[str, Any], param: str):
     assert f"`{param}`" in problem.message
 
 
+def test_a_null_prompt_is_a_missing_prompt():
+    assert refusal({"model": "tiny", "prompt": None}, "completions").code == "missing_required_parameter"
+
+
 def test_the_ceiling_is_in_the_message():
     assert "513" in refusal(CHAT | {"max_tokens": 513}).message
     assert "512" in refusal(CHAT | {"max_tokens": 513}).message

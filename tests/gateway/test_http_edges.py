@@ -101,7 +101,10 @@ async def test_a_chunked_body_above_the_limit_is_refused_while_it_is_sent():
 async def test_a_client_that_sends_on_after_a_refusal_still_gets_the_reply():
     async with running(Engine(), config=make_config(max_body_bytes=100_000)) as gateway:
         client = await gateway.connect()
-        client.writer.write(HEAD + b"content-length: 5000000\r\n\r\n" + b"x" * 5_000_000)
+        await client.send(HEAD + b"content-length: 5000000\r\n\r\n" + b"x" * 500_000)
+        for _ in range(3):  # a connection that was reset would refuse these
+            await asyncio.sleep(0.1)
+            await client.send(b"x" * 500_000)
         assert (await asyncio.wait_for(client.reply(), 5)).status == 413
 
 

@@ -113,7 +113,8 @@ async def test_log_lines_are_json_and_a_slow_reader_blocks_nobody():
         nonlocal dropped
         dropped += 1
 
-    log = Log(write, count)
+    log = Log(write)
+    log.on_drop = count
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for number in range(30_000):

@@ -202,6 +202,7 @@ async def test_a_forgotten_version_leads_to_a_new_list(api: FakeApi, watched: Wa
         api.refuse = 0
     await eventually(lambda: "new" in watched.seen)
     assert api.lists >= 2
+    assert False not in watched.connected, "a forgotten version is no lost connection"
 
 
 async def test_a_cut_watch_keeps_the_last_known_pods_and_resumes(api: FakeApi, watched: Watched):
