@@ -6,11 +6,11 @@ their objects: PostgreSQL, Redis, Envoy. Its state is in memory; when it ends, e
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import logging.handlers
 import os
+import select
 import signal
 import sys
 import threading
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from infra.local.aws.front import Application, Environment, StartResponse
 
+logger = logging.getLogger(__name__)
+
 HEALTH_PATH = "/_penstock/health"
+HEAL_SECONDS = 1.0
 LOG_BYTES = 5_000_000  # of requests, twice (one file before)
 
 
@@ -55,6 +58,14 @@ class EmbeddedAws:
     def serve(self) -> None:
         """Serves until `shut_down` is called from another thread."""
         self.server.serve_forever(poll_interval=0.2)
+
+    def heal(self) -> None:
+        """Has every plane start again what has ended by itself."""
+        for name, plane in self.planes.items():
+            try:
+                plane.heal()
+            except (AddressInUseError, OSError) as error:
+                logger.error("the servers of %s cannot be started again: %s", name, error)
 
     def shut_down(self) -> None:
         self.server.shutdown()
@@ -133,14 +144,14 @@ def request_log(layout: Layout) -> logging.Logger:
         layout.logs / "aws-requests.log", maxBytes=LOG_BYTES, backupCount=1, delay=True
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger = logging.getLogger("penstock.aws.requests")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    for old in list(logger.handlers):
-        logger.removeHandler(old)
+    requests = logging.getLogger("penstock.aws.requests")
+    requests.setLevel(logging.INFO)
+    requests.propagate = False
+    for old in list(requests.handlers):
+        requests.removeHandler(old)
         old.close()
-    logger.addHandler(handler)
-    return logger
+    requests.addHandler(handler)
+    return requests
 
 
 def main() -> int:
@@ -153,14 +164,15 @@ def main() -> int:
     except AddressInUseError as error:
         print(f"The embedded AWS cannot start: {error}", file=sys.stderr)
         return 1
-    ended = threading.Event()
+    # A pipe and no event: setting an event in a handler may wait for a lock that the interrupted code holds.
+    told, tell = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: os.write(tell, b"!"))
     serving = threading.Thread(target=embedded.serve, name="serve")
     serving.start()
     print(f"embedded AWS ready at {layout.aws_url}", flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        ended.wait()
+    while not select.select([told], [], [], HEAL_SECONDS)[0]:
+        embedded.heal()
     embedded.shut_down()
     serving.join(timeout=5)
     embedded.close()
@@ -168,4 +180,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would take 3 s to pull down moto's millions of objects (measured), and `make down` would wait for it.
+    os._exit(status)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,17 @@ def test_an_instance_takes_the_password_of_its_managed_secret_and_has_pgvector(a
     assert "1|PostgreSQL 18." in answer.stdout
 
 
+def test_a_server_that_was_killed_is_started_again_with_its_data(aws, database) -> None:
+    credentials = credentials_of(aws, database)
+
+    def ask(text: str) -> str:
+        return query(database, credentials["username"], credentials["password"], text).stdout
+
+    ask("CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)")
+    kill(aws, "postgres")
+    assert aws.wait_for(lambda: ask("SELECT n FROM kept")).strip() == "42"
+
+
 def test_an_instance_refuses_a_wrong_password(database) -> None:
     answer = query(database, "penstock", "wrong", "SELECT 1")
     assert answer.returncode != 0
@@ -115,6 +128,24 @@ def redis(address: str, *commands: str) -> list[str]:
         return answers
 
 
+def pong(address: str) -> str | None:
+    try:
+        return redis(address, "PING")[0]
+    except OSError:
+        return None
+
+
+def kill(aws, program: str) -> None:
+    """Kills the children of the embedded AWS that run a program of this name."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = status.read_text().partition("(")[2].rpartition(")")
+        except FileNotFoundError:
+            continue
+        if name.startswith(program[:15]) and int(rest.split()[1]) == aws.process.pid:
+            os.kill(int(status.parent.name), signal.SIGKILL)
+
+
 def test_a_replication_group_is_a_redis_with_its_token(aws, network) -> None:
     cache = aws.client("elasticache")
     cache.create_cache_subnet_group(
@@ -131,6 +162,10 @@ def test_a_replication_group_is_a_redis_with_its_token(aws, network) -> None:
     assert len(group["MemberClusters"]) == 3
     assert redis(address, "PING")[0].startswith("-NOAUTH")
     assert redis(address, "AUTH a-token-of-16-chars", "SET a 1", "INCR a") == ["+OK", "+OK", ":2"]
+    zones = {member["PreferredAvailabilityZone"] for member in nodes["NodeGroupMembers"]}
+    assert zones == {"eu-central-1a", "eu-central-1b", "eu-central-1c"}
+    kill(aws, "redis-server")
+    assert aws.wait_for(lambda: pong(address)).startswith("-NOAUTH"), "a node that ended is replaced"
     members = cache.describe_cache_clusters(CacheClusterId=group["MemberClusters"][0])["CacheClusters"]
     assert members[0]["EngineVersion"] == "8.1.0"
     cache.delete_replication_group(ReplicationGroupId="penstock")

@@ -133,7 +133,20 @@ def create_replication_group(original: Any, self: Any) -> ActionResult:
     default_group = f"default.{family}" + (".cluster.on" if group.cluster_enabled else "")
     for identifier in group.member_clusters:
         add_member(self, group, identifier, named_group or default_group)
+    spread(backend=self.elasticache_backend, group=group, preferred=parameter("PreferredCacheClusterAZs") or [])
     return result
+
+
+def spread(backend: Any, group: Any, preferred: list[str]) -> None:
+    """Puts the nodes of a group into the zones of its subnets in turn. moto has all of them in us-east-1."""
+    subnets = backend.cache_subnet_groups.get(group.cache_subnet_group_name)
+    known = [subnet["subnet_availability_zone"] for subnet in subnets.subnets] if subnets else []
+    zones = preferred or known or [f"{backend.region_name}{letter}" for letter in "abc"]
+    for nodes in group.node_groups:
+        for number, node in enumerate(nodes["node_group_members"]):
+            node["preferred_availability_zone"] = zones[number % len(zones)]
+            member = backend.cache_clusters[node["cache_cluster_id"]]
+            member.preferred_availability_zone = node["preferred_availability_zone"]
 
 
 def modify_replication_group(original: Any, self: Any) -> ActionResult:

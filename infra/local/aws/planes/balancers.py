@@ -21,6 +21,7 @@ from infra.local.processes import NotReadyError, Processes
 logger = logging.getLogger(__name__)
 
 LISTENER_SECONDS = 5.0
+MOST_RESTARTS = 5
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Balancers:
         self.addresses = Addresses(layout, BALANCERS)
         self._envoy = Envoy(layout.state / "envoy", layout.balancer_admin_url, processes)
         self._rejected: dict[str, int] = {}
+        self._restarts = 0
 
     def follow(self, snapshot: Snapshot) -> None:
         """Brings Envoy to the state of the snapshot. Raises AddressInUseError or OSError."""
@@ -72,6 +74,14 @@ class Balancers:
                 return
             self._envoy.apply(snapshot)
             if not self._envoy.running:
+                self._envoy.start()
+
+    def heal(self) -> None:
+        """Starts Envoy again where it ended by itself. Raises AddressInUseError or OSError."""
+        with self.lock:
+            if self._envoy.ended and self._restarts < MOST_RESTARTS:
+                self._restarts += 1
+                logger.warning("Envoy ended and is started again: %s", self._envoy.last_words())
                 self._envoy.start()
 
     def check_start(self) -> None:

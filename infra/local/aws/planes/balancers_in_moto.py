@@ -116,7 +116,7 @@ def group_of(group: Any) -> TargetGroup:
 
 
 def refused(error: Exception) -> ELBClientError:
-    return ELBClientError("ServiceUnavailable", str(error))
+    return ELBClientError("InvalidConfigurationRequest", str(error))
 
 
 def install(balancers: Balancers) -> None:

@@ -7,7 +7,9 @@ Redis is built without TLS: `TransitEncryptionEnabled` is kept as configuration,
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from infra.local.processes import Child, NotReadyError, Processes
 
 MAXIMUM_MEMORY = "64mb"
 START_SECONDS = 10.0
+MOST_RESTARTS = 5
+
+logger = logging.getLogger(__name__)
 
 
 def redis_server() -> Path:
@@ -54,6 +59,7 @@ class Group:
     port: int
     folder: Path
     servers: list[Child] = field(default_factory=list)
+    restarts: int = 0
 
 
 class Caches:
@@ -64,39 +70,53 @@ class Caches:
         self._addresses = Addresses(layout, CACHES)
         self._state = layout.state / "redis"
         self._groups: dict[str, Group] = {}
+        self._lock = threading.RLock()  # so that no server that is being removed is healed
 
     def create(self, arn: str, name: str, port: int, token: str | None, eviction: str) -> str:
         """Starts the group's server and answers with its address.
 
         Raises AddressInUseError, NotReadyError or OSError, and then leaves nothing behind.
         """
-        address = self._addresses.take(arn)
-        group = Group(address, port, self._state / name)
-        try:
-            check_free(address, port)
-            group.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            settings = group.folder / "redis.conf"
-            settings.touch(mode=0o600)
-            settings.write_text(configuration(address, port, token, eviction))
-            server = self._processes.start(f"redis-{name}", [str(redis_server()), str(settings)], cwd=group.folder)
-            group.servers.append(server)
-            self._groups[arn] = group
-            server.wait_until(lambda: accepts(address, port), START_SECONDS)
-        except (AddressInUseError, NotReadyError, OSError):
-            self._groups.setdefault(arn, group)
-            self.delete(arn)
-            raise
+        with self._lock:
+            address = self._addresses.take(arn)
+            group = self._groups[arn] = Group(address, port, self._state / name)
+            try:
+                check_free(address, port)
+                self._start(group, name, configuration(address, port, token, eviction))
+            except (AddressInUseError, NotReadyError, OSError):
+                self.delete(arn)
+                raise
         return address
 
+    def _start(self, group: Group, name: str, content: str) -> None:
+        group.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings = group.folder / "redis.conf"
+        settings.touch(mode=0o600)
+        settings.write_text(content)
+        server = self._processes.start(f"redis-{name}", [str(redis_server()), str(settings)], cwd=group.folder)
+        group.servers.append(server)
+        server.wait_until(lambda: accepts(group.address, group.port), START_SECONDS)
+
     def delete(self, arn: str) -> None:
-        group = self._groups.pop(arn, None)
-        if group is None:
-            return
-        for server in group.servers:
-            server.stop(grace_seconds=3)
-            self._processes.children.pop(server.name, None)
-        shutil.rmtree(group.folder, ignore_errors=True)
-        self._addresses.release(arn)
+        with self._lock:
+            group = self._groups.pop(arn, None)
+            if group is None:
+                return
+            for server in group.servers:
+                server.stop(grace_seconds=3)
+                self._processes.children.pop(server.name, None)
+            shutil.rmtree(group.folder, ignore_errors=True)
+            self._addresses.release(arn)
+
+    def heal(self) -> None:
+        """Starts servers again that have ended by themselves, empty as a replaced node is. Raises OSError."""
+        with self._lock:
+            for group in self._groups.values():
+                for server in group.servers:
+                    if not server.running and group.restarts < MOST_RESTARTS:
+                        group.restarts += 1
+                        logger.warning("%s ended and is started again: %s", server.name, server.last_words(2))
+                        self._processes.restart(server)
 
     def running(self, arn: str) -> bool:
         group = self._groups.get(arn)

@@ -44,8 +44,8 @@ def install(caches: Caches) -> None:
     def describe_replication_groups(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
         groups = original(self, *arguments, **named)
         for group in groups:
-            if group.status == "available" and not caches.running(group.arn):
-                group.status = "create-failed"
+            if group.status in ("available", "modifying"):
+                group.status = "available" if caches.running(group.arn) else "modifying"
         return groups
 
     for handler in (create_replication_group, delete_replication_group, describe_replication_groups):

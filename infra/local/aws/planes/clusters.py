@@ -28,7 +28,7 @@ class Clusters:
         try:
             certificate = self._layout.certificate_authority.read_bytes()
         except FileNotFoundError:
-            logger.warning("cluster %s: the API server has no certificate yet", cluster.name)
+            logger.debug("cluster %s: the API server has no certificate yet", cluster.name)
         else:
             cluster.certificate_authority = {"data": base64.b64encode(certificate).decode()}
 
@@ -62,6 +62,9 @@ class Clusters:
             for node in nodes
             for condition in node["status"].get("conditions", [])
         )
+
+    def heal(self) -> None:
+        """The API server is the supervisor's, not ours."""
 
     def stop(self) -> None:
         """The API server is the supervisor's, not ours."""

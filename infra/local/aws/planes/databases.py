@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +16,7 @@ from infra.local.processes import NotReadyError, Processes
 
 logger = logging.getLogger(__name__)
 
+START_ATTEMPTS = 3
 FAILURES = (PostgresError, NotReadyError, AddressInUseError, OSError)
 
 
@@ -41,6 +43,7 @@ class Databases:
         self._quarters = Quarters(layout.state / "postgres")
         self._available: dict[int, Installation] | None = None
         self._clusters: dict[str, Cluster] = {}
+        self._instances: dict[str, Any] = {}
         self._lock = threading.Lock()
         # one at a time: initdb is all CPU, and the programs' copy is made once
         self._starter = ThreadPoolExecutor(1, "databases")
@@ -70,7 +73,7 @@ class Databases:
             username=instance.master_username,
             password=password_of(instance),
         )
-        self._clusters[key] = cluster
+        self._clusters[key], self._instances[key] = cluster, instance
         instance.status = "creating"
         self._starter.submit(self._bring_up, instance, cluster)
 
@@ -100,17 +103,22 @@ class Databases:
             self._starter.submit(self._restart, instance, cluster)
 
     def _restart(self, instance: Any, cluster: Cluster) -> None:
-        try:
-            cluster.stop()
-            cluster.start()
-        except FAILURES as error:
-            logger.error("database %s: %s", cluster.name, error)
-            instance.status = "failed"
-        else:
-            instance.status = "available"
+        for attempt in range(START_ATTEMPTS):
+            if self._clusters.get(instance.db_instance_arn) is not cluster:
+                return  # deleted meanwhile
+            try:
+                cluster.stop()
+                cluster.start()
+            except FAILURES as error:
+                logger.error("database %s: %s", cluster.name, error)
+                instance.status = "failed"
+                time.sleep(attempt + 0.5)  # processes of a killed server leave its memory a moment later
+            else:
+                instance.status = "available"
+                return
 
     def delete(self, arn: str) -> None:
-        cluster = self._clusters.pop(arn, None)
+        cluster, _ = self._clusters.pop(arn, None), self._instances.pop(arn, None)
         if cluster is not None:
             self._starter.submit(cluster.remove).result()
             self._addresses.release(arn)
@@ -119,9 +127,14 @@ class Databases:
         cluster = self._clusters.get(arn)
         return cluster.address if cluster else None
 
-    def running(self, arn: str) -> bool:
-        cluster = self._clusters.get(arn)
-        return cluster is not None and cluster.child is not None and cluster.child.running
+    def heal(self) -> None:
+        """Starts servers again that have ended by themselves. RDS restarts a database that has crashed, too."""
+        for arn, instance in list(self._instances.items()):
+            cluster = self._clusters.get(arn)
+            ended = cluster is not None and cluster.child is not None and not cluster.child.running
+            if ended and instance.status == "available":
+                logger.warning("database %s ended and is started again", instance.db_instance_identifier)
+                self.reboot(instance)
 
     def stop(self) -> None:
         """Stops every server and removes the data: the objects end with the embedded AWS."""

@@ -51,15 +51,8 @@ def install(databases: Databases) -> None:
         databases.reboot(instance)
         return instance
 
-    def describe_db_instances(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
-        instances = original(self, *arguments, **named)
-        for instance in instances:
-            if instance.status == "available" and not databases.running(instance.db_instance_arn):
-                instance.status = "failed"
-        return instances
-
     for handler in (
-        create_db_instance, delete_db_instance, modify_db_instance, reboot_db_instance, describe_db_instances
+        create_db_instance, delete_db_instance, modify_db_instance, reboot_db_instance
     ):  # fmt: skip
         wrap(RDSBackend, handler.__name__, handler)
 

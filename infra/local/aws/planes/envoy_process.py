@@ -45,6 +45,11 @@ class Envoy:
     def running(self) -> bool:
         return self._child is not None and self._child.running
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, and ended without being told to."""
+        return self._child is not None and not self._child.running
+
     def apply(self, snapshot: Snapshot) -> None:
         """Writes the files whose content has changed, each moved into place. Raises OSError."""
         if not self._written:
