@@ -43,7 +43,6 @@ def moto_settings(layout: Layout) -> dict[str, str]:
         "MOTO_ACM_VALIDATION_WAIT": "1",
         "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
-        "MOTO_CALL_RESET_API": "false",
     }
 
 
