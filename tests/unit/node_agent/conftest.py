@@ -24,6 +24,7 @@ from infra.local.layout import Layout
 CHECKOUT = Path(__file__).parents[3]
 
 QUICK = Options(
+    drain_pause_seconds=0.05,
     restart_base_seconds=0.2,
     restart_cap_seconds=0.8,
     mount_retry_seconds=0.05,
@@ -50,6 +51,7 @@ class FakeApiServer:
         self.gone = False
         """Answers watches with 410, once."""
         self._version = 1
+        self._history: list[tuple[int, str, dict[str, Any]]] = []
         self._watchers: list[tuple[str, asyncio.Queue[dict[str, Any] | None]]] = []
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -85,6 +87,8 @@ class FakeApiServer:
 
     def remove(self, collection: str, key: str) -> None:
         if item := self.objects.pop((collection, key), None):
+            self._version += 1
+            item["metadata"]["resourceVersion"] = str(self._version)
             self._tell(collection, "DELETED", item)
 
     def get(self, collection: str, key: str) -> dict[str, Any] | None:
@@ -103,10 +107,11 @@ class FakeApiServer:
         return [body for m, path, body in self.requests if m == method and part in path]
 
     def _tell(self, collection: str, change: str, item: dict[str, Any]) -> None:
-        copy = json.loads(json.dumps(item))
+        event = {"type": change, "object": json.loads(json.dumps(item))}
+        self._history.append((self._version, collection, event))
         for watched, queue in self._watchers:
             if watched == collection:
-                queue.put_nowait({"type": change, "object": copy})
+                queue.put_nowait(event)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         collection, key, subresource = self._split(request.path)
@@ -155,6 +160,9 @@ class FakeApiServer:
         if self.gone:
             self.gone = False
             queue.put_nowait({"type": "ERROR", "object": {"reason": "Expired", "code": 410}})
+        for version, watched, event in self._history:
+            if watched == collection and version > int(request.query["resourceVersion"]):
+                queue.put_nowait(event)
         self._watchers.append((collection, queue))
         await reply.prepare(request)
         try:
@@ -210,7 +218,7 @@ async def api(server: FakeApiServer) -> AsyncIterator[Api]:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    return Layout(CHECKOUT, tmp_path / "state", slot=20 + os.getpid() % 200)
+    return Layout(CHECKOUT, tmp_path / "state", slot=100 + os.getpid() % 100)
 
 
 @pytest.fixture

@@ -142,6 +142,13 @@ async def test_a_deleted_binding_takes_its_targets_out_before_it_goes(server, co
     await eventually(lambda: server.get(BINDINGS, "penstock/blue")["metadata"]["finalizers"] == [])
 
 
+async def test_a_target_that_drains_already_is_not_taken_out_again(server, controller, balancer, eventually):
+    balancer.targets = {("10.0.0.9", 80): "draining"}
+    server.put(BINDINGS, binding(finalizers=[FINALIZER], deletionTimestamp="2026-01-01T00:00:00Z"))
+    await eventually(lambda: server.get(BINDINGS, "penstock/blue")["metadata"]["finalizers"] == [])
+    assert not balancer.calls
+
+
 async def test_a_binding_whose_target_group_is_gone_can_still_be_deleted(server, controller, balancer, eventually):
     balancer.fail = "TargetGroupNotFound"
     server.put(BINDINGS, binding(finalizers=[FINALIZER], deletionTimestamp="2026-01-01T00:00:00Z"))

@@ -105,6 +105,8 @@ class Container:
         pause = self._pod.options.mount_retry_seconds
         while True:
             try:
+                if "postStart" in (self.spec.get("lifecycle") or {}):
+                    raise ConfigError("postStart hooks are not offered on the local target; offered: preStop")
                 launch = await self._pod.launch(self.spec, command_line(self.spec))
                 return self._spawn(launch)
             except UnknownProgramError as error:

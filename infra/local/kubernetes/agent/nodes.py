@@ -32,7 +32,6 @@ log = logging.getLogger("agent.nodes")
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 NODE_LIMIT = 255 - FIRST_NODE
-DRAIN_PAUSE_SECONDS = 1.0
 QUIET_READS = 10
 """Reads without a change after which node groups are read at the idle pace."""
 
@@ -221,7 +220,7 @@ class Nodes:
                 if error.status == 404:  # the node is gone already
                     break
                 log.warning("node.drain node=%s error=%s", name, error)
-            await asyncio.sleep(DRAIN_PAUSE_SECONDS)
+            await asyncio.sleep(self._s.options.drain_pause_seconds)
         await self._remove(name, path)
 
     async def _ask_pods_to_leave(self, name: str, *, polite: bool) -> int:

@@ -19,6 +19,8 @@ class Options:
     """Heartbeat of a node; the controller manager's grace period is 20 s."""
     drain_seconds: float = 900.0
     """How long disruption budgets may hold up a scale-down (EKS managed node groups wait 15 minutes)."""
+    drain_pause_seconds: float = 1.0
+    """Between two rounds of evictions on a node that is leaving."""
     restart_base_seconds: float = 10.0
     restart_cap_seconds: float = 300.0
     """Crash-loop back-off: base, doubled up to the cap (Kubernetes: 10 s and 300 s)."""

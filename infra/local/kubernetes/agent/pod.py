@@ -118,6 +118,7 @@ class PodWorker:
             await _cancelled(living)
             await self._wind_down()
             await _cancelled(reporter)
+            shutil.rmtree(self.folder, ignore_errors=True)  # before the API server forgets the pod
             await self._finish()
         finally:
             for task in (reporter, living, stopping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from infra.local.kubernetes.agent.api import STRATEGIC, Api, ApiError, Json
@@ -121,7 +122,7 @@ class Targets:
             or time.monotonic() - worker.read_at > self._options.target_resync_seconds
         ):
             health = await self._aws.target_health(group)
-            worker.registered = {target for target, state in health.items() if state != "draining"}
+            worker.registered = _registered(health)
             worker.read_at = time.monotonic()
         else:
             health = {}
@@ -168,8 +169,8 @@ class Targets:
         if FINALIZER not in (metadata.get("finalizers") or ()):
             return
         try:
-            if registered := sorted(await self._aws.target_health(group)):
-                await self._aws.deregister(group, registered)
+            if registered := _registered(await self._aws.target_health(group)):
+                await self._aws.deregister(group, sorted(registered))
         except AwsError as error:
             if error.code not in GONE:
                 raise
@@ -197,6 +198,11 @@ class Targets:
         except ApiError as error:
             if error.status not in (404, 409):  # the pod is gone
                 raise
+
+
+def _registered(health: Mapping[Target, str]) -> set[Target]:
+    """What is registered: a draining target is listed still, but was taken out already."""
+    return {target for target, state in health.items() if state != "draining"}
 
 
 def _path(binding: Json) -> str:
