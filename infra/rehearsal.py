@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import gc
 import json
 import os
 import threading
@@ -121,7 +122,7 @@ def rehearse(
         asyncio.run(run_in_stack(program))
 
     begun = time.perf_counter()
-    with _without_the_sdks_own_warnings():
+    with _without_the_sdks_own_warnings(), _without_collections():
         contextvars.copy_context().run(run)
     seconds = time.perf_counter() - begun
     registrations = sorted(recorder.registrations, key=lambda each: (each.type, each.name, each.parent))
@@ -135,7 +136,7 @@ def rehearse_stack(path: Path, *, preview: bool = False) -> Rehearsal:
 
 def penstock_program() -> Callable[[], None]:
     """Imports the program: about two seconds, most of it pulumi_aws."""
-    with _without_the_sdks_own_warnings():
+    with _without_the_sdks_own_warnings(), _without_collections():
         from infra.program import deploy
 
     return deploy
@@ -147,6 +148,18 @@ def _without_the_sdks_own_warnings() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"pulumi_aws\.")
         yield
+
+
+@contextmanager
+def _without_collections() -> Generator[None]:
+    """The SDK makes many small objects that live to the end: looking for garbage takes half of a run (measured)."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 @dataclass

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from infra.rehearsal import Registration, Rehearsal
+from infra.rehearsal import Registration, Rehearsal, penstock_program, rehearse, stack_config
+from infra.settings import NAMESPACE
 
+LIVE_WEIGHTS = {"blue": 100, "green": 0}
 SCALARS = (str, int, float, bool, type(None))
+
+
+def committed_table(path: Path) -> str:
+    """The table of a stack file as it is committed for review: with fixed weights, whatever the file says.
+
+    Weights move many times a day, and a shift of traffic is to stay a change of one line in one file.
+    """
+    stack = path.name.split(".")[1]
+    config = stack_config(path)
+    key = f"{NAMESPACE}:release"
+    release = json.loads(config[key])
+    for colour, weight in LIVE_WEIGHTS.items():
+        release[colour]["weight"] = weight
+    settled = config | {key: json.dumps(release)}
+    return render(rehearse(penstock_program(), settled, stack=stack, preview=False), stack)
 
 
 def render(rehearsal: Rehearsal, stack: str) -> str:

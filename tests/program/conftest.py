@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.rehearsal import Rehearsal, penstock_program, rehearse, rehearse_stack, stack_config
+from infra.rehearsal import Rehearsal, rehearse_stack
+from infra.resource_table import LIVE_WEIGHTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STACKS = ("local", "dev", "prod")
@@ -23,25 +24,40 @@ def stack(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def rehearsed() -> Callable[..., Rehearsal]:
+def stack_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`stack_file(stack, edit)`: a copy of the stack file after `edit` has changed its config in place.
+
+    All copies start with blue live and green idle: the files of the checkout move with every release.
+    """
+
+    def copy(stack: str, edit: Edit = lambda config: None) -> Path:
+        document = yaml.safe_load((CHECKOUT / f"Pulumi.{stack}.yaml").read_text())
+        for colour, weight in LIVE_WEIGHTS.items():
+            document["config"]["penstock:release"][colour]["weight"] = weight
+        edit(document["config"])
+        changed = tmp_path_factory.mktemp("stack") / f"Pulumi.{stack}.yaml"
+        changed.write_text(yaml.safe_dump(document, sort_keys=False))
+        return changed
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def rehearsed(stack_file: Callable[..., Path]) -> Callable[..., Rehearsal]:
     """`rehearsed(stack, preview=False)`: the program under a stack file."""
 
     @cache
     def run(stack: str, preview: bool = False) -> Rehearsal:
-        return rehearse_stack(CHECKOUT / f"Pulumi.{stack}.yaml", preview=preview)
+        return rehearse_stack(stack_file(stack), preview=preview)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def rehearsed_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Edit], Rehearsal]:
-    """`rehearsed_with(stack, edit)`: the same, after `edit` has changed the file's config in place."""
+def rehearsed_with(stack_file: Callable[..., Path]) -> Callable[[str, Edit], Rehearsal]:
+    """`rehearsed_with(stack, edit)`: the same, after an edit of its config."""
 
     def run(stack: str, edit: Edit) -> Rehearsal:
-        document = yaml.safe_load((CHECKOUT / f"Pulumi.{stack}.yaml").read_text())
-        edit(document["config"])
-        changed = tmp_path_factory.mktemp("stack") / f"Pulumi.{stack}.yaml"
-        changed.write_text(yaml.safe_dump(document))
-        return rehearse(penstock_program(), stack_config(changed), stack=stack, preview=False)
+        return rehearse_stack(stack_file(stack, edit))
 
     return run

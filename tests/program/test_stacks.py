@@ -13,7 +13,7 @@ from infra.local.aws.provider.check import Request, check
 from infra.local.aws.provider.table import find_row
 from infra.policy.rules import RULES, Subject
 from infra.rehearsal import SECRET, Rehearsal
-from infra.resource_table import render
+from infra.resource_table import committed_table, render
 from infra.settings import NAMESPACE, Settings
 from infra.settings.parse import top_level_keys
 
@@ -52,6 +52,14 @@ def test_no_two_resources_share_an_identity(stack: str, rehearsed: Rehearsed):
 def test_the_resource_table_is_as_committed(stack: str, rehearsed: Rehearsed):
     committed = (GOLDEN / f"{stack}.txt").read_text()
     assert render(rehearsed(stack), stack) == committed, "the program changed: `make golden`, and review the diff"
+
+
+def test_a_shift_of_weight_leaves_the_committed_table_alone(stack_file: Callable[..., Path]):
+    def halve(config: dict) -> None:
+        config["penstock:release"]["blue"]["weight"] = 50
+        config["penstock:release"]["green"]["weight"] = 50
+
+    assert committed_table(stack_file("local", halve)) == (GOLDEN / "local.txt").read_text()
 
 
 def test_every_resource_has_an_explicit_provider(stack: str, rehearsed: Rehearsed):
@@ -133,8 +141,8 @@ def test_default_providers_are_switched_off():
     assert config["pulumi:disable-default-providers"] == {"value": ["*"]}
 
 
-def test_both_readers_of_the_configuration_agree(stack: str, rehearsed: Rehearsed):
-    settings = Settings.from_stack_file(CHECKOUT / f"Pulumi.{stack}.yaml")
+def test_both_readers_of_the_configuration_agree(stack: str, rehearsed: Rehearsed, stack_file: Callable[..., Path]):
+    settings = Settings.from_stack_file(stack_file(stack))
     outputs = rehearsed(stack).outputs
     assert (outputs["weights"], outputs["models"]) == (settings.weights, settings.model_names)
     assert (outputs["region"], outputs["namespace"]) == (settings.aws.region, settings.namespace)
