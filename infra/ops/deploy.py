@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.ops.changes import Change, from_events
 from infra.ops.errors import PenstockError
+from infra.ops.interrupts import to_its_end
 from infra.ops.progress import Progress
 
 LAST_LINES = 12
@@ -61,8 +62,9 @@ def _run(
         if step and str(getattr(step.op, "value", step.op)) != "same":
             progress.detail(f"{getattr(step.op, 'value', step.op)} {step.urn.rsplit('::', 1)[-1]}")
 
+    given = {"on_output": take_line, "on_event": take_event, "color": "never", "suppress_outputs": True, **options}
     try:
-        operation(on_output=take_line, on_event=take_event, color="never", suppress_outputs=True, **options)
+        to_its_end(lambda: operation(**given), progress)
     except ConcurrentUpdateError:
         raise PenstockError(
             f"The {name} found the stack locked: another update is running, or was killed.",

@@ -114,6 +114,15 @@ def test_version_prints_json(tmp_path: Path):
     assert json.loads(result.stdout)["pulumi"] == "3.272.0"
 
 
+def test_a_kubernetes_credential_needs_no_network(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_PROFILE": None}.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    result = CliRunner().invoke(cli, ["eks-token", "--cluster", "penstock", "--region", "eu-central-1"])
+    credential = json.loads(result.stdout)
+    assert credential["kind"] == "ExecCredential"
+    assert credential["status"]["token"].startswith("k8s-aws-v1.")
+
+
 def test_help_imports_nothing_heavy():
     code = "import sys; from infra.ops.cli import run; run(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
@@ -129,7 +138,7 @@ def test_a_closed_pipe_ends_quietly():
 
 def test_a_terminated_command_still_puts_things_in_order():
     with pytest.raises(KeyboardInterrupt):
-        entry._interrupt(signal.SIGTERM, None)
+        entry._terminate(signal.SIGTERM, None)
 
 
 def test_the_golden_file_has_no_path_of_a_machine():
