@@ -35,6 +35,8 @@ ERROR_WAS_SHOWN = 32
 """Exit status of the executor after an error that the engine has already shown."""
 
 WORKERS = 16
+PARENT_SECONDS = 1.0
+"""How soon the host notices that its engine has gone."""
 
 
 class Children:
@@ -213,7 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    server.wait_for_termination()
+    parent = os.getppid()
+    while os.getppid() == parent:  # an engine that was killed sends no signal
+        server.wait_for_termination(PARENT_SECONDS)
+    end()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 import io
 import subprocess
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace as Box
 
 import pytest
@@ -81,3 +83,28 @@ def test_the_host_ends_at_once_on_interrupt(tmp_path):
         assert int(process.stdout.readline()) > 0, "the port is the first line"
         process.send_signal(2)
         assert process.wait(2) == 0
+
+
+def test_the_host_ends_when_its_engine_was_killed(tmp_path):
+    executor = tmp_path / "pulumi-language-python-exec"
+    executor.touch()
+    code = (
+        "import subprocess, sys\n"
+        "host = subprocess.Popen([sys.executable, '-m', 'infra.local.language_host'], stdout=subprocess.PIPE)\n"
+        "print(host.stdout.readline().decode().strip(), host.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={"PENSTOCK_LANGUAGE_EXECUTOR": str(executor), "PATH": "/usr/bin:/bin"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as engine:
+        assert engine.stdout is not None
+        host = int(engine.stdout.readline().split()[1])
+        engine.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{host}").exists() and "language_host" in Path(f"/proc/{host}/cmdline").read_text():
+        assert time.monotonic() < deadline, "the host outlived its engine"
+        time.sleep(0.05)
