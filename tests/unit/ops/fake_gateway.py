@@ -53,6 +53,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     gateway: FakeGateway
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Quiet: a client that leaves early is part of the tests."""
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
