@@ -55,7 +55,9 @@ def check(request: Request) -> tuple[Values, list[Failure]]:
 def with_default_tags(defaults: Mapping[str, Any], tags: Any) -> Any:
     if isinstance(tags, Secret):
         return Secret(with_default_tags(defaults, tags.value))
-    return UNKNOWN if tags is UNKNOWN else {**defaults, **(tags or {})}
+    if tags is UNKNOWN:
+        return UNKNOWN
+    return {**defaults, **(tags if isinstance(tags, dict) else {})}
 
 
 def _fields(token: str, allowed: Mapping[str, Property], given: Values, path: str, failures: list[Failure]) -> Values:
@@ -91,7 +93,7 @@ def _value(token: str, prop: Property, value: Any, path: str, failures: list[Fai
     try:
         return _scalar(prop.kind, value)
     except (ValueError, TypeError):
-        problem = f'property "{path}" must be a {prop.kind}, not {json.dumps(revealed(value), default=str)[:80]}'
+        problem = f'property "{path}" must be of type {prop.kind}, not {json.dumps(revealed(value), default=str)[:80]}'
         failures.append(Failure(path, f"{token}: {problem}"))
         return value
 

@@ -86,7 +86,7 @@ def observed(prop: Property, given: Any, live: Any) -> Any:
     same_length = isinstance(given, list) and isinstance(live, list) and len(given) == len(live)
     if prop.kind is Kind.LIST and prop.item is not None and same_length:
         return [observed(prop.item, a, b) for a, b in zip(given, live, strict=True)]
-    return askable(prop, live)
+    return live if prop.kind is not Kind.BLOCK and prop.item is None else askable(prop, live)
 
 
 def askable(prop: Property, live: Any) -> Any:

@@ -136,7 +136,9 @@ ACCESS_POLICY_ASSOCIATION = Row(
         "principalArn": text(required=True, replace=True),
         "policyArn": text(required=True, replace=True),
         "accessScope": block(
-            {"type": text(required=True, replace=True), "namespaces": text_set(replace=True)}, required=True
+            {"type": text(required=True, replace=True), "namespaces": text_set(replace=True)},
+            required=True,
+            replace=True,
         ),
         "associatedAt": out(text()),
         "modifiedAt": out(text()),
