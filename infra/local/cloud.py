@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.local.layout import Layout
+from infra.local.layout import STACK, Layout
 from infra.local.toolchain.build import BuildError
 from infra.local.toolchain.find import ToolchainError, ensure
+from infra.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from infra.ops.progress import Progress
@@ -67,6 +68,7 @@ def up(checkout: Path, progress: Progress) -> Layout:
     if _supervised(state):
         raise LocalError(last_words(checkout))
     try:
+        region = Settings.from_stack_file(checkout / f"Pulumi.{STACK}.yaml").aws.region
         toolchain = ensure(progress)
         if _report(state) and _report(state).get("phase") != "stopped":
             progress.say(f"{last_words(checkout).split(';')[0]}; making a new one")
@@ -75,8 +77,8 @@ def up(checkout: Path, progress: Progress) -> Layout:
         toolchain.save(state)
         _check_space(state)
         with progress.step("local platform: starting its servers", 8):
-            _start(checkout, state, progress)
-    except (ToolchainError, BuildError) as error:
+            _start(checkout, state, region, progress)
+    except (ToolchainError, BuildError, SettingsError) as error:
         raise LocalError(str(error)) from error
     except OSError as error:
         raise LocalError(f"cannot use {error.filename or state}: {error.strerror or error}") from error
@@ -101,11 +103,11 @@ def down(checkout: Path, progress: Progress) -> None:
         raise LocalError(f"cannot remove {error.filename or state}: {error.strerror or error}") from error
 
 
-def _start(checkout: Path, state: Path, progress: Progress) -> None:
+def _start(checkout: Path, state: Path, region: str, progress: Progress) -> None:
     log = state / "supervisor.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.supervisor", str(checkout), str(state)],
+            [sys.executable, "-m", "infra.local.supervisor", str(checkout), str(state), region],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

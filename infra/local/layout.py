@@ -21,6 +21,9 @@ from pathlib import Path
 STATE_VARIABLE = "PENSTOCK_LOCAL_STATE"
 """Environment variable that tells a process of the platform which state folder is its own."""
 
+STACK = "local"
+"""The stack that a local platform carries, and its file Pulumi.local.yaml."""
+
 ACCOUNT = "123456789012"
 """The embedded AWS's account: moto's own default."""
 

@@ -1,4 +1,4 @@
-"""The supervisor of one local platform: `python -m infra.local.supervisor STATE`.
+"""The supervisor of one local platform: `python -m infra.local.supervisor CHECKOUT STATE REGION`.
 
 It holds the platform's slot, starts the servers, writes what it does to `supervisor.json`, restarts a server that
 ended, and stops them all on SIGTERM. Every server is tethered to it: a killed supervisor leaves nothing behind.
@@ -50,8 +50,8 @@ class PlatformLostError(RuntimeError):
 
 
 class Supervisor:
-    def __init__(self, layout: Layout, toolchain: Toolchain, report: Report) -> None:
-        self.layout, self.report = layout, report
+    def __init__(self, layout: Layout, region: str, toolchain: Toolchain, report: Report) -> None:
+        self.layout, self.region, self.report = layout, region, report
         self.toolchain = toolchain
         self.processes = Processes(layout.logs)
         self.stopping = threading.Event()
@@ -77,6 +77,7 @@ class Supervisor:
         """Starts from nothing, so that no variable of the user's shell changes what the platform does."""
         return {
             STATE_VARIABLE: str(self.layout.state),
+            "AWS_REGION": self.region,
             "PATH": self.toolchain.search_path(f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"),
             "HOME": str(Path.home()),
             "LANG": "C.UTF-8",
@@ -115,7 +116,7 @@ def _answers(url: str) -> Callable[[], bool]:
     return ready
 
 
-def run(checkout: Path, state: Path) -> int:
+def run(checkout: Path, state: Path, region: str) -> int:
     """The life of a platform. Returns the process's exit status."""
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     report = Report(state / "supervisor.json")
@@ -126,7 +127,7 @@ def run(checkout: Path, state: Path) -> int:
             with hold_slot(cache_folder() / "slots") as slot:
                 layout = Layout(checkout=checkout, state=state, slot=slot)
                 layout.save()
-                supervisor = Supervisor(layout, toolchain, report)
+                supervisor = Supervisor(layout, region, toolchain, report)
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda *_: supervisor.stopping.set())
                 try:
@@ -150,8 +151,8 @@ def _sentence(error: Exception) -> str:
 
 
 def main() -> None:
-    checkout, state = Path(sys.argv[1]), Path(sys.argv[2])
-    sys.exit(run(checkout, state))
+    checkout, state, region = sys.argv[1:]
+    sys.exit(run(Path(checkout), Path(state), region))
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.local.layout import STATE_VARIABLE, Layout
+from infra.local.layout import STACK, STATE_VARIABLE, Layout
 from infra.local.toolchain.build import PYTHON_VARIABLE
 from infra.local.toolchain.find import Toolchain
 
 if TYPE_CHECKING:
     from pulumi import automation
 
-STACK = "local"
 LINKED = ("Pulumi.yaml", "infra", "components", "app", ".venv")
 
 PLUGINS = {
@@ -130,18 +128,6 @@ class Workspace:
         from pulumi import automation
 
         return automation.PulumiCommand(root=str(_command_root(self.toolchain.path("pulumi"), self.layout.state)))
-
-    def preview(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.PreviewResult:
-        return self.stack().preview(on_output=on_output, color="never", **options)
-
-    def up(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.UpResult:
-        return self.stack().up(on_output=on_output, color="never", **options)
-
-    def refresh(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.RefreshResult:
-        return self.stack().refresh(on_output=on_output, color="never", **options)
-
-    def destroy(self, on_output: Callable[[str], Any] | None = None, **options: Any) -> automation.DestroyResult:
-        return self.stack().destroy(on_output=on_output, color="never", **options)
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets in plain text: do not log."""

@@ -1,6 +1,7 @@
 import fcntl
 import json
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,13 @@ from infra.ops.progress import Progress
 def checkout(tmp_path):
     Layout.default_state(tmp_path).mkdir(parents=True)
     return tmp_path
+
+
+@pytest.fixture
+def stack_file(checkout):
+    """The repository's own, in the checkout under test."""
+    name = "Pulumi.local.yaml"
+    (checkout / name).write_text((Path(__file__).parents[3] / name).read_text())
 
 
 @pytest.fixture
@@ -62,6 +70,13 @@ def test_a_platform_that_is_starting_is_not_started_twice(checkout, progress):
             cloud.up(checkout, progress)
 
 
+def test_a_broken_stack_file_is_refused_before_anything_starts(checkout, progress):
+    (checkout / "Pulumi.local.yaml").write_text("config:\n  penstock:zones: 3\n")
+    with pytest.raises(LocalError, match="penstock:zones"):
+        cloud.up(checkout, progress)
+
+
+@pytest.mark.usefixtures("stack_file")
 def test_a_full_disk_ends_in_one_sentence(checkout, progress, monkeypatch):
     monkeypatch.setattr(cloud, "ensure", lambda _: Toolchain(()))
     monkeypatch.setattr(cloud.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 2**20))
