@@ -5,7 +5,8 @@ from typing import TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.manifests import PART_OF, Manifest
+from components.manifests import PART_OF
+from components.pods import Manifest
 
 BINDING_GROUP = "elbv2.k8s.aws"
 BINDING_VERSION = "v1beta1"

@@ -4,39 +4,24 @@ Values that are known only after other resources (images, names of other objects
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import pulumi
+
+from components import pods
+from components.pods import DrainShape, Manifest, ProbesShape
 
 PART_OF = "penstock"
 GATEWAY_PORT = 8080
 ENGINE_PORT = 8000
 ZONE_LABEL = "topology.kubernetes.io/zone"
 CAPACITY_LABEL = "eks.amazonaws.com/capacityType"
-POOL_LABEL = "penstock.dev/pool"
 SYSTEM_POOL = "system"
 GPU_POOLS = ("gpu", "gpu-spot")
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where Kubernetes mounts it
 CONFIG_FOLDER = "/etc/penstock/config"
 KEYS_FOLDER = "/etc/penstock/keys"
 CACHE_FOLDER = "/var/cache/penstock"
-UNPRIVILEGED_USER = 10001
-
-Manifest = dict[str, Any]
-
-
-class DrainShape(TypedDict):
-    pre_stop_seconds: int
-    engine_shutdown_seconds: int
-    grace_seconds: int
-
-
-class ProbesShape(TypedDict):
-    period_seconds: int
-    timeout_seconds: int
-    failure_threshold: int
-    gateway_startup_seconds: int
-    engine_startup_seconds: int
 
 
 class EngineShape(TypedDict):
@@ -108,21 +93,21 @@ def engine_deployment(
         "command": ["vllm"],
         "args": engine_arguments(engine, drain["engine_shutdown_seconds"]),
         "env": [
-            _field("POD_IP", "status.podIP"),
+            pods.from_field("POD_IP", "status.podIP"),
             {"name": "HOME", "value": CACHE_FOLDER},
             {"name": "VLLM_CACHE_ROOT", "value": f"{CACHE_FOLDER}/vllm"},
             {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
         ],
         "ports": [{"name": "http", "containerPort": ENGINE_PORT, "protocol": "TCP"}],
         "resources": {
-            "requests": _size(engine["cpu_millicores"], engine["memory_mib"]),
+            "requests": pods.size(engine["cpu_millicores"], engine["memory_mib"]),
             "limits": {"memory": f"{engine['memory_mib']}Mi", "nvidia.com/gpu": str(engine["gpus"])},
         },
         # Connections are refused while weights load, so both paths answer at the same moment.
-        **_probes("/v1/models", "/v1/models", "/health", probes, probes["engine_startup_seconds"]),
-        "lifecycle": _pre_stop(drain),
+        **pods.http_probes("/v1/models", "/v1/models", "/health", probes, probes["engine_startup_seconds"]),
+        "lifecycle": pods.pre_stop(drain),
         # The NVIDIA runtime hook writes to the root file system: it cannot be read-only.
-        "securityContext": _container_security(read_only=False),
+        "securityContext": pods.container_security(read_only=False),
         "volumeMounts": [
             {"name": "cache", "mountPath": CACHE_FOLDER},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108 - a volume of the pod's own
@@ -141,13 +126,13 @@ def engine_deployment(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": drain["grace_seconds"],
-            "securityContext": _pod_security(),
+            "securityContext": pods.pod_security(),
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
             # Without it a zone that has system nodes alone would count as one to spread over.
-            "affinity": _only_pools(GPU_POOLS),
+            "affinity": pods.only_pools(GPU_POOLS),
             "topologySpreadConstraints": [
-                _spread(ZONE_LABEL, mine, at_least=_zones_to_wait_for(engine["replicas"], zones)),
-                _spread(CAPACITY_LABEL, mine),
+                pods.spread(ZONE_LABEL, mine, at_least=pods.zones_to_wait_for(engine["replicas"], zones)),
+                pods.spread(CAPACITY_LABEL, mine),
             ],
             "containers": [container],
             "volumes": [
@@ -189,17 +174,17 @@ def gateway_deployment(
             str(GATEWAY_PORT),
         ],
         "env": [
-            _field("POD_IP", "status.podIP"),
-            _field("POD_NAME", "metadata.name"),
-            _field("POD_ZONE", f"metadata.labels['{ZONE_LABEL}']"),
+            pods.from_field("POD_IP", "status.podIP"),
+            pods.from_field("POD_NAME", "metadata.name"),
+            pods.from_field("POD_ZONE", f"metadata.labels['{ZONE_LABEL}']"),
             {"name": "KUBERNETES_CREDENTIALS", "value": TOKEN_FOLDER},
         ],
         "envFrom": [{"secretRef": {"name": addresses_secret}}],
         "ports": [{"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"}],
-        "resources": {"requests": _size(cpu_millicores, memory_mib), "limits": {"memory": f"{memory_mib}Mi"}},
-        **_probes("/healthz", "/readyz", "/healthz", probes, probes["gateway_startup_seconds"]),
-        "lifecycle": _pre_stop(drain),
-        "securityContext": _container_security(read_only=True),
+        "resources": {"requests": pods.size(cpu_millicores, memory_mib), "limits": {"memory": f"{memory_mib}Mi"}},
+        **pods.http_probes("/healthz", "/readyz", "/healthz", probes, probes["gateway_startup_seconds"]),
+        "lifecycle": pods.pre_stop(drain),
+        "securityContext": pods.container_security(read_only=True),
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
             {"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True},
@@ -216,10 +201,10 @@ def gateway_deployment(
             "serviceAccountName": "gateway",
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": drain["grace_seconds"],
-            "securityContext": _pod_security(),
-            "affinity": _only_pools((SYSTEM_POOL,)),
+            "securityContext": pods.pod_security(),
+            "affinity": pods.only_pools((SYSTEM_POOL,)),
             "topologySpreadConstraints": [
-                _spread(ZONE_LABEL, mine, at_least=_zones_to_wait_for(replicas, zones)),
+                pods.spread(ZONE_LABEL, mine, at_least=pods.zones_to_wait_for(replicas, zones)),
             ],
             "containers": [container],
             "volumes": [
@@ -274,84 +259,4 @@ def _deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": dict(strategy)},
             "template": {"metadata": {"labels": dict(mine)}, "spec": pod},
         },
-    }
-
-
-def _field(name: str, path: str) -> Manifest:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-
-
-def _size(cpu_millicores: int, memory_mib: int) -> Manifest:
-    return {"cpu": f"{cpu_millicores}m", "memory": f"{memory_mib}Mi"}
-
-
-def _pre_stop(drain: DrainShape) -> Manifest:
-    return {"preStop": {"sleep": {"seconds": drain["pre_stop_seconds"]}}}
-
-
-def _probes(startup: str, ready: str, live: str, probes: ProbesShape, startup_seconds: int) -> Manifest:
-    period = probes["period_seconds"]
-
-    def probe(path: str, failures: int) -> Manifest:
-        return {
-            "httpGet": {"path": path, "port": "http"},
-            "periodSeconds": period,
-            "timeoutSeconds": probes["timeout_seconds"],
-            "failureThreshold": failures,
-        }
-
-    return {
-        "startupProbe": probe(startup, -(-startup_seconds // period)),
-        "readinessProbe": probe(ready, probes["failure_threshold"]),
-        # A busy engine must not be killed for being slow to answer.
-        "livenessProbe": probe(live, probes["failure_threshold"] * 3),
-    }
-
-
-def _only_pools(pools: Sequence[str]) -> Manifest:
-    wanted = {"key": POOL_LABEL, "operator": "In", "values": list(pools)}
-    return {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
-        }
-    }
-
-
-def _spread(key: str, mine: Mapping[str, str], *, at_least: int = 0) -> Manifest:
-    """Even over the zones that have usable nodes; pods wait until `at_least` zones have some.
-
-    A lost zone's nodes carry taints, and honouring these lets its pods go to the zones that are left. So `at_least` is
-    one less than the zones: all of them would hold those pods back.
-    """
-    spread = {
-        "topologyKey": key,
-        "maxSkew": 1,
-        "whenUnsatisfiable": "DoNotSchedule" if at_least else "ScheduleAnyway",
-        "nodeTaintsPolicy": "Honor",
-        "labelSelector": {"matchLabels": dict(mine)},
-        "matchLabelKeys": ["pod-template-hash"],
-    }
-    return {**spread, "minDomains": at_least} if at_least else spread
-
-
-def _zones_to_wait_for(replicas: int, zones: int) -> int:
-    """All but one, where there are replicas for all; else placing is best effort."""
-    return max(1, zones - 1) if replicas >= zones else 0
-
-
-def _pod_security() -> Manifest:
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": UNPRIVILEGED_USER,
-        "runAsGroup": UNPRIVILEGED_USER,
-        "fsGroup": UNPRIVILEGED_USER,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
-def _container_security(*, read_only: bool) -> Manifest:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": read_only,
-        "capabilities": {"drop": ["ALL"]},
     }

@@ -9,8 +9,9 @@ import pulumi_kubernetes as k8s
 
 from components import manifests
 from components.ground import BINDING_GROUP, BINDING_VERSION
-from components.manifests import DrainShape, EngineShape, ProbesShape
+from components.manifests import EngineShape
 from components.options import child_of
+from components.pods import DrainShape, ProbesShape
 
 PDB_FROM_REPLICAS = 2
 """A budget for a single pod would block every node upgrade."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class SlotError(RuntimeError):
 
 
 @contextmanager
-def hold_slot(folder: Path) -> Iterator[int]:
+def hold_slot(folder: Path) -> Generator[int]:
     """Takes the lowest free slot and holds it until the block ends or the process dies.
 
     `folder` has a lock file a slot and is shared by all checkouts of the user. Raises SlotError when a port is taken

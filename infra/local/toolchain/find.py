@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +131,7 @@ def _make(tool: Tool, cache: Path, progress: Progress) -> Path:
 
 
 @contextmanager
-def only_one(cache: Path, progress: Progress) -> Iterator[None]:
+def only_one(cache: Path, progress: Progress) -> Generator[None]:
     """Holds the cache's lock, so that two checkouts do not build the same tool twice."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
