@@ -1,0 +1,103 @@
+"""Parts of a pod's manifest: where it may run, how it is asked and stopped, what it may do. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+POOL_LABEL = "penstock.dev/pool"
+UNPRIVILEGED_USER = 10001
+
+Manifest = dict[str, Any]
+
+
+class DrainShape(TypedDict):
+    pre_stop_seconds: int
+    engine_shutdown_seconds: int
+    grace_seconds: int
+
+
+class ProbesShape(TypedDict):
+    period_seconds: int
+    timeout_seconds: int
+    failure_threshold: int
+    gateway_startup_seconds: int
+    engine_startup_seconds: int
+
+
+def from_field(name: str, path: str) -> Manifest:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def size(cpu_millicores: int, memory_mib: int) -> Manifest:
+    return {"cpu": f"{cpu_millicores}m", "memory": f"{memory_mib}Mi"}
+
+
+def pre_stop(drain: DrainShape) -> Manifest:
+    return {"preStop": {"sleep": {"seconds": drain["pre_stop_seconds"]}}}
+
+
+def http_probes(startup: str, ready: str, live: str, probes: ProbesShape, startup_seconds: int) -> Manifest:
+    period = probes["period_seconds"]
+
+    def probe(path: str, failures: int) -> Manifest:
+        return {
+            "httpGet": {"path": path, "port": "http"},
+            "periodSeconds": period,
+            "timeoutSeconds": probes["timeout_seconds"],
+            "failureThreshold": failures,
+        }
+
+    return {
+        "startupProbe": probe(startup, -(-startup_seconds // period)),
+        "readinessProbe": probe(ready, probes["failure_threshold"]),
+        # A busy engine must not be killed for being slow to answer.
+        "livenessProbe": probe(live, probes["failure_threshold"] * 3),
+    }
+
+
+def only_pools(pools: Sequence[str]) -> Manifest:
+    wanted = {"key": POOL_LABEL, "operator": "In", "values": list(pools)}
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
+        }
+    }
+
+
+def spread(key: str, mine: Mapping[str, str], *, at_least: int = 0) -> Manifest:
+    """Even over the zones that have usable nodes; pods wait until `at_least` zones have some.
+
+    A lost zone's nodes carry taints, and honouring these lets its pods go to the zones that are left. So `at_least` is
+    one less than the zones: all of them would hold those pods back.
+    """
+    spread = {
+        "topologyKey": key,
+        "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule" if at_least else "ScheduleAnyway",
+        "nodeTaintsPolicy": "Honor",
+        "labelSelector": {"matchLabels": dict(mine)},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+    return {**spread, "minDomains": at_least} if at_least else spread
+
+
+def zones_to_wait_for(replicas: int, zones: int) -> int:
+    """All but one, where there are replicas for all; else placing is best effort."""
+    return max(1, zones - 1) if replicas >= zones else 0
+
+
+def pod_security() -> Manifest:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": UNPRIVILEGED_USER,
+        "runAsGroup": UNPRIVILEGED_USER,
+        "fsGroup": UNPRIVILEGED_USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security(*, read_only: bool) -> Manifest:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": read_only,
+        "capabilities": {"drop": ["ALL"]},
+    }

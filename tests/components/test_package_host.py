@@ -1,0 +1,62 @@
+"""Components as other languages use them: constructed by the package's host, from inputs in the wire's spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pulumi import ResourceOptions
+from pulumi.provider.experimental.component import ComponentProvider
+
+from infra.rehearsal import Rehearsal
+
+Registered = Callable[[Callable[[], object]], Rehearsal]
+
+
+def constructed(token: str, inputs: dict[str, Any]) -> Callable[[], object]:
+    def build() -> object:
+        from components.package import COMPONENTS, PACKAGE, VERSION
+
+        host = ComponentProvider(COMPONENTS, PACKAGE, version=VERSION)
+        return host.construct("hosted", token, inputs, ResourceOptions())
+
+    return build
+
+
+def test_a_hosted_component_makes_the_same_children(registered: Registered):
+    inputs = {
+        "listenerArn": "listener",
+        "blueTargetGroupArn": "blue",
+        "greenTargetGroupArn": "green",
+        "weights": {"blue": 95, "green": 5},
+    }
+    rehearsal = registered(constructed("penstock:index:Traffic", inputs))
+    rule = rehearsal.one("aws:lb/listenerRule:ListenerRule", "release")
+    groups = rule.inputs["actions"][0]["forward"]["targetGroups"]
+    assert groups == [{"arn": "blue", "weight": 95}, {"arn": "green", "weight": 5}]
+    assert rule.parent_name == "hosted"
+
+
+def test_a_hosted_component_takes_nested_inputs(registered: Registered):
+    pool = {
+        "amiType": "BOTTLEROCKET_x86_64_NVIDIA",
+        "instanceTypes": ["g6.xlarge"],
+        "minNodes": 0,
+        "desiredNodes": 1,
+        "maxNodes": 2,
+        "volumeGib": 100,
+    }
+    inputs = {
+        "partition": "aws",
+        "clusterName": "cluster",
+        "zones": ["a"],
+        "subnetIds": ["subnet"],
+        "securityGroupIds": ["group"],
+        "volumesKeyArn": "key",
+        "system": pool,
+        "gpu": pool,
+        "gpuSpot": pool,
+    }
+    rehearsal = registered(constructed("penstock:index:NodeGroups", inputs))
+    spot = rehearsal.one("aws:eks/nodeGroup:NodeGroup", "gpu-spot-a")
+    assert spot.inputs["scalingConfig"] == {"minSize": 0, "desiredSize": 1, "maxSize": 2}
