@@ -57,6 +57,7 @@ types: $(READY)  ## check the types
 
 golden: $(READY)  ## write the golden files anew, for a review of their diff
 	@$(BIN)/python tests/program/write_golden.py
+	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/ops/test_command_line.py -k committed
 
 docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.settings.reference

@@ -1,4 +1,4 @@
-"""The platform's own certificate authority and the API server's certificate, in the form that strict clients ask for."""
+"""The platform's own certificate authority and the API server's certificate, in the strict form."""
 
 from __future__ import annotations
 

@@ -111,6 +111,7 @@ class Workspace:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             "PULUMI_ERROR_OUTPUT_STRING": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # where it is set, each preview would take 2 s more (measured)
             "KUBECONFIG": str(self.layout.admin_kubeconfig),
         }
 

@@ -1,72 +1,22 @@
-"""`python -m infra.local.kubernetes.provider [engine address]`: prints its port, serves, ends on SIGINT or SIGTERM."""
+"""`python -m infra.local.kubernetes.provider [ENGINE]`: serves the provider to one Pulumi command."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import select
-import signal
-import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-THREADS = 32
-MESSAGE_BYTES = 400 * 1024 * 1024
-"""The engine's own bound for messages (pulumi/pulumi sdk/go/common/util/rpcutil)."""
-PARENT_CHECK_SECONDS = 2.0
+from infra.local.plugin import serve
+
+if TYPE_CHECKING:
+    from infra.local.kubernetes.provider.servicer import KubernetesProvider
 
 
-def skip_package_code(*names: str) -> None:
-    """Makes packages importable without running their `__init__`.
-
-    The gRPC stubs live in the Pulumi SDK, which takes 0.3 s and 25 MB to import and is not needed to serve.
-    """
-    for name in names:
-        found = importlib.util.find_spec(name)
-        if found is None or name in sys.modules:
-            continue
-        module = ModuleType(name)
-        module.__path__ = list(found.submodule_search_locations or ())
-        sys.modules[name] = module
-
-
-def wait_for_the_end() -> None:
-    """Returns on SIGINT or SIGTERM, or when the engine that started this process is gone."""
-    receiver, sender = socket.socketpair()
-    sender.setblocking(False)
-    signal.set_wakeup_fd(sender.fileno())
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    parent = os.getppid()
-    while os.getppid() == parent:
-        ready, _, _ = select.select([receiver], [], [], PARENT_CHECK_SECONDS)
-        if ready:
-            return
-
-
-def main() -> NoReturn:
-    skip_package_code("pulumi", "pulumi.runtime")
-    import grpc  # after the line above
-    from pulumi.runtime.proto import provider_pb2_grpc
-
+def make() -> KubernetesProvider:
     from infra.local.kubernetes.provider.progress import EngineReporter
     from infra.local.kubernetes.provider.servicer import KubernetesProvider
 
-    provider = KubernetesProvider(EngineReporter(sys.argv[1]) if len(sys.argv) > 1 else None)
-    server = grpc.server(
-        ThreadPoolExecutor(THREADS),
-        options=[("grpc.max_receive_message_length", MESSAGE_BYTES), ("grpc.max_send_message_length", MESSAGE_BYTES)],
-    )
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    print(port, flush=True)
-    wait_for_the_end()
-    # Threads may be in the middle of a request that takes minutes: the engine does not wait for them.
-    os._exit(0)
+    return KubernetesProvider(EngineReporter(sys.argv[1]) if len(sys.argv) > 1 else None)
 
 
 if __name__ == "__main__":
-    main()
+    serve(make)
