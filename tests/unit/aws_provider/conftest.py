@@ -149,7 +149,8 @@ def endpoint() -> Iterator[str]:
     """The address of an embedded AWS of this session's own."""
     command = [sys.executable, str(SCRIPT)]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=CHECKOUT, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, cwd=CHECKOUT, text=True) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from typing import Any
 
 
@@ -30,7 +31,8 @@ def main() -> None:
     front = Front(DomainDispatcherApplication(create_app), {}, logging.getLogger("requests"))
     server = make_server("127.0.0.1", 0, front, threaded=True, request_handler=Quiet)
     print(server.server_port, flush=True)
-    server.serve_forever()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()  # ends with the tests, however they end
 
 
 if __name__ == "__main__":
