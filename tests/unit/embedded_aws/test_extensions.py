@@ -100,3 +100,54 @@ def test_requests_are_logged_with_service_action_and_status(aws) -> None:
     aws.client("sts").get_caller_identity()
     lines = (aws.layout.logs / "aws-requests.log").read_text().splitlines()
     assert any(" sts GetCallerIdentity 200 " in line for line in lines)
+
+
+def test_a_missing_bucket_is_not_found_and_not_a_gap(aws) -> None:
+    with pytest.raises(ClientError) as refused:
+        aws.client("s3").head_bucket(Bucket="nobody-made-this")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+
+
+def test_a_database_subnet_group_is_still_there_after_a_change(aws, network) -> None:
+    rds = aws.client("rds")
+    given = {"DBSubnetGroupName": "changing", "DBSubnetGroupDescription": "as made"}
+    rds.create_db_subnet_group(**given, SubnetIds=network.subnets[:2])
+    rds.modify_db_subnet_group(DBSubnetGroupName="changing", SubnetIds=network.subnets)
+    found = rds.describe_db_subnet_groups(DBSubnetGroupName="changing")["DBSubnetGroups"][0]
+    assert len(found["Subnets"]) == 3
+    rds.delete_db_subnet_group(DBSubnetGroupName="changing")
+
+
+def test_a_database_parameter_can_be_reset(aws) -> None:
+    rds = aws.client("rds")
+    rds.create_db_parameter_group(
+        DBParameterGroupName="resetting", DBParameterGroupFamily="postgres18", Description="for a reset"
+    )
+    parameter = {"ParameterName": "log_statement", "ParameterValue": "ddl", "ApplyMethod": "immediate"}
+    rds.modify_db_parameter_group(DBParameterGroupName="resetting", Parameters=[parameter])
+    rds.reset_db_parameter_group(
+        DBParameterGroupName="resetting", Parameters=[{"ParameterName": "log_statement", "ApplyMethod": "immediate"}]
+    )
+    found = rds.describe_db_parameters(DBParameterGroupName="resetting", Source="user")["Parameters"]
+    assert not [item for item in found if item["ParameterName"] == "log_statement"]
+    rds.delete_db_parameter_group(DBParameterGroupName="resetting")
+
+
+def test_the_routes_of_a_gateway_endpoint_follow_its_route_tables(aws, network) -> None:
+    ec2 = aws.client("ec2")
+    first, second = (ec2.create_route_table(VpcId=network.vpc)["RouteTable"]["RouteTableId"] for _ in range(2))
+    made = ec2.create_vpc_endpoint(
+        VpcId=network.vpc,
+        VpcEndpointType="Gateway",
+        ServiceName="com.amazonaws.eu-central-1.s3",
+        RouteTableIds=[first],
+    )["VpcEndpoint"]["VpcEndpointId"]
+
+    def has_route(table: str) -> bool:
+        routes = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"][0]["Routes"]
+        return any(route.get("DestinationPrefixListId") for route in routes)
+
+    ec2.modify_vpc_endpoint(VpcEndpointId=made, AddRouteTableIds=[second], RemoveRouteTableIds=[first])
+    assert (has_route(first), has_route(second)) == (False, True)
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[made])
+    assert not has_route(second)

@@ -8,8 +8,8 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.moto_api._internal import mock_random
-from moto.rds.exceptions import DBParameterGroupNotFoundError
-from moto.rds.models import DBInstance, MasterUserSecret
+from moto.rds.exceptions import DBParameterGroupNotFoundError, DBSubnetGroupNotFoundError
+from moto.rds.models import DBInstance, MasterUserSecret, RDSBackend
 from moto.rds.responses import RDSResponse
 
 from infra.local.aws.moto.patching import attach, wrap
@@ -78,8 +78,29 @@ def describe_db_engine_versions(self: Any) -> ActionResult:
     )
 
 
+def modified_subnet_group(original: Any, self: Any, subnet_name: str, *arguments: Any, **named: Any) -> Any:
+    if subnet_name not in self.subnet_groups:
+        raise DBSubnetGroupNotFoundError(subnet_name)
+    group = original(self, subnet_name, *arguments, **named)
+    self.subnet_groups[subnet_name] = group  # moto takes it out
+    return group
+
+
+def reset_db_parameter_group(self: Any) -> ActionResult:
+    name = self.params.get("DBParameterGroupName")
+    groups = self.backend.describe_db_parameter_groups({"db_parameter_group_name": name})
+    if not groups:
+        raise DBParameterGroupNotFoundError(name)
+    if self.params.get("ResetAllParameters"):
+        groups[0].parameters.clear()
+    for parameter in self.params.get("Parameters") or []:
+        groups[0].parameters.pop(parameter["ParameterName"], None)
+    return ActionResult({"DBParameterGroupName": name})
+
+
 def install() -> None:
     wrap(DBInstance, "__init__", new_instance)
     wrap(DBInstance, "update", changed_instance)
     wrap(MasterUserSecret, "_generate_secret_string", secret_string)
-    attach(RDSResponse, describe_db_parameters, describe_db_engine_versions)
+    wrap(RDSBackend, "modify_db_subnet_group", modified_subnet_group)
+    attach(RDSResponse, describe_db_parameters, describe_db_engine_versions, reset_db_parameter_group)
