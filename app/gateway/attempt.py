@@ -1,6 +1,7 @@
 """One try of a request on one engine: how its answer is read, judged and passed on.
 
-Nothing is relayed before the first byte of the answer's body. Until then a failure may move to another engine.
+Nothing is relayed before the first byte of the answer's body. Until then a failure may move to another engine. After it
+a stream that breaks may be continued: then an attempt asks another engine to go on, and what it relays follows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from app.gateway import retry
 from app.gateway.account import Usage, read_usage
 from app.gateway.choose import Engine
 from app.gateway.client import Connection
+from app.gateway.continuation import ContinuedStream
 from app.gateway.errors import parse_engine_error
 from app.gateway.rewrite import EventStream, only_comments, usage_in_tail
 
@@ -33,6 +35,7 @@ class Attempt:
         "_kept",
         "_last_at",
         "_parts",
+        "_probe",
         "_relayed",
         "_state",
         "_status",
@@ -60,10 +63,14 @@ class Attempt:
         self._stream: EventStream | None = None
         self._last_at = 0.0
         self._relayed = False
+        self._probe = False
 
     def start(self, *, fresh: bool) -> None:
         exchange, engine = self.exchange, self.engine
+        body = exchange.body if exchange.resumption is None else exchange.resumption.plan.body
         engine.in_flight += 1
+        self._probe = engine.failures > 0
+        engine.probes += self._probe
         self._wait(self.times.connect_seconds)
         head = (
             b"POST %b HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
@@ -74,9 +81,9 @@ class Attempt:
             engine.port,
             exchange.request_id,
             exchange.trace,
-            len(exchange.body),
+            len(body),
         )
-        exchange.service.client.send(engine, self, head, exchange.body, fresh=fresh)
+        exchange.service.client.send(engine, self, head, body, fresh=fresh)
 
     def _wait(self, seconds: float) -> None:
         exchange = self.exchange
@@ -87,6 +94,8 @@ class Attempt:
     def upstream_connected(self, connection: Connection) -> None:
         self._connection = connection
         self._state = WAITING
+        if self.exchange.protocol.flow.write_paused:  # a client that reads slowly, of a stream that is continued
+            connection.transport.pause_reading()
         admitted = self.exchange.admitted
         # An unstreamed generation sends its first byte when it is done, so only its total time can tell that it hangs.
         waits = (admitted is not None and admitted.stream) or self.exchange.route == "embeddings"
@@ -105,8 +114,16 @@ class Attempt:
             self._state = ERROR
         elif self._content_type.startswith(b"text/event-stream"):
             self._state = STREAM
-            admitted = self.exchange.admitted
-            self._stream = EventStream(strip_usage=admitted is not None and admitted.add_usage)
+            admitted, resumption = self.exchange.admitted, self.exchange.resumption
+            strip = admitted is not None and admitted.add_usage
+            self._stream = (
+                EventStream(strip_usage=strip)
+                if resumption is None
+                else ContinuedStream(resumption.plan, strip_usage=strip)
+            )
+        elif self.exchange.resumption is not None:
+            self._drop_connection()
+            self._fail(retry.lost_before_answer(self.model))
         else:
             self._state = JSON
 
@@ -167,38 +184,54 @@ class Attempt:
         now = monotonic()
         exchange.deadline = min(now + self.times.between_bytes_seconds, exchange.total_deadline)
         out = stream.feed(data)
-        if not out:
-            return
-        if self._relayed:
-            if exchange.first_event_at:
-                self._observe_gap(now)
-            elif not only_comments(out):
-                self._first_event(now)
-            self._last_at = now
-            exchange.write(out)
-            return
-        if stream.failed and out.startswith(
-            b'data: {"error"'
-        ):  # nothing is out yet: it can be a status, or go elsewhere
-            error = parse_engine_error(stream.error_status, out[6 : out.index(b"\n\n")])
-            self._drop_connection()
-            self._fail(retry.from_reply(error, self.model))
-            return
+        if out:
+            if self._relayed:
+                if exchange.first_event_at:
+                    self._observe_gap(now)
+                elif not only_comments(out):
+                    self._first_event(now)
+                self._last_at = now
+                exchange.relay(out)
+            else:
+                self._begin_stream(out, now)
+        if stream.failed:
+            self._engine_error(stream)
+
+    def _begin_stream(self, out: bytes, now: float) -> None:
+        exchange = self.exchange
         self._relayed = True
         self._last_at = now
+        if exchange.response_started:
+            exchange.relay(out)
+        else:
+            exchange.relay(out, exchange.begin(self._content_type, self._status))
         if not only_comments(out):
             self._first_event(now)
-        exchange.write(out, exchange.begin(self._content_type, self._status))
 
     def _first_event(self, now: float) -> None:
         exchange = self.exchange
-        exchange.first_event_at = now
-        if exchange.target is not None:
-            exchange.target.metrics.ttft.observe(now - exchange.started_at)
+        target, resumption = exchange.target, exchange.resumption
+        if resumption is not None:
+            resumption.goes_on(now)
+        if self.engine.failures and target is not None:  # it answers again; its end may be minutes away
+            target.pool.succeeded(self.engine)
+        if not exchange.first_event_at:
+            exchange.first_event_at = now
+            if target is not None:
+                target.metrics.ttft.observe(now - exchange.started_at)
 
     def _observe_gap(self, now: float) -> None:
         if self.exchange.target is not None:
             self.exchange.target.metrics.itl.observe(now - self._last_at)
+
+    def _engine_error(self, stream: EventStream) -> None:
+        """The engine said inside its stream that it failed. What came before that is relayed."""
+        error = stream.error
+        self._drop_connection()
+        if not self._relayed:  # nothing is out yet: it can be a status, or go elsewhere
+            self._fail(retry.from_reply(error, self.model))
+        else:
+            self._cut(error.message, "engine_failed", retryable=error.status >= 500)
 
     def _end_stream(self) -> None:
         stream, exchange = self._stream, self.exchange
@@ -208,26 +241,28 @@ class Attempt:
             self._fail(retry.lost_before_answer(self.model))
             return
         if rest:
-            exchange.write(rest, b"" if self._relayed else exchange.begin(self._content_type, self._status))
-            self._relayed = True
+            if self._relayed:
+                exchange.relay(rest)
+            else:
+                self._begin_stream(rest, monotonic())
         if not stream.complete:
             self._cut("The engine ended its answer early. Send the request again.")
             return
-        self._leave(well=not stream.failed)
-        if stream.failed:
-            exchange.keep_alive = False
-        exchange.end("engine_failed" if stream.failed else "ok", stream.usage, stream.events)
+        self._leave(well=True)
+        exchange.end("ok", stream.usage, stream.events)
 
-    def _cut(self, message: str, code: str = "upstream_interrupted", *, blame: bool = True) -> None:
-        """Part of the answer is out: the rest will not come."""
+    def _cut(
+        self, message: str, code: str = "upstream_interrupted", *, blame: bool = True, retryable: bool = True
+    ) -> None:
+        """Part of the answer is out: the rest will not come from this engine. `blame`: it is the engine's doing."""
         exchange = self.exchange
-        if blame and exchange.target is not None:
+        if blame and retryable and exchange.target is not None:
             exchange.target.pool.failed(self.engine, monotonic())
         self._leave(well=False)
         if self._stream is None:
             exchange.cut(code)
-        else:
-            exchange.cut_stream(message, code, self._stream.usage, self._stream.events)
+        elif not (blame and retryable and exchange.stream_broke(self.engine, self._last_at, self._stream.usage)):
+            exchange.cut_stream(message, code, self._stream.usage, self._stream.events, retryable=retryable)
 
     # -- ends --
 
@@ -235,6 +270,7 @@ class Attempt:
         if self._state != DONE:
             self._state = DONE
             self.engine.in_flight -= 1
+            self.engine.probes -= self._probe
             if well and self.engine.failures and self.exchange.target is not None:
                 self.exchange.target.pool.succeeded(self.engine)
 
@@ -281,19 +317,22 @@ class Attempt:
             self._fail(retry.silent_inside_answer(times.between_bytes_seconds))
 
     def used(self) -> tuple[Usage | None, int]:
-        return (self._stream.usage, self._stream.events) if self._stream is not None else (None, 0)
+        if self._stream is not None:
+            return self._stream.usage, self._stream.events
+        resumption = self.exchange.resumption
+        return None, 0 if resumption is None else resumption.plan.seen
 
     # -- backpressure --
 
     def pause(self) -> None:
         """The client reads too slowly: the engine's bytes stay in the kernel, and its silence is not its fault."""
-        self.exchange.deadline = self.exchange.total_deadline
         if self._connection is not None:
+            self.exchange.deadline = self.exchange.total_deadline
             self._connection.transport.pause_reading()
 
     def resume(self) -> None:
-        self._wait(self.times.between_bytes_seconds)
         if self._connection is not None:
+            self._wait(self.times.between_bytes_seconds)
             self._connection.transport.resume_reading()
 
 

@@ -28,6 +28,8 @@ class Engine:
     ready: bool = True
     draining: bool = False
     in_flight: int = 0
+    probes: int = 0
+    """Requests under way that were sent after failures, to see whether the engine answers again."""
     failures: int = 0
     cool_until: float = 0.0
     rest_until: float = 0.0
@@ -110,7 +112,7 @@ class Pool:
         self._troubled = any(engine.failures or engine.rest_until > now for engine in self._serving)
         awake = [engine for engine in self._serving if engine.rest_until <= now]
         # Once its time is up an engine gets one request as a probe, and the rest when that succeeds.
-        cooling = [e for e in awake if e.failures and (e.cool_until > now or e.in_flight > 0)]
+        cooling = [e for e in awake if e.failures and (e.cool_until > now or e.probes > 0)]
         if cooling:
             cooling.sort(key=lambda engine: engine.cool_until)
             out = set(map(id, cooling[len(cooling) - min(len(cooling), len(awake) // 2) :]))

@@ -52,12 +52,29 @@ class Retries(Strict):
     )
 
 
+class Resume(Strict):
+    """A stream whose engine is lost goes on at another one."""
+
+    enabled: bool = Field(default=True, description="False: such a stream ends with an error event.")
+    attempts: int = Field(default=2, ge=1, le=10, description="Engines asked to go on with one stream, in all.")
+    max_kept_bytes: int = Field(
+        default=256 * 1024,
+        ge=256,
+        le=16 * 1024 * 1024,
+        description="Longest text of one answer that is kept to go on with, in bytes; a longer answer cannot go on.",
+    )
+
+
 class GatewayConfig(Strict):
     colour: Colour = Field(description="The release colour that this gateway belongs to.")
     namespace: Name = Field(description="The Kubernetes namespace in which engine pods are watched.")
     models: tuple[ModelRoute, ...] = Field(min_length=1)
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+    resume: Resume = Resume()
+    max_concurrent_requests: int = Field(
+        default=2000, ge=1, description="Requests under way in one gateway; beyond it clients get 503 and Retry-After."
+    )
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
         default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."

@@ -101,6 +101,11 @@ def overloaded(model: str) -> Problem:
     return Problem(503, message, "overloaded", headers=retry_after())
 
 
+def too_many(limit: int) -> Problem:
+    message = f"This gateway has {limit} requests under way, its limit. Try again in {RETRY_AFTER_SECONDS} s."
+    return Problem(503, message, "too_many_requests_under_way", headers=retry_after())
+
+
 def unreachable(model: str) -> Problem:
     return Problem(502, f"No engine of the model `{model}` could be reached.", "engine_unreachable")
 
@@ -117,10 +122,22 @@ def timed_out(what: str) -> Problem:
     return Problem(504, f"Time-out: {what}. The request may be sent again.", "timeout")
 
 
-def interruption_event(message: str, code: str = "upstream_interrupted", *, retryable: bool = True) -> bytes:
-    """The SSE event that ends a stream which cannot go on, so that nobody takes part of an answer for the whole."""
+def interruption_event(
+    message: str,
+    code: str = "upstream_interrupted",
+    *,
+    retryable: bool = True,
+    prompt_tokens: int | None = None,
+    completion_tokens: int = 0,
+) -> bytes:
+    """The SSE event that ends a stream which cannot go on, so that nobody takes part of an answer for the whole.
+
+    It bears the usage so far; the prompt's part is null where the engine has not told it.
+    """
     error = {"message": message, "type": "upstream_interrupted", "param": None, "code": code, "retryable": retryable}
-    return b"data: %b\n\n" % msgspec.json.encode({"error": error})
+    total = None if prompt_tokens is None else prompt_tokens + completion_tokens
+    usage = {"prompt_tokens": prompt_tokens, "total_tokens": total, "completion_tokens": completion_tokens}
+    return b"data: %b\n\n" % msgspec.json.encode({"error": error, "usage": usage})
 
 
 # -- engines' errors --

@@ -14,7 +14,10 @@ from app.gateway.admit import Admitted, Refused, Route, admit, request_id
 from app.gateway.attempt import Attempt
 from app.gateway.choose import Engine
 from app.gateway.config import ApiKey
-from app.gateway.errors import Problem, interruption_event, no_engine, too_large
+from app.gateway.continuation import DONE
+from app.gateway.errors import Problem, interruption_event, no_engine, too_large, too_many
+from app.gateway.progress import Kept
+from app.gateway.resume import Resumption
 from app.gateway.rewrite import include_usage
 
 if TYPE_CHECKING:
@@ -93,6 +96,9 @@ class Exchange:
         self.trace = b""
         self.body = b""
         self.attempt: Attempt | None = None
+        self.kept: Kept | None = None
+        """What was relayed of a stream, while it could be continued at another engine."""
+        self.resumption: Resumption | None = None
         self.tries = 0
         self._tried: list[Engine] = []
         self._parts: list[bytes] = []
@@ -138,7 +144,11 @@ class Exchange:
     def turn(self) -> None:
         """The replies of earlier pipelined requests are out: this one's may begin."""
         self._my_turn = True
-        self.service.exchanges.add(self)
+        service = self.service
+        if len(service.exchanges) >= service.config.max_concurrent_requests and self._problem is None:
+            service.metrics.refused.labels("concurrency").inc()
+            self._problem = too_many(service.config.max_concurrent_requests)
+        service.exchanges.add(self)
         if self._problem is not None:
             if self._refuse_early or not self.more_body:
                 self.answer(self._problem)
@@ -183,6 +193,8 @@ class Exchange:
             return
         self.admitted = admitted
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
+        if admitted.stream and service.config.resume.enabled:
+            self.kept = Kept(service.config.resume.max_kept_bytes)
         self.target = target = service.by_name[admitted.model]
         target.in_flight += 1
         now = self.started_at = monotonic()
@@ -203,7 +215,7 @@ class Exchange:
         self.attempt.start(fresh=fresh)
 
     def attempt_failed(self, attempt: Attempt, failure: retry.Failure) -> None:
-        """Nothing was relayed: another engine may try, else the client gets the reason."""
+        """Nothing of this attempt was relayed: another engine may try, else the client gets the reason."""
         target, service = self.target, self.service
         assert target is not None  # noqa: S101 - an attempt follows admission
         now, engine = monotonic(), attempt.engine
@@ -211,6 +223,10 @@ class Exchange:
             target.pool.drains(engine, now)
         elif failure.rest != "no":
             target.pool.failed(engine, now, grow=failure.rest == "growing")
+        if self.resumption is not None:
+            if not self.resumption.failed(engine, failure):
+                self._end_broken(*_told(failure))
+            return
         if failure.retry and now < self.total_deadline:
             if failure.reason == "stale_connection":
                 service.metrics.retries.labels(failure.reason).inc()
@@ -222,6 +238,31 @@ class Exchange:
                 self._try(other)
                 return
         self.answer(failure.problem)
+
+    def stream_broke(self, engine: Engine, last_at: float, usage: Usage | None) -> bool:
+        """A stream lost its engine after `last_at`. True when it goes on elsewhere, or is whole and ended."""
+        if self.resumption is None:
+            self.resumption = Resumption(self)
+        if self.resumption.broke(engine, last_at, usage):
+            return True
+        if self.resumption.whole:
+            self._end_broken("", "")
+            return True
+        return False
+
+    def go_on(self, engine: Engine, *, fresh: bool = False) -> None:
+        """Asks an engine to continue the stream."""
+        self._try(engine, fresh=fresh)
+
+    def _end_broken(self, message: str, code: str) -> None:
+        """No engine goes on with this stream. Where only its end is missing the client gets that."""
+        resumption = self.resumption
+        assert resumption is not None  # noqa: S101 - the stream broke
+        if resumption.whole:
+            self.relay(DONE)
+            self.end("ok", resumption.usage, resumption.plan.seen)
+        else:
+            self.cut_stream(message, code, None, resumption.plan.seen)
 
     # -- the reply --
 
@@ -268,6 +309,15 @@ class Exchange:
             extra += b"transfer-encoding: chunked\r\n"
         return self._head(status, content_type, None, extra)
 
+    def relay(self, events: bytes, head: bytes = b"") -> None:
+        """Writes whole events of a stream."""
+        if self.kept is not None:
+            self.kept.add(events)
+        if self.chunked:
+            self.protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(events), events))
+        else:
+            self.protocol.transport.write(head + events)
+
     def write(self, data: bytes, head: bytes = b"") -> None:
         if self.chunked:
             self.protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
@@ -279,10 +329,17 @@ class Exchange:
             self.protocol.transport.write(b"0\r\n\r\n")
         self._finish(self.status, outcome, usage, events)
 
-    def cut_stream(self, message: str, code: str, usage: Usage | None, events: int) -> None:
+    def cut_stream(self, message: str, code: str, usage: Usage | None, events: int, *, retryable: bool = True) -> None:
         """A stream cannot go on. The client is told by an event, and the connection ends after it."""
         self.keep_alive = False
-        self.write(interruption_event(message, code))
+        progress = None if self.kept is None else self.kept.progress()
+        if progress is not None and not progress.obstacle:
+            usage, events = usage or progress.usage, progress.tokens
+        if self.resumption is not None and self.resumption.reason:
+            message = f"{message} (It could not go on at another engine: {self.resumption.reason}.)"
+        prompt = None if usage is None else usage.prompt_tokens
+        told = interruption_event(message, code, retryable=retryable, prompt_tokens=prompt, completion_tokens=events)
+        self.write(told)
         if self.target is not None:
             self.service.metrics.interrupted.labels(self.target.route.name).inc()
         self.end(code, usage, events)
@@ -367,8 +424,16 @@ class Exchange:
             ttft_ms=round((self.first_event_at - self.started_at) * 1e3, 2) if self.first_event_at else None,
             duration_ms=round(seconds * 1e3, 2),
             **fields,
+            **({} if self.resumption is None else self.resumption.log_fields()),
         )
         self.body = b""
-        self.attempt = None
+        self.attempt = self.kept = self.resumption = None
         if not self.disconnected:
             self.protocol.exchange_done(self)
+
+
+def _told(failure: retry.Failure) -> tuple[str, str]:
+    """Message and code of the event that ends a stream when the last engine asked to continue it failed so."""
+    if failure.reason in ("shutting_down", "total_timeout"):
+        return failure.problem.message, failure.problem.code or "upstream_interrupted"
+    return "The engine was lost in the middle of the answer, and no other one could go on.", "upstream_interrupted"

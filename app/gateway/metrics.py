@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OTHER = "other"
 TTFT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ITL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5)
+STALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1, 2, 5, 10, 30, 60)
 REQUEST_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -33,6 +34,7 @@ class ModelMetrics:
         self.ttft = metrics.ttft.labels(model)
         self.itl = metrics.itl.labels(model)
         self.duration = metrics.duration.labels(model)
+        self.stall = metrics.stall.labels(model)
 
     def count(self, status: int, *, stream: bool) -> None:
         child = self._requests.get((status, stream))
@@ -81,6 +83,25 @@ class Metrics:
         )
         self.interrupted = Counter(
             "penstock_interrupted_streams", "Streams that ended with an error event.", label, registry=registry
+        )
+        self.resumed = Counter(
+            "penstock_resumed_streams",
+            "Streams that lost their engine, each time: resumed, completed (only the end was missing), or why not.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.stall = Histogram(
+            "penstock_stream_stall_seconds",
+            "Resumed streams: from the last event of one engine to the first of the next.",
+            label,
+            buckets=STALL_BUCKETS,
+            registry=registry,
+        )
+        self.refused = Counter(
+            "penstock_refused_requests",
+            "Requests refused to protect the gateway.",
+            ["reason"],
+            registry=registry,
         )
         self.watch_connected = Gauge(
             "penstock_watch_connected", "1 while the engine pods of a model are watched.", label, registry=registry

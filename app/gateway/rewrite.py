@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from app.gateway.account import Usage, read_usage
-from app.gateway.errors import clean, interruption_event, parse_engine_error
+from app.gateway.errors import EngineError, clean, parse_engine_error
 
 _INCLUDE = b'"include_usage":true'
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -33,6 +33,7 @@ class _Event(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+_ABORTED = re.compile(rb'"finish_reason"\s*:\s*"abort"')
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
@@ -43,7 +44,7 @@ class EventStream:
     client acts on whole events anyway, so nothing comes later for it.
     """
 
-    __slots__ = ("_broken", "_held", "_tail", "error_status", "events", "failed", "strip_usage", "usage")
+    __slots__ = ("_broken", "_held", "_tail", "error", "events", "failed", "strip_usage", "usage")
 
     def __init__(self, *, strip_usage: bool) -> None:
         self.strip_usage = strip_usage
@@ -51,8 +52,8 @@ class EventStream:
         self.events = 0
         """Events relayed, an estimate of output tokens where a stream ends without usage."""
         self.failed = False
-        """True once an error event of the engine came by."""
-        self.error_status = 0
+        """True once an error event of the engine came by: it and what follows are not passed on."""
+        self.error = EngineError(500, "")
         self._held = b""
         self._tail = b""
         self._broken = False
@@ -82,19 +83,21 @@ class EventStream:
 
     @property
     def complete(self) -> bool:
-        """True when the stream ended as streams end: with `[DONE]`, or with the engine's own error event."""
-        return self.failed or self._broken or b"data: [DONE]" in self._tail or b"data:[DONE]" in self._tail
+        """True when the stream ended as streams end, with `[DONE]`."""
+        return self._broken or b"data: [DONE]" in self._tail or b"data:[DONE]" in self._tail
 
     def _pass(self, data: bytes) -> bytes:
         self.events += data.count(b"\n\n")
         # Quotes inside JSON strings are escaped, so a field's name cannot be missed; a false hit only costs a parse.
-        if b'"usage"' in data or b'"error"' in data:
-            data = _each_event(data, self._inspect)
+        if b'"usage"' in data or b'"error"' in data or b'"abort"' in data:
+            data = each_event(data, self._inspect)
         if data:
             self._tail = data
         return data
 
     def _inspect(self, event: bytes) -> bytes:
+        if self.failed:
+            return b""
         payload = event_payload(event)
         if payload is None:
             return event
@@ -103,14 +106,18 @@ class EventStream:
         except (msgspec.DecodeError, RecursionError):
             return event
         if bytes(content.error).strip() not in (b"", b"null"):
-            self.failed = True
             error = parse_engine_error(200, payload)
-            self.error_status = error.status if error.status != 200 else 500
-            return interruption_event(
+            self.failed = True
+            self.error = EngineError(
+                error.status if error.status != 200 else 500,
                 clean(error.message) or "The engine failed while it answered.",
-                "engine_failed",
-                retryable=self.error_status >= 500,
+                error.param,
             )
+            return b""
+        if _ABORTED.search(bytes(content.choices)):  # vLLM ends what it has under way so when it is told to stop
+            self.failed = True
+            self.error = EngineError(500, "The engine stopped while it answered.")
+            return b""
         if content.usage is None:
             return event
         self.usage = content.usage
@@ -118,7 +125,7 @@ class EventStream:
         return b"" if self.strip_usage and only_usage else event
 
 
-def _each_event(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+def each_event(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
     out: list[bytes] = []
     start = 0
     for blank in _BLANK_LINE.finditer(data):

@@ -90,7 +90,7 @@ def test_a_failed_engine_rests_and_then_gets_one_probe():
     assert chosen(pool, 10.5) == {"1"}
     engines[1].in_flight = 5
     assert chosen(pool, 11.1) == {"0"}
-    engines[0].in_flight = 1  # the probe is under way
+    engines[0].probes = 1
     assert chosen(pool, 11.1) == {"1"}
     pool.succeeded(engines[0])
     assert chosen(pool, 11.1) == {"0"}

@@ -170,7 +170,8 @@ async def test_a_stream_that_is_cut_ends_with_a_typed_event_and_never_silently(e
         else:
             await wire.end_stream()
 
-    async with running(engine := Engine(answer), other := Engine(answer)) as gateway:
+    config = make_config(resume={"enabled": False})
+    async with running(engine := Engine(answer), other := Engine(answer), config=config) as gateway:
         client = await gateway.connect()
         await client.send(Client.request(STREAM))
         reply = await client.reply()
