@@ -34,8 +34,8 @@ def download(tool: Tool, target: Path, progress: Progress) -> str:
     try:
         for binary in tool.binaries:
             url = binary.release.format(**values)
-            with progress.step(f"{binary.name} {tool.version}: trying the official release", CONNECT_SECONDS):
-                expected = _checksum(binary.checksums.format(**values), url.rsplit("/", 1)[1])
+            expected = _checksum(binary.checksums.format(**values), url.rsplit("/", 1)[1])
+            with progress.step(f"{binary.name} {tool.version}: downloading the official release"):
                 _fetch(url, expected, binary, target)
     except (OSError, ValueError, tarfile.TarError) as error:
         shutil.rmtree(target)
