@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from infra.local.aws.planes.addresses import AddressInUseError, check_free
+from infra.local.aws.planes.postgres import remove_abandoned
 from infra.local.layout import ACCOUNT, Layout
 from infra.local.processes import Processes
 
@@ -158,6 +159,7 @@ def main() -> int:
     for chatty in ("botocore", "werkzeug", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     layout = Layout.from_environment()
+    remove_abandoned()
     try:
         embedded = build(layout)
     except AddressInUseError as error:

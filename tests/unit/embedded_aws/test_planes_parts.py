@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pwd
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.local.aws.front import Call, error_answer, identify
+from infra.local.aws.planes import postgres
 from infra.local.aws.planes.addresses import Addresses, AddressInUseError
 from infra.local.aws.planes.balancers import health_of
 from infra.local.aws.planes.caches import configuration
 from infra.local.aws.planes.databases import pick
-from infra.local.aws.planes.postgres import Installation, Quarters, reachable
+from infra.local.aws.planes.postgres import Installation, Quarters, reachable, remove_abandoned
 from infra.local.layout import CACHES, Layout
 
 AVAILABLE = {major: Installation(major, version, Path("/pg")) for major, version in ((16, "16.14"), (18, "18.4"))}
@@ -65,16 +68,19 @@ def test_a_folder_below_a_private_one_is_not_reachable_for_others(tmp_path: Path
     assert not reachable(inner)
 
 
-def test_what_an_earlier_run_left_elsewhere_is_removed(tmp_path: Path) -> None:
-    left, state = tmp_path / "left", tmp_path / "state"
-    (left / "penstock").mkdir(parents=True)
-    state.mkdir()
-    (state / "elsewhere").write_text(str(left))
-    quarters = Quarters(state)
-    folder = quarters.folder()
-    assert not left.exists()
+def test_the_folder_of_a_killed_platform_is_removed_and_that_of_a_running_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres.tempfile, "tempdir", str(tmp_path))
+    quarters = Quarters(tmp_path / "state")
+    quarters.user = pwd.getpwuid(os.geteuid()).pw_name  # as under root, without a change of user
+    running, killed = quarters.folder(), tmp_path / f"{postgres.FOLDER_PREFIX}left"
+    (killed / "data").mkdir(parents=True)
+    remove_abandoned()
+    assert not killed.exists()
+    assert running.exists()
     quarters.remove()
-    assert not folder.exists()
+    assert not running.exists()
 
 
 @pytest.mark.parametrize(

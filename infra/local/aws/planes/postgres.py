@@ -6,7 +6,7 @@ folder; then data and programs go to a folder of their own below the system's fo
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -22,6 +22,7 @@ from infra.local.aws.planes.addresses import accepts
 from infra.local.processes import Child, Processes, tethered
 
 UNPRIVILEGED = "nobody"
+FOLDER_PREFIX = "penstock-postgres-"
 PROGRAMS = ("postgres", "initdb", "psql")
 SETTINGS = {
     # A small server on a shared machine. The data does not outlive the platform, so nothing waits for the disk;
@@ -75,6 +76,29 @@ def reachable(path: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in (path, *path.parents))
 
 
+def remove_abandoned() -> None:
+    """Removes the folders for temporary files whose platform was killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path, how: int) -> int | None:
+    """A descriptor that holds the folder's lock; None where another process does, or the folder is not ours."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 class Quarters:
     """Where clusters and, for another user, copies of the programs live. `user` is None where no change is needed."""
 
@@ -82,25 +106,29 @@ class Quarters:
         self._state = state
         self.user = UNPRIVILEGED if os.geteuid() == 0 else None
         self._folder: Path | None = None
+        self._held: int | None = None
 
     def folder(self) -> Path:
-        """The folder for clusters, made at the first call. What an earlier run left is removed then."""
+        """The folder for clusters, made at the first call."""
         if self._folder is None:
-            note = self._state / "elsewhere"
-            self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if note.exists():
-                shutil.rmtree(note.read_text(), ignore_errors=True)
-                note.unlink()
-            for left in self._state.iterdir():
-                shutil.rmtree(left, ignore_errors=True)
             if self.user is None:
+                self._state.mkdir(parents=True, mode=0o700)
                 self._folder = self._state
             else:
-                self._folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
-                account = pwd.getpwnam(self.user)
-                os.chown(self._folder, account.pw_uid, account.pw_gid)
-                note.write_text(str(self._folder))
+                self._folder = self._outside()
         return self._folder
+
+    def _outside(self) -> Path:
+        """A new folder for temporary files, locked for as long as this process lives."""
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+            self._held = _lock(folder, fcntl.LOCK_EX)
+            if folder.exists():
+                break
+            if self._held is not None:
+                os.close(self._held)  # another process took it for abandoned before it was locked
+        self.give(folder)
+        return folder
 
     def programs(self, installation: Installation) -> Path:
         """The installation's bin folder, copied where the other user can reach it if need be."""
@@ -128,9 +156,10 @@ class Quarters:
     def remove(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-            with contextlib.suppress(FileNotFoundError):
-                (self._state / "elsewhere").unlink()
             self._folder = None
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
 
 @dataclass
