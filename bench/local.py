@@ -28,20 +28,25 @@ def timed(*arguments: str) -> tuple[float, str]:
     return time.monotonic() - begin, done.stdout
 
 
+def family(process: int) -> set[int]:
+    """The process and all its descendants."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue  # it ended meanwhile
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
 def memory() -> dict[str, float]:
     """MiB by server name, of the supervisor and all its descendants."""
     report = json.loads((CHECKOUT / ".penstock" / "local" / "supervisor.json").read_text())
-    parents = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(process.name)] = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue  # it ended meanwhile
-    family = {report["process"]}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
     sizes: dict[str, float] = {}
-    for process in family:
+    for process in family(report["process"]):
         try:
             rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
             command = Path(f"/proc/{process}/cmdline").read_text().split("\0")
