@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +32,27 @@ class LocalError(RuntimeError):
     """The local platform cannot do what was asked. The message is one sentence with the cause and the next step."""
 
 
-def running(checkout: Path) -> Layout | None:
+@dataclass(frozen=True)
+class Purpose:
+    """What a platform is for, where it is not the checkout's own with the stack `local`."""
+
+    state: Path
+    stack: str
+    stack_file: str
+    """The text of its stack file, which the platform keeps for itself."""
+    objects_only: bool = False
+    """Pods are objects without processes."""
+
+    @property
+    def options(self) -> list[str]:
+        """The supervisor's."""
+        return [f"--stack={self.stack}", "--own-stack-files", *(["--objects-only"] if self.objects_only else [])]
+
+
+def running(checkout: Path, state: Path | None = None) -> Layout | None:
     """The checkout's platform, when its supervisor is alive and says that all servers run."""
-    state = Layout.default_state(checkout)
-    if not _supervised(state) or _report(state).get("phase") != "running":
+    state = state or Layout.default_state(checkout)
+    if not supervised(state) or _report(state).get("phase") != "running":
         return None
     try:
         return Layout.load(state)
@@ -41,15 +60,15 @@ def running(checkout: Path) -> Layout | None:
         return None
 
 
-def last_words(checkout: Path) -> str:
+def last_words(checkout: Path, state: Path | None = None) -> str:
     """Why there is no running platform, for an error message."""
-    state = Layout.default_state(checkout)
+    state = state or Layout.default_state(checkout)
     report = _report(state)
     if not report:
         return "the local platform is not running; start it with `make up`"
     if report.get("phase") == "failed":
         return f"the local platform stopped: {report.get('reason')}; start a new one with `make up`"
-    if _supervised(state):
+    if supervised(state):
         return f"the local platform is {report.get('phase')}; wait for it"
     return (
         f"the local platform's supervisor (process {report.get('process')}) was killed, and its servers with it; "
@@ -57,27 +76,32 @@ def last_words(checkout: Path) -> str:
     )
 
 
-def up(checkout: Path, progress: Progress) -> Layout:
+def up(checkout: Path, progress: Progress, purpose: Purpose | None = None) -> Layout:
     """Makes sure that the platform's servers run. Raises LocalError."""
     if not sys.platform.startswith("linux"):
         raise LocalError(f"the local platform needs Linux (its addresses are 127.0.0.0/8), and this is {sys.platform}")
-    state = Layout.default_state(checkout)
-    layout = running(checkout)
+    state = purpose.state if purpose else Layout.default_state(checkout)
+    layout = running(checkout, state)
     if layout:
         return layout
-    if _supervised(state):
-        raise LocalError(last_words(checkout))
+    if supervised(state):
+        raise LocalError(last_words(checkout, state))
     try:
-        region = Settings.from_stack_file(checkout / f"Pulumi.{STACK}.yaml").aws.region
+        stack_file = checkout / f"Pulumi.{purpose.stack if purpose else STACK}.yaml"
+        region = Settings.from_stack_file(stack_file).aws.region
         toolchain = ensure(progress)
         if _report(state) and _report(state).get("phase") != "stopped":
-            progress.say(f"{last_words(checkout).split(';')[0]}; making a new one")
+            progress.say(f"{last_words(checkout, state).split(';')[0]}; making a new one")
         _remove(state)
         state.mkdir(parents=True, mode=0o700)
         toolchain.save(state)
         _check_space(state)
+        if purpose:
+            own = state / "stack-files"
+            own.mkdir()
+            (own / stack_file.name).write_text(purpose.stack_file)
         with progress.step("local platform: starting its servers", 8):
-            _start(checkout, state, region, progress)
+            _start(checkout, state, [region, *(purpose.options if purpose else [])], progress)
     except (ToolchainError, BuildError, SettingsError) as error:
         raise LocalError(str(error)) from error
     except OSError as error:
@@ -85,15 +109,15 @@ def up(checkout: Path, progress: Progress) -> Layout:
     return Layout.load(state)
 
 
-def down(checkout: Path, progress: Progress) -> None:
+def down(checkout: Path, progress: Progress, state: Path | None = None) -> None:
     """Stops the platform and removes all that it wrote. Does nothing where there is none. Raises LocalError."""
-    state = Layout.default_state(checkout)
+    state = state or Layout.default_state(checkout)
     process = _report(state).get("process")
-    if _supervised(state) and isinstance(process, int):
+    if supervised(state) and isinstance(process, int):
         with progress.step("local platform: stopping its servers", 5):
             os.kill(process, signal.SIGTERM)
             deadline = time.monotonic() + STOP_SECONDS
-            while _supervised(state):
+            while supervised(state):
                 if time.monotonic() > deadline:
                     os.kill(process, signal.SIGKILL)  # its servers are tethered to it
                 time.sleep(0.05)
@@ -103,17 +127,29 @@ def down(checkout: Path, progress: Progress) -> None:
         raise LocalError(f"cannot remove {error.filename or state}: {error.strerror or error}") from error
 
 
-def _start(checkout: Path, state: Path, region: str, progress: Progress) -> None:
+def _start(checkout: Path, state: Path, arguments: Sequence[str], progress: Progress) -> None:
     log = state / "supervisor.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.supervisor", str(checkout), str(state), region],
+            [sys.executable, "-m", "infra.local.supervisor", str(checkout), str(state), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=checkout,
             start_new_session=True,
         )
+    try:
+        _wait_until_running(process, state, log, progress)
+    except BaseException:  # an interrupt as well: nobody would know of servers that come up later
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+def _wait_until_running(process: subprocess.Popen[bytes], state: Path, log: Path, progress: Progress) -> None:
     deadline = time.monotonic() + START_SECONDS
     while (report := _report(state)).get("phase") != "running":
         if process.poll() is not None:
@@ -122,7 +158,6 @@ def _start(checkout: Path, state: Path, region: str, progress: Progress) -> None
             )
             raise LocalError(f"the local platform did not start: {reason}")
         if time.monotonic() > deadline:
-            process.terminate()
             raise LocalError(f"the local platform did not start within {START_SECONDS:.0f} s; its logs are in {state}")
         progress.detail(str(report.get("starting", "")))
         time.sleep(0.05)
@@ -143,7 +178,7 @@ def _report(state: Path) -> dict[str, Any]:
         return {}
 
 
-def _supervised(state: Path) -> bool:
+def supervised(state: Path) -> bool:
     """Whether a supervisor holds the state folder's lock. A process id alone may have been given to another program."""
     try:
         with (state / "supervisor.lock").open("r") as lock:

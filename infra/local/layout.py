@@ -22,7 +22,7 @@ STATE_VARIABLE = "PENSTOCK_LOCAL_STATE"
 """Environment variable that tells a process of the platform which state folder is its own."""
 
 STACK = "local"
-"""The stack that a local platform carries, and its file Pulumi.local.yaml."""
+"""The stack that `penstock up` deploys, and its file Pulumi.local.yaml."""
 
 ACCOUNT = "123456789012"
 """The embedded AWS's account: moto's own default."""
@@ -37,6 +37,10 @@ class Layout:
     checkout: Path
     state: Path
     slot: int
+    stack: str = STACK
+    """The stack that this platform carries."""
+    own_stack_files: bool = False
+    """Whether its stack files are the platform's own, and not the checkout's."""
 
     @classmethod
     def default_state(cls, checkout: Path) -> Path:
@@ -46,7 +50,13 @@ class Layout:
     def load(cls, state: Path) -> Layout:
         """Reads `platform.json`. Raises FileNotFoundError where no platform was made."""
         content = json.loads((state / "platform.json").read_text())
-        return cls(checkout=Path(content["checkout"]), state=state, slot=content["slot"])
+        return cls(
+            checkout=Path(content["checkout"]),
+            state=state,
+            slot=content["slot"],
+            stack=content.get("stack", STACK),
+            own_stack_files=content.get("own_stack_files", False),
+        )
 
     @classmethod
     def from_environment(cls) -> Layout:
@@ -57,7 +67,13 @@ class Layout:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = self.state / "platform.json"
         fresh = target.with_suffix(".new")
-        fresh.write_text(json.dumps({"checkout": str(self.checkout), "slot": self.slot}))
+        content = {
+            "checkout": str(self.checkout),
+            "slot": self.slot,
+            "stack": self.stack,
+            "own_stack_files": self.own_stack_files,
+        }
+        fresh.write_text(json.dumps(content))
         fresh.replace(target)
 
     def address(self, area: int, number: int) -> str:
@@ -65,6 +81,15 @@ class Layout:
         if not (0 <= area <= 255 and 1 <= number <= 254):
             raise ValueError(f"no such address: area {area}, number {number}")
         return f"127.{self.slot}.{area}.{number}"
+
+    @property
+    def stack_files(self) -> Path:
+        """The folder of the stack files that are deployed."""
+        return self.state / "stack-files" if self.own_stack_files else self.checkout
+
+    @property
+    def stack_file(self) -> Path:
+        return self.stack_files / f"Pulumi.{self.stack}.yaml"
 
     @property
     def host(self) -> str:

@@ -1,4 +1,4 @@
-"""The supervisor of one local platform: `python -m infra.local.supervisor CHECKOUT STATE REGION`.
+"""The supervisor of one local platform: `python -m infra.local.supervisor CHECKOUT STATE REGION [option ...]`.
 
 It holds the platform's slot, starts the servers, writes what it does to `supervisor.json`, restarts a server that
 ended, and stops them all on SIGTERM. Every server is tethered to it: a killed supervisor leaves nothing behind.
@@ -9,6 +9,7 @@ rest and says so; `penstock up` then makes a new platform.
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import os
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local import control_plane
-from infra.local.layout import STATE_VARIABLE, Layout
+from infra.local.layout import STACK, STATE_VARIABLE, Layout
 from infra.local.processes import Child, NotReadyError, Processes
 from infra.local.slots import SlotError, hold_slot
 from infra.local.toolchain.find import Toolchain, cache_folder
@@ -50,8 +51,11 @@ class PlatformLostError(RuntimeError):
 
 
 class Supervisor:
-    def __init__(self, layout: Layout, region: str, toolchain: Toolchain, report: Report) -> None:
+    def __init__(
+        self, layout: Layout, region: str, toolchain: Toolchain, report: Report, *, objects_only: bool = False
+    ) -> None:
         self.layout, self.region, self.report = layout, region, report
+        self.objects_only = objects_only
         self.toolchain = toolchain
         self.processes = Processes(layout.logs)
         self.stopping = threading.Event()
@@ -68,10 +72,10 @@ class Supervisor:
         control_plane.start_controllers(layout, self.toolchain, self.processes)
         aws.wait_until(_answers(f"{layout.aws_url}/_penstock/health"), 60)
         self.report.update(starting="the node agent")
-        self._start_python("agent", "infra.local.kubernetes.agent")
+        self._start_python("agent", "infra.local.kubernetes.agent", *(["--objects-only"] if self.objects_only else []))
 
-    def _start_python(self, name: str, module: str) -> Child:
-        return self.processes.start(name, [sys.executable, "-m", module], environment=self._environment())
+    def _start_python(self, name: str, module: str, *options: str) -> Child:
+        return self.processes.start(name, [sys.executable, "-m", module, *options], environment=self._environment())
 
     def _environment(self) -> dict[str, str]:
         """Starts from nothing, so that no variable of the user's shell changes what the platform does."""
@@ -116,7 +120,15 @@ def _answers(url: str) -> Callable[[], bool]:
     return ready
 
 
-def run(checkout: Path, state: Path, region: str) -> int:
+def run(
+    checkout: Path,
+    state: Path,
+    region: str,
+    *,
+    stack: str = STACK,
+    own_stack_files: bool = False,
+    objects_only: bool = False,
+) -> int:
     """The life of a platform. Returns the process's exit status."""
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     report = Report(state / "supervisor.json")
@@ -125,9 +137,9 @@ def run(checkout: Path, state: Path, region: str) -> int:
         try:
             toolchain = Toolchain.load(state)
             with hold_slot(cache_folder() / "slots") as slot:
-                layout = Layout(checkout=checkout, state=state, slot=slot)
+                layout = Layout(checkout, state, slot, stack, own_stack_files)
                 layout.save()
-                supervisor = Supervisor(layout, region, toolchain, report)
+                supervisor = Supervisor(layout, region, toolchain, report, objects_only=objects_only)
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda *_: supervisor.stopping.set())
                 try:
@@ -151,8 +163,14 @@ def _sentence(error: Exception) -> str:
 
 
 def main() -> None:
-    checkout, state, region = sys.argv[1:]
-    sys.exit(run(Path(checkout), Path(state), region))
+    parser = argparse.ArgumentParser(prog="python -m infra.local.supervisor")
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("state", type=Path)
+    parser.add_argument("region")
+    parser.add_argument("--stack", default=STACK)
+    parser.add_argument("--own-stack-files", action="store_true", help="they are in the state folder's stack-files")
+    parser.add_argument("--objects-only", action="store_true", help="pods are objects without processes")
+    sys.exit(run(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":

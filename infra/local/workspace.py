@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.local.layout import STACK, STATE_VARIABLE, Layout
+from infra.local.layout import STATE_VARIABLE, Layout
 from infra.local.toolchain.build import PYTHON_VARIABLE
 from infra.local.toolchain.find import Toolchain
 
@@ -32,7 +32,7 @@ _SALT = re.compile(r"^encryptionsalt: .*\n?", re.MULTILINE)
 
 
 class Workspace:
-    """The stack `local` of a running platform."""
+    """The stack of a running platform."""
 
     def __init__(self, layout: Layout, toolchain: Toolchain | None = None) -> None:
         self.layout = layout
@@ -64,7 +64,7 @@ class Workspace:
 
     def copy_in(self) -> None:
         """The user's stack files, each with the salt that its copy already has."""
-        for source in self.layout.checkout.glob("Pulumi.*.yaml"):
+        for source in self.layout.stack_files.glob("Pulumi.*.yaml"):
             target = self.layout.workspace / source.name
             salt = _SALT.search(target.read_text()) if target.exists() else None
             content = source.read_text()
@@ -76,7 +76,7 @@ class Workspace:
     def write_back(self) -> None:
         """Takes over what pulumi changed in a copy, but for the salt, unless the user's file has changed meanwhile."""
         for copy in self.layout.workspace.glob("Pulumi.*.yaml"):
-            user_file, taken = self.layout.checkout / copy.name, self._taken(copy.name)
+            user_file, taken = self.layout.stack_files / copy.name, self._taken(copy.name)
             before = taken.read_text() if taken.exists() else ""
             content = copy.read_text()
             if not _SALT.search(before):
@@ -96,7 +96,7 @@ class Workspace:
         """What `pulumi`, `kubectl`, AWS clients and the plug-ins need, and nothing else of the caller's."""
         from infra.settings import Settings
 
-        region = Settings.from_stack_file(self.layout.checkout / f"Pulumi.{STACK}.yaml").aws.region
+        region = Settings.from_stack_file(self.layout.stack_file).aws.region
         virtualenv = Path(sys.executable).parent
         path = self.toolchain.search_path(f"{virtualenv}{os.pathsep}{os.environ.get('PATH', '/usr/bin:/bin')}")
         return {
@@ -123,7 +123,7 @@ class Workspace:
         options = automation.LocalWorkspaceOptions(
             work_dir=str(self.layout.workspace), env_vars=self.environment(), pulumi_command=self._command()
         )
-        return automation.create_or_select_stack(STACK, work_dir=str(self.layout.workspace), opts=options)
+        return automation.create_or_select_stack(self.layout.stack, work_dir=str(self.layout.workspace), opts=options)
 
     def _command(self) -> automation.PulumiCommand:
         from pulumi import automation

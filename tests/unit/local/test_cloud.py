@@ -94,3 +94,31 @@ def test_another_system_than_linux_is_refused(checkout, progress, monkeypatch):
     monkeypatch.setattr(cloud.sys, "platform", "darwin")
     with pytest.raises(LocalError, match="needs Linux"):
         cloud.up(checkout, progress)
+
+
+@pytest.mark.usefixtures("stack_file")
+def test_a_platform_for_another_stack_has_a_folder_and_a_stack_file_of_its_own(checkout, progress, monkeypatch):
+    (checkout / "Pulumi.dev.yaml").write_text((Path(__file__).parents[3] / "Pulumi.dev.yaml").read_text())
+    state = checkout / ".penstock" / "rehearsal-dev"
+    started = []
+
+    def start(_, folder, arguments, __):
+        started.append((folder, arguments))
+        Layout(checkout, folder, 12, "dev", own_stack_files=True).save()
+
+    monkeypatch.setattr(cloud, "ensure", lambda _: Toolchain(()))
+    monkeypatch.setattr(cloud, "_start", start)
+    layout = cloud.up(checkout, progress, cloud.Purpose(state, "dev", "config: {}\n", objects_only=True))
+    assert layout.stack_file.read_text() == "config: {}\n"
+    assert layout.stack_file.is_relative_to(state)
+    options = ["--stack=dev", "--own-stack-files", "--objects-only"]
+    assert started == [(state, ["eu-central-1", *options])]
+    cloud.down(checkout, progress, state)
+    assert not state.exists()
+    assert Layout.default_state(checkout).exists(), "the checkout's own platform is not touched"
+
+
+def test_a_platform_file_of_an_earlier_version_stands_for_the_stack_local(tmp_path):
+    (tmp_path / "platform.json").write_text(json.dumps({"checkout": str(tmp_path), "slot": 10}))
+    layout = Layout.load(tmp_path)
+    assert layout.stack_file == tmp_path / "Pulumi.local.yaml"

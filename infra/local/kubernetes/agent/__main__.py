@@ -85,8 +85,9 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infra.local.kubernetes.agent", description=__doc__)
     parser.add_argument("--region", default=os.environ.get("AWS_REGION") or DEFAULT_REGION)
     parser.add_argument("--restart-backoff", type=float, metavar="SECONDS", help="base of the crash-loop back-off")
+    parser.add_argument("--objects-only", action="store_true", help="report pods as running and start no process")
     given = parser.parse_args()
-    options = Options()
+    options = Options(objects_only=given.objects_only)
     if given.restart_backoff is not None:
         options = dataclasses.replace(options, restart_base_seconds=given.restart_backoff)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

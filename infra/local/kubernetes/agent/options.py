@@ -43,5 +43,7 @@ class Options:
     """How often target health is read while a pod waits for its readiness gate."""
     request_seconds: float = 10.0
     """Time-out of one request to the API server or to AWS."""
+    objects_only: bool = False
+    """Pods run and are ready as soon as what they refer to is there; no process is started for them."""
     force_kill_seconds: float = 1.0
     """What a pod that was deleted by force still gets between SIGTERM and SIGKILL."""

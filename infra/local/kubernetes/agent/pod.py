@@ -19,6 +19,7 @@ from infra.local.kubernetes.agent.environment import ConfigError, Place
 from infra.local.kubernetes.agent.events import Events, Severity
 from infra.local.kubernetes.agent.launch import Launch, prepare
 from infra.local.kubernetes.agent.mounts import mounts_of
+from infra.local.kubernetes.agent.objects import ObjectOnly
 from infra.local.kubernetes.agent.options import Options
 from infra.local.kubernetes.agent.status import Record, Waiting, pod_status, resumed
 from infra.local.kubernetes.agent.volumes import Volumes, volume_references
@@ -245,7 +246,7 @@ class PodWorker:
             self.pod, severity, reason, message, container and f"spec.containers{{{container}}}"
         )
 
-    def _container(self, spec: Json, role: Literal["main", "init"]) -> Container:
+    def _container(self, spec: Json, role: Literal["main", "init"]) -> Container | ObjectOnly:
         record = Record(spec["name"], spec.get("image") or "", role)
         if role == "main" and self.pod["spec"].get("initContainers"):
             record.state = Waiting("PodInitializing")
@@ -254,7 +255,7 @@ class PodWorker:
         for previous in known:
             if previous["name"] == spec["name"]:
                 record = resumed(record, previous)
-        return Container(spec, record, self)
+        return ObjectOnly(spec, record, self) if self.options.objects_only else Container(spec, record, self)
 
     # Status
 
