@@ -7,6 +7,7 @@ time: `Kept.add` only appends.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -38,15 +39,19 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class _Chunk(msgspec.Struct, gc=False):
-    id: str | None = None
-    created: int | None = None
-    model: str | None = None
     choices: list[_Choice] = []
     usage: Usage | None = None
 
 
+class _Identity(msgspec.Struct):
+    id: str | None = None
+    created: int | None = None
+    model: str | None = None
+
+
 _decode = msgspec.json.Decoder(_Chunk).decode
 _decode_all = msgspec.json.Decoder(list[_Chunk]).decode
+_decode_identity = msgspec.json.Decoder(_Identity).decode
 
 
 class Progress:
@@ -95,14 +100,34 @@ class Progress:
         """True once any token was sent."""
         return bool(self.tokens or self.finished or self.obstacle)
 
-    def take(self, chunk: _Chunk) -> None:
-        if self.id is None:
-            self.id, self.created, self.model = chunk.id, chunk.created, chunk.model
-        if chunk.usage is not None:
-            self.usage = chunk.usage
-            self.usage_told = not chunk.choices
-        for choice in chunk.choices:
-            self._take_choice(choice)
+    def take(self, chunks: list[_Chunk]) -> None:
+        texts: list[str] = []
+        for chunk in chunks:
+            choices = chunk.choices
+            if len(choices) == 1 and chunk.usage is None:  # nearly all are a token and nothing else
+                choice = choices[0]
+                delta = choice.delta
+                content = choice.text if delta is None else delta.content
+                if content and choice.finish_reason is None and not choice.index:
+                    texts.append(content)
+                    if delta is not None and delta.role is not None:
+                        self.role = True
+                    continue
+            if texts:
+                self._add(texts)
+                texts = []
+            if chunk.usage is not None:
+                self.usage = chunk.usage
+                self.usage_told = not choices
+            for choice in choices:
+                self._take_choice(choice)
+        self._add(texts)
+
+    def _add(self, texts: list[str]) -> None:
+        self.tokens += len(texts)
+        self.recent.extend(texts)
+        self.text.extend(texts)
+        self.size += sum(map(len, texts))
 
     def _take_choice(self, choice: _Choice) -> None:
         if choice.index:
@@ -116,10 +141,7 @@ class Progress:
             if content is None:
                 self._take_other(delta)
         if content is not None:
-            self.tokens += 1
-            self.recent.append(content)
-            self.text.append(content)
-            self.size += len(content)
+            self._add([content])
         if choice.finish_reason is not None:
             self.finished += 1
 
@@ -172,12 +194,13 @@ class Kept:
     def progress(self) -> Progress:
         """Reads what was added since the last call."""
         told = self._told
-        raw, self._raw, self._size = b"".join(self._raw), [], 0
+        raw, self._raw, self._size = self._raw, [], 0
         if told.obstacle or not raw:
             return told
         try:
-            for chunk in _read(raw):
-                told.take(chunk)
+            if told.id is None:
+                _identify(told, raw)
+            told.take(_read(raw))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             told.obstacle = "unreadable"
         if told.size > 256:
@@ -189,18 +212,26 @@ class Kept:
         return told
 
 
-def _read(raw: bytes) -> list[_Chunk]:
+def _identify(told: Progress, parts: list[bytes]) -> None:
+    """Takes id, time and model of the first chunk. Raises msgspec.DecodeError."""
+    for part in parts:
+        for payload in _payloads(part):
+            first = _decode_identity(payload)
+            told.id, told.created, told.model = first.id, first.created, first.model
+            return
+
+
+def _read(parts: list[bytes]) -> list[_Chunk]:
     """The chunks of whole events. Raises msgspec.DecodeError."""
-    # Line breaks inside JSON strings are escaped, so a batch of plain events becomes one JSON list by replacement.
-    if raw.startswith(b"data: {") and raw.endswith(b"}\n\n"):
-        try:
-            return _decode_all(b"[%b]" % raw[6:-2].replace(b"\n\ndata: ", b","))
-        except msgspec.DecodeError:
-            pass  # a comment, `[DONE]` or another form of framing is among them
-    chunks = []
-    for event in raw.replace(b"\r\n", b"\n").split(b"\n\n"):
-        lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
-        payload = b"\n".join(lines)
+    # Most parts are one event with one line, so that together they are a JSON list; else that is no JSON.
+    try:
+        return _decode_all(b"[%b]" % b",".join([part[6:-2] for part in parts]))
+    except msgspec.DecodeError:
+        return [_decode(payload) for part in parts for payload in _payloads(part)]
+
+
+def _payloads(events: bytes) -> Iterator[bytes]:
+    for event in events.replace(b"\r\n", b"\n").split(b"\n\n"):
+        payload = b"\n".join([line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")])
         if payload and payload.strip() != b"[DONE]":
-            chunks.append(_decode(payload))
-    return chunks
+            yield payload

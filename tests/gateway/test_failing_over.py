@@ -215,6 +215,51 @@ async def test_what_is_no_http_is_a_failed_engine():
         assert (await gateway.ask()).status == 502
 
 
+async def test_after_its_rest_a_failed_engine_gets_one_request_and_more_once_it_begins_to_answer():
+    release = asyncio.Event()
+
+    async def slow_start(request: Request, wire: Wire) -> None:
+        await release.wait()
+        await wire.begin_stream()
+        await wire.chunk(event("a"))
+        await wire.gone()
+
+    async with running(weak := Engine(slow_start), strong := Engine(hang)) as gateway:
+        pool = gateway.service.targets["tiny"].pool
+        engine, other = (pool.engines[f"127.0.0.1:{one.port}"] for one in (weak, strong))
+        pool.failed(engine, time.monotonic() - 2)
+        other.in_flight = 50
+        engine.in_flight = 3  # streams from before the failure are no probes
+        for count in range(3):
+            client = await gateway.connect()
+            await client.send(Client.request(STREAM))
+            await eventually(lambda count=count: len(gateway.service.exchanges) == count + 1)
+        await eventually(lambda: len(weak.requests) == 1)
+        assert (engine.probes, engine.in_flight) == (1, 4)
+        release.set()
+        await eventually(lambda: engine.failures == 0)
+        client = await gateway.connect()
+        await client.send(Client.request(STREAM))
+        await eventually(lambda: len(weak.requests) == 2)
+
+
+async def test_requests_under_way_are_bounded():
+    async with running(engine := Engine(hang), config=make_config(max_concurrent_requests=2)) as gateway:
+        waiting = [await gateway.connect() for _ in range(2)]
+        for client in waiting:
+            await client.send(Client.request())
+        await eventually(lambda: len(engine.requests) == 2)
+        reply = await gateway.ask()
+        assert (reply.status, reply.error["code"]) == (503, "too_many_requests_under_way")
+        assert reply.headers["retry-after"].isdigit()
+        assert await gateway.metric('penstock_refused_requests_total{reason="concurrency"}') == 1
+        assert (await gateway.get("/healthz")).status == 200
+        engine.answer = well
+        waiting[0].close()
+        await eventually(lambda: len(gateway.service.exchanges) == 1)
+        assert (await gateway.ask()).status == 200
+
+
 async def test_long_generations_and_clients_that_leave_are_not_held_against_an_engine():
     async def slow(request: Request, wire: Wire) -> None:
         await asyncio.sleep(0.3)
