@@ -6,8 +6,8 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from components.manifests import GATEWAY_PORT
 from components.options import child_of
-from components.security_groups import GATEWAY_PORT
 
 COLOURS = ("blue", "green")
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"

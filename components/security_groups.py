@@ -6,8 +6,9 @@ from typing import TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from components.manifests import GATEWAY_PORT
+
 ANYWHERE = "0.0.0.0/0"
-GATEWAY_PORT = 8080
 CACHE_PORT = 6379
 DATABASE_PORT = 5432
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.local.layout import STACK as LOCAL
 from infra.ops.errors import NotRunningError, PenstockError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from infra.local.workspace import Workspace
     from infra.ops.aws import Session
 
-LOCAL = "local"
 PULUMI_SECONDS = 60.0
 """Reading a stack's state: a second on a file backend, a few over a network."""
 
