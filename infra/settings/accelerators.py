@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
+_G_SIZES = {
+    "xlarge": 1,
+    "2xlarge": 1,
+    "4xlarge": 1,
+    "8xlarge": 1,
+    "16xlarge": 1,
+    "12xlarge": 4,
+    "24xlarge": 4,
+    "48xlarge": 8,
+}
+
 GPUS_BY_FAMILY: dict[str, dict[str, int]] = {
-    "g5": {
-        "xlarge": 1,
-        "2xlarge": 1,
-        "4xlarge": 1,
-        "8xlarge": 1,
-        "16xlarge": 1,
-        "12xlarge": 4,
-        "24xlarge": 4,
-        "48xlarge": 8,
-    },
-    "g6": {
-        "xlarge": 1,
-        "2xlarge": 1,
-        "4xlarge": 1,
-        "8xlarge": 1,
-        "16xlarge": 1,
-        "12xlarge": 4,
-        "24xlarge": 4,
-        "48xlarge": 8,
-    },
-    "g6e": {
-        "xlarge": 1,
-        "2xlarge": 1,
-        "4xlarge": 1,
-        "8xlarge": 1,
-        "16xlarge": 1,
-        "12xlarge": 4,
-        "24xlarge": 4,
-        "48xlarge": 8,
-    },
+    "g5": _G_SIZES,
+    "g6": _G_SIZES,
+    "g6e": _G_SIZES,
     "gr6": {"4xlarge": 1, "8xlarge": 1},
     "p4d": {"24xlarge": 8},
     "p4de": {"24xlarge": 8},

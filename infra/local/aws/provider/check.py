@@ -16,7 +16,7 @@ DEFAULTS = "__defaults"
 """Input that lists the inputs which Check made up, as pulumi-aws keeps it."""
 
 HEX_DIGITS = 7
-PROPOSE, ENFORCE, DISABLE = 0, 1, 2
+PROPOSE, DISABLE = 0, 2
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,6 @@ class ApiError(Exception):
         self.status = status
         self.reason = reason
 
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may succeed later."""
-        return self.status in (0, 408, 429) or self.status >= 500
-
 
 @dataclass(frozen=True)
 class Credentials:

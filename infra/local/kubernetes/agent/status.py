@@ -10,8 +10,6 @@ from typing import Literal
 from infra.local.kubernetes.agent.api import Json
 from infra.local.kubernetes.agent.clock import stamp
 
-OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
-
 
 @dataclass(frozen=True)
 class Waiting:
