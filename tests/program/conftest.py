@@ -47,10 +47,11 @@ def rehearsed(stack_file: Callable[..., Path]) -> Callable[..., Rehearsal]:
     """`rehearsed(stack, preview=False)`: the program under a stack file."""
 
     @cache
-    def run(stack: str, preview: bool = False) -> Rehearsal:
+    def run(stack: str, preview: bool) -> Rehearsal:
         return rehearse_stack(stack_file(stack), preview=preview)
 
-    return run
+    # One key for each run, whether `preview` is given or not.
+    return lambda stack, preview=False: run(stack, preview)
 
 
 @pytest.fixture(scope="session")
