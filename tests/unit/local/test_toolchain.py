@@ -1,6 +1,7 @@
 import fcntl
 import os
 import shutil
+import socket
 import stat
 import threading
 from io import StringIO
@@ -140,6 +141,20 @@ def test_a_release_with_the_published_sum_is_executable(tmp_path, progress):
     target.mkdir()
     assert release.download(served_from(tmp_path), target, progress) == ""
     assert (target / "kube-apiserver").stat().st_mode & stat.S_IXUSR
+
+
+def test_a_release_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch, progress):
+    from dataclasses import replace
+
+    monkeypatch.setattr(release, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    target = tmp_path / "new"
+    target.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/kube-apiserver"
+        binary = replace(KUBERNETES.binaries[0], release=url, checksums=f"{url}.sha256")
+        reason = release.download(replace(KUBERNETES, binaries=(binary,)), target, progress)
+    assert "timed out" in reason
 
 
 def served_from(folder: Path):
