@@ -14,6 +14,10 @@ def test_a_plain_preview_finds_no_changes(platform: Platform):
     platform.run("pulumi", "preview", "-s", "local", "--expect-no-changes", "--non-interactive")
 
 
+def test_a_plain_up_changes_nothing(platform: Platform):
+    platform.run("pulumi", "up", "-s", "local", "--yes", "--expect-no-changes", "--non-interactive")
+
+
 def test_outputs_are_readable_and_secrets_are_hidden_unless_asked_for(platform: Platform):
     hidden = json.loads(platform.run("pulumi", "stack", "output", "-s", "local", "--json").stdout)
     shown = json.loads(platform.run("pulumi", "stack", "output", "-s", "local", "--json", "--show-secrets").stdout)

@@ -58,6 +58,13 @@ def test_a_layer_imports_no_layer_above_it(folder: str, forbidden: set[str]):
     assert [(path, name) for path, name in found if name in forbidden] == []
 
 
+def test_the_program_has_no_branch_on_the_local_stack():
+    program = [*(CHECKOUT / "infra").glob("*.py"), *(CHECKOUT / "infra" / "settings").glob("*.py")]
+    for path in (*program, *(CHECKOUT / "components").glob("*.py")):
+        words = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert "local" not in words, path
+
+
 def test_the_command_reads_the_labels_that_the_components_write(monkeypatch: pytest.MonkeyPatch):
     labels = manifests.labels("engine", "blue", "tiny") | {manifests.ZONE_LABEL: "eu-central-1a"}
     pod = kube.Pod.parse({"metadata": {"name": "engine", "labels": labels}})
