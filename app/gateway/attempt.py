@@ -256,6 +256,10 @@ class Attempt:
     ) -> None:
         """Part of the answer is out: the rest will not come from this engine. `blame`: it is the engine's doing."""
         exchange = self.exchange
+        if self._stream is not None and self._stream.complete:  # `[DONE]` was there: nothing is missing
+            self._leave(well=False)
+            exchange.end("ok", self._stream.usage, self._stream.events)
+            return
         if blame and retryable and exchange.target is not None:
             exchange.target.pool.failed(self.engine, monotonic())
         self._leave(well=False)

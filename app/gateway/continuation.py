@@ -84,7 +84,7 @@ def continuation(route: Route, body: bytes, progress: Progress) -> Continuation:
             raise NotResumable("stop_string")
     with_stop = _value(fields, "include_stop_str_in_output") is True
     lag = max(map(len, stops), default=1) - 1 if not with_stop else 0
-    progress.give_back(lag, white=route == "chat")
+    partly = progress.give_back(lag, white=route == "chat")
     if not _lessen(route, fields, progress.tokens):
         return _usage_only(fields, progress, finish=True)
     if sent:
@@ -92,7 +92,7 @@ def continuation(route: Route, body: bytes, progress: Progress) -> Continuation:
             _continue_messages(fields, sent)
         else:
             _continue_prompt(fields, sent)
-    return _plan(_encode(fields), progress, skip=text[len(sent) :], prompted=progress.tokens if sent else 0)
+    return _plan(_encode(fields), progress, skip=text[len(sent) :], prompted=progress.tokens + partly if sent else 0)
 
 
 def finish_event(route: Route, progress: Progress, reason: str) -> bytes:

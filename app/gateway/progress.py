@@ -14,8 +14,8 @@ import msgspec
 
 from app.gateway.account import Usage
 
-FOLD_BYTES = 32 * 1024
-"""Raw events are read once so many bytes wait: about 120 of vLLM's. Text alone is a sixtieth of their size."""
+FOLD_BYTES = 8 * 1024
+"""Raw events are read once so many bytes wait: about 30 of vLLM's. Text alone is a sixtieth of their size."""
 MOST_RECENT = 256
 """Tokens whose text is remembered one by one: a stop string holds at most so many back."""
 
@@ -62,6 +62,7 @@ class Progress:
         "beyond_text",
         "created",
         "finished",
+        "fresh",
         "id",
         "model",
         "obstacle",
@@ -81,8 +82,10 @@ class Progress:
         self.role = False
         self.text: list[str] = []
         self.size = 0
-        """Characters of `text`."""
+        """Bytes of `text`."""
         self.tokens = 0
+        self.fresh = 0
+        """Of these, the ones of the engine that answers now."""
         self.recent: deque[str] = deque(maxlen=MOST_RECENT)
         """The text that came with each of the last tokens."""
         self.finished = 0
@@ -125,9 +128,11 @@ class Progress:
 
     def _add(self, texts: list[str]) -> None:
         self.tokens += len(texts)
+        self.fresh += len(texts)
         self.recent.extend(texts)
-        self.text.extend(texts)
-        self.size += sum(map(len, texts))
+        text = "".join(texts)
+        self.text.append(text)
+        self.size += len(text) if text.isascii() else len(text.encode())
 
     def _take_choice(self, choice: _Choice) -> None:
         if choice.index:
@@ -155,22 +160,39 @@ class Progress:
         else:
             return
         self.tokens += 1
+        self.fresh += 1
 
-    def give_back(self, lag: int, *, white: bool) -> None:
+    def give_back(self, lag: int, *, white: bool) -> bool:
         """Takes the last tokens off the count whose text the client has not seen: the next engine makes them again.
 
         These are tokens that are part of a character, with `white` those of trailing white space (a chat template cuts
         it off), and those of the last `lag` characters, which an engine with stop strings holds back: it sends each
         token with text of `lag` characters earlier, so the last tokens that have `lag` characters are the unseen ones.
+        A token that is seen in part is given back too, as its rest is made again; then the result is True.
         """
-        room = lag
+        made = list(self.recent)[-self.fresh :] if self.fresh else []
+        # Before its first text an engine filled what it holds back; which of those tokens are seen is not known, and
+        # they stay counted, so that a limit is never exceeded.
+        unsure = next((number + 1 for number, text in enumerate(made) if text), 0) if lag else 0
         while self.recent:
+            if unsure and self.fresh <= unsure:
+                self.fresh = 0
+                return True
             last = self.recent[-1]
-            if len(last) > room and not (white and last.isspace()):
-                return
-            room -= min(room, len(last))
+            if not self.fresh:  # the engine before this one holds nothing back any more
+                lag = 0
+            partly = len(last) > lag and not (white and last.isspace())
+            if partly and not lag and not (white and last[-1:].isspace()):
+                break
+            lag -= min(lag, len(last))
             self.recent.pop()
             self.tokens -= 1
+            self.fresh = max(self.fresh - 1, 0)
+            if partly:
+                self.fresh = 0
+                return True
+        self.fresh = 0
+        return False
 
 
 class Kept:
@@ -203,10 +225,8 @@ class Kept:
             told.take(_read(raw))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             told.obstacle = "unreadable"
-        if told.size > 256:
-            told.text = ["".join(told.text)]
-            if told.size > self._most or (4 * told.size > self._most and len(told.text[0].encode()) > self._most):
-                told.obstacle = "too_long"
+        if told.size > self._most:
+            told.obstacle = "too_long"
         if told.obstacle:
             told.text = []
         return told

@@ -85,6 +85,15 @@ def test_both_parts_together_are_the_text_of_one_answer(before: list[str], after
     assert written == written.rstrip(), "a chat template may cut white space off"
 
 
+@pytest.mark.parametrize("prompt", ["Say: ", ["Say: "]])
+def test_a_completion_goes_on_behind_its_prompt_with_its_white_space(prompt: Any):
+    raw = json.dumps({"model": "tiny", "prompt": prompt, "stream": True}).encode()
+    chunk = event("", choices=[{"index": 0, "text": "a \n", "finish_reason": None}])
+    plan = continuation("completions", raw, kept(chunk).progress())
+    asked = json.loads(plan.body)
+    assert (asked["prompt"], asked["max_tokens"], plan.skip) == ("Say: a \n", 15, "")
+
+
 @given(tokens=st.integers(1, 40), limit=st.integers(1, 50))
 def test_the_limit_is_shared(tokens: int, limit: int):
     found = kept(*[event("a")] * min(tokens, limit))

@@ -209,6 +209,16 @@ async def test_a_stream_that_only_lacks_its_end_is_ended_without_another_engine(
         assert await metric(gateway, "completed") == 1
 
 
+@pytest.mark.parametrize("breaks", [cut, stall])
+async def test_an_engine_that_is_lost_after_the_last_event_is_no_matter(breaks: Break):
+    model = Model(TOKENS, breaks=[(len(TOKENS) + 3, breaks), (len(TOKENS) + 3, breaks)])
+    config = make_config(timeouts={"between_bytes_seconds": 0.1})
+    async with running(Engine(model), Engine(model), config=config) as gateway:
+        check_whole(await ask(gateway), model)
+        assert len(model.bodies) == 1
+        assert gateway.requests[0]["outcome"] == "ok"
+
+
 async def test_the_clients_connection_is_kept():
     model = Model(TOKENS, breaks=[(4, cut)])
     async with running(Engine(model), Engine(model)) as gateway:
