@@ -111,6 +111,20 @@ class Scope:
                 raise NotDoneError(f"{what}: cancelled")
             pause = min(pause * 1.5, 1.0)
 
+    def wait_gone(self, what: str, resource_id: str, state: Values, seconds: float = 300.0) -> None:
+        """Polls until AWS does not list the resource any more. Raises as `wait` does."""
+        from botocore.exceptions import ClientError
+
+        def gone() -> bool:
+            try:
+                return self.row.find(self, resource_id, state) is None
+            except ClientError as error:
+                if GONE.search(error.response["Error"]["Code"]):
+                    return True
+                raise
+
+        self.wait(f"{what} deleted", gone, seconds)
+
 
 Create = Callable[[Scope, Values], str]
 Find = Callable[[Scope, str, Values], Values | None]

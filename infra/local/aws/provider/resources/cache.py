@@ -169,17 +169,7 @@ def _delete(scope: Scope, group: str, state: Values) -> None:
     scope.api.delete_replication_group(
         ReplicationGroupId=group, **({"FinalSnapshotIdentifier": final} if final else {})
     )
-    from botocore.exceptions import ClientError
-
-    def gone() -> bool:
-        try:
-            return _find(scope, group, state) is None
-        except ClientError as error:
-            if "NotFound" in error.response["Error"]["Code"]:
-                return True
-            raise
-
-    scope.wait(f"replication group {group} deleted", gone, MINUTES_10)
+    scope.wait_gone(f"replication group {group}", group, state, MINUTES_10)
 
 
 REPLICATION_GROUP = Row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.aws.provider.resources.eks_common import EKS_TAGS, wait_gone, wait_status
+from infra.local.aws.provider.resources.eks_common import EKS_TAGS, MINUTES_20, wait_status
 from infra.local.aws.provider.row import Naming, Row, Scope, creating, finding
 from infra.local.aws.provider.schema import block, blocks, camel, flag, out, text, text_set
 from infra.local.aws.provider.values import Values
@@ -97,7 +97,7 @@ def _same(a: object, b: object) -> bool:
 
 def _delete(scope: Scope, cluster: str, state: Values) -> None:
     scope.api.delete_cluster(name=cluster)
-    wait_gone(scope, f"cluster {cluster}", cluster, state)
+    scope.wait_gone(f"cluster {cluster}", cluster, state, MINUTES_20)
 
 
 CLUSTER = Row(

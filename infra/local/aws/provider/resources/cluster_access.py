@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.aws.provider.resources.eks_common import EKS_TAGS, wait_gone, wait_status
+from infra.local.aws.provider.resources.eks_common import EKS_TAGS, MINUTES_20, wait_status
 from infra.local.aws.provider.row import Row, Scope, tags_of
 from infra.local.aws.provider.schema import block, block_set, camel, document, flag, out, text, text_set
 from infra.local.aws.provider.values import Values
@@ -33,7 +33,7 @@ def _update_addon(scope: Scope, addon: str, values: Values, changed: frozenset[s
 
 def _delete_addon(scope: Scope, addon: str, state: Values) -> None:
     scope.api.delete_addon(**_addon_key(addon), preserve=bool(state.get("preserve")))
-    wait_gone(scope, f"add-on {addon}", addon, state)
+    scope.wait_gone(f"add-on {addon}", addon, state, MINUTES_20)
 
 
 ADDON = Row(

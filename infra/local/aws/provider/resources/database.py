@@ -100,17 +100,7 @@ def _delete(scope: Scope, instance: str, state: Values) -> None:
         DeleteAutomatedBackups=state.get("deleteAutomatedBackups") is not False,
         **({} if state.get("skipFinalSnapshot") else {"FinalDBSnapshotIdentifier": final}),
     )
-    from botocore.exceptions import ClientError
-
-    def gone() -> bool:
-        try:
-            return _find(scope, instance, state) is None
-        except ClientError as error:
-            if "NotFound" in error.response["Error"]["Code"]:
-                return True
-            raise
-
-    scope.wait(f"database {name} deleted", gone, MINUTES_10)
+    scope.wait_gone(f"database {name}", instance, state, MINUTES_10)
 
 
 def _same_version(asked: object, live: object) -> bool:

@@ -30,17 +30,3 @@ def wait_status(scope: Scope, what: str, resource_id: str, state: Values, wanted
         return status == wanted
 
     scope.wait(f"{what} {wanted}", ready, MINUTES_20)
-
-
-def wait_gone(scope: Scope, what: str, resource_id: str, state: Values) -> None:
-    from botocore.exceptions import ClientError
-
-    def gone() -> bool:
-        try:
-            return scope.row.find(scope, resource_id, state) is None
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                return True
-            raise
-
-    scope.wait(f"{what} deleted", gone, MINUTES_20)

@@ -203,7 +203,7 @@ def _find_nat(scope: Scope, nat: str, state: Values) -> Values | None:
 
 def _delete_nat(scope: Scope, nat: str, state: Values) -> None:
     scope.api.delete_nat_gateway(NatGatewayId=nat)
-    scope.wait(f"NAT gateway {nat} deleted", lambda: _find_nat(scope, nat, state) is None)
+    scope.wait_gone(f"NAT gateway {nat}", nat, state)
 
 
 NAT_GATEWAY = Row(

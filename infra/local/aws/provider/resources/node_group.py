@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.aws.provider.resources.eks_common import EKS_TAGS, wait_gone, wait_status
+from infra.local.aws.provider.resources.eks_common import EKS_TAGS, MINUTES_20, wait_status
 from infra.local.aws.provider.row import Naming, Row, Scope, tags_of
 from infra.local.aws.provider.schema import (
     block,
@@ -90,7 +90,7 @@ def _some(**parts: object) -> Values:
 
 def _delete(scope: Scope, node_group: str, state: Values) -> None:
     scope.api.delete_nodegroup(**_key(node_group))
-    wait_gone(scope, f"node group {node_group}", node_group, state)
+    scope.wait_gone(f"node group {node_group}", node_group, state, MINUTES_20)
 
 
 NODE_GROUP = Row(
