@@ -197,6 +197,7 @@ def find_executor() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = [one for one in (sys.argv[1:] if arguments is None else arguments) if not one.startswith("-")]
+    engine = os.getppid()  # before it can know the port, and so before it can be done with this process
     children = Children()
 
     def end(*_: object) -> None:
@@ -215,8 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    parent = os.getppid()
-    while os.getppid() == parent:  # an engine that was killed sends no signal
+    while os.getppid() == engine:  # one that was killed sends no signal
         server.wait_for_termination(PARENT_SECONDS)
     end()
 

@@ -24,6 +24,7 @@ PARENT_CHECK_SECONDS = 2.0
 
 def serve(make: Callable[[], Any]) -> NoReturn:
     """Serves what `make` returns, a ResourceProviderServicer, until SIGINT, SIGTERM or the engine's end."""
+    engine = os.getppid()  # before it can know the port, and so before it can be done with this process
     skip_package_code("pulumi", "pulumi.runtime")
     import grpc  # after the line above
     from pulumi.runtime.proto import provider_pb2_grpc
@@ -36,7 +37,7 @@ def serve(make: Callable[[], Any]) -> NoReturn:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    wait_for_the_end()
+    wait_for_the_end(engine)
     sys.stderr.flush()
     # Threads may be in the middle of a request that takes minutes: the engine does not wait for them.
     os._exit(0)
@@ -56,15 +57,14 @@ def skip_package_code(*names: str) -> None:
         sys.modules[name] = module
 
 
-def wait_for_the_end() -> None:
-    """Returns on SIGINT or SIGTERM, or when the engine that started this process is gone: killed, it sends none."""
+def wait_for_the_end(engine: int) -> None:
+    """Returns on SIGINT or SIGTERM, or when the engine, the parent process, is gone: killed, it sends none."""
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     signal.set_wakeup_fd(sender.fileno())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    parent = os.getppid()
-    while os.getppid() == parent:
+    while os.getppid() == engine:
         ready, _, _ = select.select([receiver], [], [], PARENT_CHECK_SECONDS)
         if ready:
             return

@@ -233,15 +233,21 @@ async def test_health_is_that_of_real_checks(aws, edge: Edge) -> None:
 async def test_a_group_without_a_target_is_a_503_and_one_whose_target_refuses_is_a_502(aws, edge: Edge) -> None:
     """Without a healthy target every target gets requests: an application load balancer fails open."""
     async with aiohttp.ClientSession(f"http://{edge.address}:8080") as session:
-        async with session.get("/v1/plain") as reply:
-            assert reply.status == 503
+        assert await status_once_not(404, session) == 503  # 404 until the new rule has reached the data path
         group, target = edge.groups["blue"], {"Id": edge.targets["blue"]}
         await asyncio.to_thread(aws.client("elbv2").register_targets, TargetGroupArn=group, Targets=[target])
-        deadline = time.monotonic() + 5
-        while reply.status == 503 and time.monotonic() < deadline:
-            async with session.get("/v1/plain") as reply:
-                await reply.read()
-        assert reply.status == 502
+        assert await status_once_not(503, session) == 502
+
+
+async def status_once_not(passing: int, session: aiohttp.ClientSession) -> int:
+    """The status of a request, once it is another than `passing`, or after 5 s."""
+    deadline = time.monotonic() + 5
+    while True:
+        async with session.get("/v1/plain") as reply:
+            await reply.read()
+        if reply.status != passing or time.monotonic() > deadline:
+            return reply.status
+        await asyncio.sleep(0.02)
 
 
 def test_a_listener_on_a_taken_port_is_refused_by_name(aws, edge: Edge) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pwd
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,20 @@ def test_an_error_has_the_form_of_its_service() -> None:
     headers, rest = error_answer(Call("eks", "GET /", "rest"), "NotImplemented", "no A")
     assert ("x-amzn-ErrorType", "NotImplemented") in headers
     assert json.loads(rest) == {"__type": "NotImplemented", "message": "no A"}
+
+
+def test_programs_that_the_other_user_cannot_reach_run_from_their_copy(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(postgres, "reachable", lambda _path: False)
+    quarters = Quarters(tmp_path / "postgres")
+    quarters.user = pwd.getpwuid(os.geteuid()).pw_name
+    try:
+        for installation in postgres.installations().values():
+            programs = quarters.programs(installation)
+            assert not programs.is_relative_to(installation.root)
+            for program in postgres.PROGRAMS:
+                answer = subprocess.run(
+                    [programs / program, "--version"], capture_output=True, text=True, timeout=10, check=True
+                )
+                assert installation.version in answer.stdout
+    finally:
+        quarters.remove()

@@ -135,18 +135,25 @@ class Quarters:
         if self.user is None or reachable(installation.root / "bin"):
             return installation.root / "bin"
         copy = self.folder() / f"programs-{installation.major}"
+        package = installation.root.parent
+        place = Path(package.name, installation.root.name)
         if not copy.exists():
             fresh = copy.with_suffix(".new")
-            (fresh / "bin").mkdir(parents=True)
+            programs = fresh / place
+            (programs / "bin").mkdir(parents=True)
             for program in PROGRAMS:
-                shutil.copy(installation.root / "bin" / program, fresh / "bin" / program)
+                shutil.copy(installation.root / "bin" / program, programs / "bin" / program)
             unneeded = shutil.ignore_patterns("*.a", "pkgconfig", "pgxs")
             for part in ("lib", "share"):
-                shutil.copytree(installation.root / part, fresh / part, symlinks=True, ignore=unneeded)
-            for parent in (fresh, fresh / "bin"):
-                parent.chmod(0o755)
+                shutil.copytree(installation.root / part, programs / part, symlinks=True, ignore=unneeded)
+            # The wheel's shared libraries stand beside the package, and the programs look for them there.
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, fresh / libraries.name)
+            for folder in (fresh, *(path for path in fresh.rglob("*") if path.is_dir() and not path.is_symlink())):
+                folder.chmod(0o755)
             fresh.rename(copy)
-        return copy / "bin"
+        return copy / place / "bin"
 
     def give(self, path: Path) -> None:
         if self.user is not None:
