@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,8 +22,8 @@ from pulumi import automation
 from infra.local.control_plane import api_server_ready, start_controllers, start_storage
 from infra.local.layout import Layout
 from infra.local.processes import Processes
-from infra.local.toolchain.find import Toolchain, cache_folder, cached, on_path
-from infra.local.toolchain.tools import TOOLS
+from infra.local.toolchain.find import Toolchain
+from tests.contracts.control_planes import a_free_slot, toolchain
 
 pytestmark = [
     pytest.mark.toolchain,
@@ -49,33 +48,16 @@ class Cluster:
         return done.stdout.strip()
 
 
-def a_free_slot() -> int:
-    """Beyond the slots of platforms (slots.py), so that none is ever in the way."""
-    for slot in range(200, 250):
-        try:
-            for port in (2379, 2380, 6443, 10257, 10259):
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((f"127.{slot}.0.1", port))
-        except OSError:
-            continue
-        return slot
-    raise AssertionError("no address is free for a control plane")
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folders = [on_path(tool) or cached(tool, cache_folder()) for tool in TOOLS]
-    if not all(folders):
-        pytest.skip("pulumi and the control plane are not set up: run `make up` once")
-    toolchain = Toolchain(tuple(dict.fromkeys(folder for folder in folders if folder)))
+    tools = toolchain()
     layout = Layout(CHECKOUT, tmp_path_factory.mktemp("cluster"), a_free_slot())
     layout.save()
     processes = Processes(layout.logs)
     try:
-        start_storage(layout, toolchain, processes).wait_until(api_server_ready(layout), READY_SECONDS)
-        start_controllers(layout, toolchain, processes)
-        yield Cluster(layout, toolchain)
+        start_storage(layout, tools, processes).wait_until(api_server_ready(layout), READY_SECONDS)
+        start_controllers(layout, tools, processes)
+        yield Cluster(layout, tools)
     finally:
         processes.stop_all()
 

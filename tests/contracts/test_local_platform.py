@@ -19,12 +19,11 @@ import pytest
 from bench.local import family
 from infra.local import cloud
 from infra.local.layout import Layout
-from infra.local.toolchain.find import cache_folder, cached, on_path
-from infra.local.toolchain.tools import TOOLS
 from infra.ops.cli import run
 from infra.ops.context import Context
 from infra.ops.errors import ExitCode
 from infra.ops.progress import Progress
+from tests.contracts.control_planes import toolchain
 
 pytestmark = [
     pytest.mark.toolchain,
@@ -44,8 +43,7 @@ SERVERS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """A checkout with a platform of its own, whatever else runs on this machine."""
-    if not all(on_path(tool) or cached(tool, cache_folder()) for tool in TOOLS):
-        pytest.skip("pulumi and the control plane are not set up: run `make up` once")
+    toolchain()
     for name in ("Pulumi.yaml", "Pulumi.local.yaml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     (tmp_path / "infra").symlink_to(REPOSITORY / "infra")

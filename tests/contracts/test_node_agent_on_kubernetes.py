@@ -22,8 +22,8 @@ import pytest
 from infra.local.control_plane import api_server_ready, start_controllers, start_storage
 from infra.local.layout import STATE_VARIABLE, Layout
 from infra.local.processes import Processes
-from infra.local.toolchain.find import Toolchain, cache_folder, cached, on_path
-from infra.local.toolchain.tools import TOOLS
+from infra.local.toolchain.find import Toolchain
+from tests.contracts.control_planes import a_free_slot, toolchain
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(240)]
 
@@ -32,20 +32,6 @@ REGION = "eu-central-1"
 PORT = 8080
 ZONES = {f"{REGION}{letter}" for letter in "abc"}
 GATE = "target-health.elbv2.k8s.aws/web"
-
-
-def a_free_slot() -> int:
-    """Beyond the slots of platforms (slots.py), so that none is ever in the way."""
-    for slot in range(200, 250):
-        try:
-            for port in (2379, 2380, 4566, 6443, 10257, 10259):
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((f"127.{slot}.0.1", port))
-        except OSError:
-            continue
-        return slot
-    raise AssertionError("no address is free for a control plane")
 
 
 def eventually(predicate: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -105,21 +91,18 @@ def condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    folders = [on_path(tool) or cached(tool, cache_folder()) for tool in TOOLS]
-    if not all(folders):
-        pytest.skip("pulumi and the control plane are not set up: run `make up` once")
-    toolchain = Toolchain(tuple(dict.fromkeys(folder for folder in folders if folder)))
+    tools = toolchain()
     layout = Layout(CHECKOUT, tmp_path_factory.mktemp("platform"), a_free_slot())
     layout.save()
     processes = Processes(layout.logs)
-    made = Platform(layout, toolchain, processes)
+    made = Platform(layout, tools, processes)
     environment = {STATE_VARIABLE: str(layout.state), "PATH": os.environ["PATH"]}
     try:
-        api_server = start_storage(layout, toolchain, processes)
+        api_server = start_storage(layout, tools, processes)
         aws = [sys.executable, "-m", "infra.local.aws.server"]
         cloud = processes.start("aws", aws, environment=environment, cwd=CHECKOUT)
         api_server.wait_until(api_server_ready(layout), 60)
-        start_controllers(layout, toolchain, processes)
+        start_controllers(layout, tools, processes)
         cloud.wait_until(lambda: answers(f"{layout.aws_url}/_penstock/health"), 60)
         make_cluster(made)
         made.start_agent()
