@@ -14,8 +14,8 @@ import msgspec
 
 from app.gateway.account import Usage
 
-FOLD_BYTES = 8 * 1024
-"""Raw events are read once so many bytes wait: about 30 of vLLM's. Text alone is a sixtieth of their size."""
+FOLD_BYTES = 16 * 1024
+"""Raw events are read once so many bytes wait: about 60 of vLLM's. Text alone is a sixtieth of their size."""
 MOST_RECENT = 256
 """Tokens whose text is remembered one by one: a stop string holds at most so many back."""
 
@@ -111,7 +111,8 @@ class Progress:
                 choice = choices[0]
                 delta = choice.delta
                 content = choice.text if delta is None else delta.content
-                if content and choice.finish_reason is None and not choice.index:
+                plain = delta is None or (delta.tool_calls is None and delta.reasoning is None)
+                if content and plain and choice.finish_reason is None and not choice.index:
                     texts.append(content)
                     if delta is not None and delta.role is not None:
                         self.role = True
@@ -143,14 +144,14 @@ class Progress:
             if delta.role is not None:
                 self.role = True
                 content = content or None  # vLLM begins with a role and no token
-            if content is None:
-                self._take_other(delta)
+            if self._take_other(delta):
+                content = content or None
         if content is not None:
             self._add([content])
         if choice.finish_reason is not None:
             self.finished += 1
 
-    def _take_other(self, delta: _Delta) -> None:
+    def _take_other(self, delta: _Delta) -> bool:
         if delta.tool_calls or delta.function_call:
             self.beyond_text = "tool_calls"
         elif delta.reasoning or delta.reasoning_content:
@@ -158,9 +159,10 @@ class Progress:
         elif delta.refusal or delta.audio:
             self.beyond_text = "other"
         else:
-            return
-        self.tokens += 1
-        self.fresh += 1
+            return False
+        self.tokens += not delta.content
+        self.fresh += not delta.content
+        return True
 
     def give_back(self, lag: int, *, white: bool) -> bool:
         """Takes the last tokens off the count whose text the client has not seen: the next engine makes them again.

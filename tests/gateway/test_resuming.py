@@ -320,6 +320,8 @@ async def test_completions_that_cannot_be_put_together(reason: str, extra: dict[
     ("reason", "delta"),
     [
         ("tool_calls", {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{"}}]}),
+        ("tool_calls", {"content": "", "tool_calls": [{"index": 0, "function": {"name": "f"}}]}),
+        ("tool_calls", {"content": "So", "tool_calls": [{"index": 0, "function": {"name": "f"}}]}),
         ("reasoning", {"reasoning": "Hm"}),
         ("reasoning", {"reasoning_content": "Hm"}),
         ("other", {"refusal": "No"}),
