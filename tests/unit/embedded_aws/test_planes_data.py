@@ -205,3 +205,22 @@ def test_a_taken_port_is_named_and_nothing_is_left_behind(aws) -> None:
             )
     with pytest.raises(ClientError, match="not found"):
         aws.client("elasticache").describe_replication_groups(ReplicationGroupId="late")
+
+
+def test_a_database_that_cannot_be_made_says_why(aws) -> None:
+    rds = aws.client("rds")
+    rds.create_db_instance(
+        DBInstanceIdentifier="refused",
+        DBInstanceClass="db.t4g.small",
+        Engine="postgres",
+        AllocatedStorage=20,
+        MasterUsername="pg_admin",  # PostgreSQL keeps such names for itself
+        ManageMasterUserPassword=True,
+    )
+
+    def found() -> dict[str, Any]:
+        return rds.describe_db_instances(DBInstanceIdentifier="refused")["DBInstances"][0]
+
+    aws.wait_for(lambda: found()["DBInstanceStatus"] == "failed")
+    assert "pg_" in found()["StatusInfos"][0]["Message"]
+    rds.delete_db_instance(DBInstanceIdentifier="refused", SkipFinalSnapshot=True)

@@ -34,6 +34,13 @@ def pick(available: dict[int, Installation], engine_version: str | None) -> Inst
     return available[int(major)]
 
 
+def fail(instance: Any, error: Exception) -> None:
+    """Marks the instance as failed, with the reason where DescribeDBInstances gives it."""
+    logger.error("database %s: %s", instance.db_instance_identifier, error)
+    instance.status = "failed"
+    instance.status_infos = [{"StatusType": "instance", "Normal": False, "Status": "failed", "Message": str(error)}]
+
+
 class Databases:
     """Follows the RDS objects of moto with servers."""
 
@@ -84,8 +91,7 @@ class Databases:
             cluster.create(instance.db_name)
             cluster.start()
         except FAILURES as error:
-            logger.error("database %s: %s", cluster.name, error)
-            instance.status = "failed"
+            fail(instance, error)
         else:
             instance.status = "available"
 
@@ -110,8 +116,7 @@ class Databases:
                 cluster.stop()
                 cluster.start()
             except FAILURES as error:
-                logger.error("database %s: %s", cluster.name, error)
-                instance.status = "failed"
+                fail(instance, error)
                 time.sleep(attempt + 0.5)  # processes of a killed server leave its memory a moment later
             else:
                 instance.status = "available"

@@ -34,9 +34,11 @@ def _create(scope: Scope, values: Values) -> str:
 
 def _settle(scope: Scope, instance: str, values: Values) -> None:
     def available() -> bool:
-        status = (_find(scope, instance, values) or {}).get("DBInstanceStatus")
+        found = _find(scope, instance, values) or {}
+        status = found.get("DBInstanceStatus")
         if status in FAILED:
-            raise NotDoneError(f"database {values['identifier']}: status {status}")
+            reason = dig(found, "StatusInfos.0.Message") or "AWS gives no reason"
+            raise NotDoneError(f"database {values['identifier']}: status {status} ({reason})")
         return status == "available"
 
     scope.wait(f"database {values['identifier']} available", available, MINUTES_10)
