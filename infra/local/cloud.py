@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.local.aws.planes.postgres import remove_abandoned
 from infra.local.layout import STACK, Layout
 from infra.local.toolchain.build import BuildError
 from infra.local.toolchain.find import ToolchainError, ensure
@@ -81,31 +83,49 @@ def up(checkout: Path, progress: Progress, purpose: Purpose | None = None) -> La
     if not sys.platform.startswith("linux"):
         raise LocalError(f"the local platform needs Linux (its addresses are 127.0.0.0/8), and this is {sys.platform}")
     state = purpose.state if purpose else Layout.default_state(checkout)
-    layout = running(checkout, state)
-    if layout:
-        return layout
-    if supervised(state):
-        raise LocalError(last_words(checkout, state))
     try:
-        stack_file = checkout / f"Pulumi.{purpose.stack if purpose else STACK}.yaml"
-        region = Settings.from_stack_file(stack_file).aws.region
-        toolchain = ensure(progress)
-        if _report(state) and _report(state).get("phase") != "stopped":
-            progress.say(f"{last_words(checkout, state).split(';')[0]}; making a new one")
-        _remove(state)
-        state.mkdir(parents=True, mode=0o700)
-        toolchain.save(state)
-        _check_space(state)
-        if purpose:
-            own = state / "stack-files"
-            own.mkdir()
-            (own / stack_file.name).write_text(purpose.stack_file)
-        with progress.step("local platform: starting its servers", 8):
-            _start(checkout, state, [region, *(purpose.options if purpose else [])], progress)
+        with _one_start(state.parent, progress):
+            return running(checkout, state) or _make(checkout, state, progress, purpose)
     except (ToolchainError, BuildError, SettingsError) as error:
         raise LocalError(str(error)) from error
     except OSError as error:
         raise LocalError(f"cannot use {error.filename or state}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _one_start(folder: Path, progress: Progress) -> Generator[None]:
+    """Holds the folder of all states: a second start at the same moment would remove what the first is making."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("another start is under way in this checkout; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make(checkout: Path, state: Path, progress: Progress, purpose: Purpose | None) -> Layout:
+    if supervised(state):
+        raise LocalError(last_words(checkout, state))
+    stack_file = checkout / f"Pulumi.{purpose.stack if purpose else STACK}.yaml"
+    region = Settings.from_stack_file(stack_file).aws.region
+    toolchain = ensure(progress)
+    if _report(state) and _report(state).get("phase") != "stopped":
+        progress.say(f"{last_words(checkout, state).split(';')[0]}; making a new one")
+    _remove(state)
+    state.mkdir(parents=True, mode=0o700)
+    toolchain.save(state)
+    _check_space(state)
+    if purpose:
+        own = state / "stack-files"
+        own.mkdir()
+        (own / stack_file.name).write_text(purpose.stack_file)
+    with progress.step("local platform: starting its servers", 8):
+        _start(checkout, state, [region, *(purpose.options if purpose else [])], progress)
     return Layout.load(state)
 
 
@@ -123,6 +143,7 @@ def down(checkout: Path, progress: Progress, state: Path | None = None) -> None:
                 time.sleep(0.05)
     try:
         _remove(state)
+        remove_abandoned()  # a killed platform's PostgreSQL under root: its folder is outside of the state
     except OSError as error:
         raise LocalError(f"cannot remove {error.filename or state}: {error.strerror or error}") from error
 
@@ -153,9 +174,8 @@ def _wait_until_running(process: subprocess.Popen[bytes], state: Path, log: Path
     deadline = time.monotonic() + START_SECONDS
     while (report := _report(state)).get("phase") != "running":
         if process.poll() is not None:
-            reason = (
-                report.get("reason") or log.read_text(errors="replace").strip().splitlines()[-1:] or "no reason given"
-            )
+            said = log.read_text(errors="replace").strip().splitlines()
+            reason = report.get("reason") or (said[-1] if said else "no reason given")
             raise LocalError(f"the local platform did not start: {reason}")
         if time.monotonic() > deadline:
             raise LocalError(f"the local platform did not start within {START_SECONDS:.0f} s; its logs are in {state}")

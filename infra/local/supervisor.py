@@ -133,7 +133,7 @@ def run(
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     report = Report(state / "supervisor.json")
     with (state / "supervisor.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the caller has looked: a platform runs once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # free but for a `status` that looks at it: a platform is started once
         try:
             toolchain = Toolchain.load(state)
             with hold_slot(cache_folder() / "slots") as slot:

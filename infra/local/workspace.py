@@ -11,7 +11,7 @@ import re
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infra.local.layout import STATE_VARIABLE, Layout
 from infra.local.toolchain.build import PYTHON_VARIABLE
@@ -129,10 +129,6 @@ class Workspace:
         from pulumi import automation
 
         return automation.PulumiCommand(root=str(_command_root(self.toolchain.path("pulumi"), self.layout.state)))
-
-    def outputs(self) -> dict[str, Any]:
-        """The stack's outputs, secrets in plain text: do not log."""
-        return {name: output.value for name, output in self.stack().outputs().items()}
 
 
 def _command_root(pulumi: Path, state: Path) -> Path:

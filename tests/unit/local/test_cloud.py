@@ -1,5 +1,7 @@
 import fcntl
 import json
+import threading
+import time
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +76,29 @@ def test_a_broken_stack_file_is_refused_before_anything_starts(checkout, progres
     (checkout / "Pulumi.local.yaml").write_text("config:\n  penstock:zones: 3\n")
     with pytest.raises(LocalError, match="penstock:zones"):
         cloud.up(checkout, progress)
+
+
+def test_two_starts_at_the_same_moment_make_one_platform(checkout, monkeypatch):
+    made = []
+
+    def make(checkout, state, progress, purpose):
+        made.append(state)
+        time.sleep(0.3)
+        return Layout(checkout, state, 10)
+
+    monkeypatch.setattr(cloud, "_make", make)
+    monkeypatch.setattr(cloud, "running", lambda checkout, state: Layout(checkout, state, 10) if made else None)
+    said = StringIO()
+    starts = [
+        threading.Thread(target=cloud.up, args=(checkout, Progress(said, live=False, clock=time.monotonic)))
+        for _ in range(2)
+    ]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join(10)
+    assert len(made) == 1
+    assert "another start is under way in this checkout" in said.getvalue()
 
 
 @pytest.mark.usefixtures("stack_file")

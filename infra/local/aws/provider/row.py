@@ -83,7 +83,6 @@ class Scope:
     region: str
     account: str
     cancelled: threading.Event
-    partition: str = "aws"
 
     @property
     def api(self) -> Any:
@@ -94,7 +93,7 @@ class Scope:
 
     def arn(self, service: str, resource: str, *, region: bool = True, account: bool = True) -> str:
         where = f"{self.region if region else ''}:{self.account if account else ''}"
-        return f"arn:{self.partition}:{service}:{where}:{resource}"
+        return f"arn:aws:{service}:{where}:{resource}"  # the embedded AWS is of this partition
 
     def request(self, values: Mapping[str, Any], only: Iterable[str] | None = None) -> Values:
         """The API's fields for these values (or for those named in `only`)."""
