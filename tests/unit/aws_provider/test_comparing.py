@@ -120,3 +120,15 @@ def test_names_are_translated_both_ways() -> None:
     request = to_api(fields, values, pascal)
     assert request == {"Group": {"Id": "g"}, "Size": 3, "Tests": [{"TestArn": "t"}]}
     assert from_api(fields, request, pascal) == {"groupId": "g", "size": 3, "tests": [{"arn": "t"}]}
+
+
+WRITE_ONLY = {"force": flag(False, default=False, write_only=True)}
+
+
+def test_an_input_that_aws_does_not_report_still_changes() -> None:
+    assert list(differences(WRITE_ONLY, {"force": False}, {"force": True}, {})) == [
+        Difference("force", "update", False)
+    ]
+    assert list(differences(WRITE_ONLY, {}, {"force": True}, {})) == [Difference("force", "add", False)]
+    assert not list(differences(WRITE_ONLY, {}, {"force": False}, {}))
+    assert agrees(WRITE_ONLY["force"], True, None), "and is never seen as drift"

@@ -52,11 +52,21 @@ def test_the_preview_of_an_update_keeps_what_does_not_change(plugin: Plugin) -> 
     assert plan["latestVersion"] == 3, "tags make no new version"
 
 
+def test_what_the_state_does_not_have_is_not_unknown_in_the_preview_of_an_update(plugin: Plugin) -> None:
+    inputs = {"roleArn": "arn", "vpcConfig": {"subnetIds": ["s"]}}
+    network = {"subnetIds": ["s"], "clusterSecurityGroupId": "sg-1"}  # private only: no publicAccessCidrs
+    cluster = kept(plugin, CLUSTER, inputs, {"vpcConfig": network})
+    plan = plugin.update(cluster, {**inputs, "deletionProtection": True}, preview=True).state
+    assert plan["vpcConfig"]["clusterSecurityGroupId"] == "sg-1"
+    assert UNKNOWN not in plan["vpcConfig"].values()
+
+
 @pytest.mark.parametrize(
     ("kind", "inputs", "change", "replaces"),
     [
         (VPC, {"cidrBlock": "10.0.0.0/16"}, {"cidrBlock": "10.1.0.0/16"}, ["cidrBlock"]),
         (VPC, {"cidrBlock": "10.0.0.0/16"}, {"enableDnsHostnames": True}, []),
+        ("aws:s3/bucket:Bucket", {"bucket": "b"}, {"forceDestroy": True}, []),
         ("aws:eks/nodeGroup:NodeGroup", NODES, {"launchTemplate": {"id": "lt-1", "version": "2"}}, []),
         (
             "aws:eks/nodeGroup:NodeGroup",

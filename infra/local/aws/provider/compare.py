@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -190,7 +191,7 @@ def _compared_maps(path: str, old: Mapping[str, Any], new: Mapping[str, Any], re
 
 def _means_nothing(prop: Property, value: Any) -> bool:
     """Whether giving this value is the same as giving none."""
-    return prop.kind is not Kind.BLOCK and value is not UNKNOWN and agrees(prop, prop.default, value)
+    return prop.kind is not Kind.BLOCK and value is not UNKNOWN and agrees(_readable(prop), prop.default, value)
 
 
 def _alike(prop: Property, a: Any, b: Any) -> bool:
@@ -198,7 +199,12 @@ def _alike(prop: Property, a: Any, b: Any) -> bool:
     if prop.item is not None and prop.item.kind is Kind.BLOCK and isinstance(a, list) and isinstance(b, list):
         a, b = ([complete(prop.item.fields, item) for item in side] for side in (a, b))
         return agrees(prop, a, b) and agrees(prop, b, a)
-    return agrees(prop, a, b)
+    return agrees(_readable(prop), a, b)
+
+
+def _readable(prop: Property) -> Property:
+    """Between two inputs a property counts also where AWS does not report it (forceDestroy)."""
+    return dataclasses.replace(prop, write_only=False) if prop.write_only else prop
 
 
 def _block_replaces(prop: Property, value: Any) -> bool:

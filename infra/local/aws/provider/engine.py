@@ -66,7 +66,7 @@ class Engine:
     def create(self, row: Row, inputs: Values, *, preview: bool) -> tuple[str, Values]:
         """Makes the resource; returns its id and state. Raises HalfDoneError, NotDoneError, botocore's errors."""
         if preview:
-            return "", self.planned(row, inputs, {})
+            return "", self.planned(row, inputs, None)
         given = revealed(inputs)
         scope = self.scope(row, given.get("region"))
         values = complete(row.fields, given)
@@ -123,7 +123,7 @@ class Engine:
         if preview:
             causes = row.renewed.items() if changed else ()
             renewed = {name for name, inputs in causes if not inputs or changed & set(inputs)}
-            return self.planned(row, news, {name: value for name, value in state.items() if name not in renewed})
+            return self.planned(row, news, {**state, **dict.fromkeys(renewed, UNKNOWN)})
         scope = self.scope(row, known.get("region"))
         live = self.look(scope, resource_id, known)
         if live is None:
@@ -206,21 +206,24 @@ class Engine:
             state.pop("tags", None)
         return _wrapped(row, inputs, {name: value for name, value in state.items() if value is not None})
 
-    def planned(self, row: Row, inputs: Values, state: Values) -> Values:
-        """The state as a preview can know it: UNKNOWN for what AWS decides, unless an earlier state tells."""
+    def planned(self, row: Row, inputs: Values, state: Values | None) -> Values:
+        """The state as a preview can know it: UNKNOWN for what AWS decides, unless an earlier state tells.
+
+        What an earlier state does not have stays away: one UNKNOWN inside a block makes all of it unknown.
+        """
         plan = _planned_fields(row.fields, inputs, state)
         if row.regional:
-            plan["region"] = state.get("region") or revealed(inputs.get("region")) or self.region
+            plan["region"] = (state or {}).get("region") or revealed(inputs.get("region")) or self.region
         return _wrapped(row, inputs, plan)
 
 
-def _planned_fields(fields: Mapping[str, Property], inputs: Values, state: Values) -> Values:
+def _planned_fields(fields: Mapping[str, Property], inputs: Values, state: Values | None) -> Values:
     plan: Values = {}
     for name, prop in fields.items():
         if inputs.get(name) is not None:
-            plan[name] = _planned(prop, inputs[name], state.get(name))
-        elif prop.output or prop.computed:
-            plan[name] = state.get(name, UNKNOWN)
+            plan[name] = _planned(prop, inputs[name], (state or {}).get(name))
+        elif (prop.output or prop.computed) and (state is None or name in state):
+            plan[name] = UNKNOWN if state is None else state[name]
         elif prop.default is not None:
             plan[name] = prop.default
     return plan
@@ -228,7 +231,7 @@ def _planned_fields(fields: Mapping[str, Property], inputs: Values, state: Value
 
 def _planned(prop: Property, given: Any, state: Any) -> Any:
     if prop.kind is Kind.BLOCK and isinstance(given, dict):
-        return _planned_fields(prop.fields, given, state if isinstance(state, dict) else {})
+        return _planned_fields(prop.fields, given, state if isinstance(state, dict) else None)
     if prop.item is not None and prop.item.kind is Kind.BLOCK and isinstance(given, list):
         known = state if isinstance(state, list) and len(state) == len(given) else [None] * len(given)
         return [_planned(prop.item, item, there) for item, there in zip(given, known, strict=True)]
