@@ -63,6 +63,21 @@ def from_events(events: Iterable[Any]) -> list[Change]:
     return changes
 
 
+def drift(events: Iterable[Any]) -> list[Change]:
+    """What a refresh found otherwise than the state had it. Values of outputs, since those are what a refresh reads."""
+    changes = []
+    for event in events:
+        step = event.res_outputs_event and event.res_outputs_event.metadata
+        operation = str(getattr(step.op, "value", step.op)) if step else "same"
+        if not step or operation in UNCHANGED or not any(side.custom for side in (step.old, step.new) if side):
+            continue
+        old = (step.old.outputs if step.old else None) or {}
+        new = (step.new.outputs if step.new else None) or {}
+        properties = tuple(differences(old, new)) if step.old and step.new else ()
+        changes.append(Change(operation, step.type, step.urn.rsplit("::", 1)[-1], properties))
+    return changes
+
+
 def differences(old: Any, new: Any, path: str = "") -> Iterable[PropertyChange]:
     """The leaves in which two property values differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -21,6 +21,7 @@ COMMANDS = {
     "up": "platform:up",
     "down": "platform:down",
     "preview": "platform:preview",
+    "rehearse": "rehearse:rehearse",
     "status": "status:status",
     "chat": "chat:chat",
     "logs": "logs:logs",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.ops.changes import Change, from_events
+from infra.ops.changes import Change, drift, from_events
 from infra.ops.errors import PenstockError
 from infra.ops.interrupts import to_its_end
 from infra.ops.progress import Progress
@@ -35,6 +35,21 @@ def preview(
 def up(stack: Any, progress: Progress, *, on_output: Callable[[str], None] | None = None) -> list[Change]:
     """Updates the stack and returns what was changed. Raises PenstockError with the engine's own diagnostics."""
     return from_events(_run(stack.up, "update", progress, on_output))
+
+
+def refresh(stack: Any, progress: Progress, *, on_output: Callable[[str], None] | None = None) -> list[Change]:
+    """Reads every resource anew and returns those that are not as the state has them. Raises PenstockError."""
+    return drift(_run(stack.refresh, "refresh", progress, on_output))
+
+
+def preview_destroy(stack: Any, progress: Progress) -> list[Change]:
+    """What a destroy would delete. Raises PenstockError, also where a resource is protected."""
+    return from_events(_run(stack.preview_destroy, "preview of the destroy", progress, None))
+
+
+def destroy(stack: Any, progress: Progress, *, on_output: Callable[[str], None] | None = None) -> list[Change]:
+    """Deletes all of a stack's resources and returns them. Raises PenstockError."""
+    return from_events(_run(stack.destroy, "destroy", progress, on_output))
 
 
 def _run(

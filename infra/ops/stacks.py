@@ -163,7 +163,11 @@ def open_stack(checkout: Path, name: str) -> StackAccess:
     """Raises NotRunningError for `local` where the platform is down."""
     if name != LOCAL:
         return StackAccess(name, checkout, checkout, dict(os.environ))
-    layout = running_layout(checkout)
+    return access_on(running_layout(checkout))
+
+
+def access_on(layout: Layout) -> StackAccess:
+    """The stack that a running platform carries. Raises PenstockError."""
     from infra.local.toolchain.find import ToolchainError
     from infra.local.workspace import Workspace
     from infra.settings import SettingsError
@@ -173,7 +177,8 @@ def open_stack(checkout: Path, name: str) -> StackAccess:
         environment = merged(workspace.environment())
     except (SettingsError, ToolchainError) as error:
         raise PenstockError(str(error)) from None
-    return StackAccess(name, checkout, layout.workspace, environment, layout, str(workspace.toolchain.path("pulumi")))
+    pulumi = str(workspace.toolchain.path("pulumi"))
+    return StackAccess(layout.stack, layout.checkout, layout.workspace, environment, layout, pulumi)
 
 
 def running_layout(checkout: Path) -> Layout:

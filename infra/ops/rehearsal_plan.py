@@ -1,0 +1,235 @@
+"""What a rehearsal deploys and changes: a stack file's copy, the edits made to it, and what each may change. Pure.
+
+Configurations are the plain data under `config:` of a stack file, keys as written there (`penstock:models`).
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import yaml
+
+from infra.local.layout import ACCOUNT
+from infra.ops.changes import WEIGHT_PATH, Change
+from infra.ops.errors import PenstockError
+from infra.settings import Settings, model_slug
+from infra.settings.accelerators import gpus_of
+from infra.settings.model import NAMESPACE, RetentionDays
+
+Config = dict[str, Any]
+
+MODEL = "rehearsal"
+"""Name of the model that is added."""
+SHIFT_PERCENT = 10
+
+DEPLOYMENT, SERVICE = "kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service"
+CONFIG_MAP, BUDGET = "kubernetes:core/v1:ConfigMap", "kubernetes:policy/v1:PodDisruptionBudget"
+NODE_GROUP, CLUSTER = "aws:eks/nodeGroup:NodeGroup", "aws:eks/cluster:Cluster"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A change that an edit may bring. One that is required must come, the others need not."""
+
+    operation: str
+    type: str
+    name: str
+    """With `*` for any text."""
+    paths: str = ".*"
+    """A pattern that each changed property must fit, in full."""
+    required: bool = True
+
+    def fits(self, change: Change) -> bool:
+        return (
+            change.operation == self.operation
+            and change.type == self.type
+            and fnmatch.fnmatchcase(change.name, self.name)
+            and all(re.fullmatch(self.paths, found.path) for found in change.properties)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.type} {self.name}"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of the stack file, as a pull request would bring it."""
+
+    title: str
+    config: Config
+    """The whole configuration after it."""
+    expected: tuple[Expected, ...]
+
+
+def breaches(expected: Sequence[Expected], changes: Sequence[Change]) -> list[str]:
+    """What is there and was not expected, and what was expected and is not there."""
+    unexpected = [
+        f"{change.operation} {change.type} {change.name}"
+        + (f" ({', '.join(found.path for found in change.properties)})" if change.properties else "")
+        for change in changes
+        if not any(each.fits(change) for each in expected)
+    ]
+    missing = [f"no {each}" for each in expected if each.required and not any(each.fits(change) for change in changes)]
+    return unexpected + missing
+
+
+def rehearsed(text: str, *, version: str | None = None) -> Config:
+    """The configuration of a stack file, for the embedded AWS: its account stands wherever the file's own did.
+
+    `version` is the Kubernetes version to begin with, where it is not the file's. Raises PenstockError for a text
+    that is not a stack file.
+    """
+    try:
+        account = str(yaml.safe_load(text)["config"]["penstock:aws"]["accountId"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise PenstockError(f"The stack file has no config.penstock:aws.accountId: {error}.") from None
+    config = yaml.safe_load(re.sub(rf"(?<![0-9A-Za-z]){account}(?![0-9A-Za-z])", ACCOUNT, text))["config"]
+    if version:
+        config["penstock:cluster"]["version"] = version
+    return config
+
+
+def stack_file(config: Config) -> str:
+    return yaml.safe_dump({"config": config}, sort_keys=False, width=120)
+
+
+def settings_of(config: Config) -> Settings:
+    """Raises SettingsError."""
+    return Settings.parse({key.removeprefix(f"{NAMESPACE}:"): value for key, value in config.items()}, "the rehearsal")
+
+
+def edits(config: Config, target_version: str) -> list[Edit]:
+    """The changes to go through, each on top of the one before. `target_version`: the stack file's Kubernetes version.
+
+    The logs' retention is changed where the version is the file's already. Models and colours are staged with one
+    engine each, and nodes for them come first.
+    """
+    made: list[Edit] = []
+    upgrades = config["penstock:cluster"]["version"] != target_version
+    for plan in (_upgrade(target_version) if upgrades else _retention, _scale, _add_model, _stage, _shift):
+        edit = plan(made[-1].config if made else config)
+        if edit:
+            settings_of(edit.config)
+            made.append(edit)
+    return made
+
+
+def release_protection(config: Config) -> Edit | None:
+    """What a person does before a protected stack may go. None where the stack is not protected."""
+    if not settings_of(config).protected:
+        return None
+    after = copy.deepcopy(config)
+    after["penstock:protected"] = False
+    guards = (
+        Expected("update", "aws:rds/instance:Instance", "database"),
+        Expected("update", CLUSTER, "cluster", "deletionProtection"),
+        Expected("update", "aws:lb/loadBalancer:LoadBalancer", "edge", "enableDeletionProtection"),
+        Expected("update", "aws:s3/bucket:Bucket", "weights", "forceDestroy"),
+        Expected("update", "aws:ecr/repository:Repository", "*", "forceDelete"),
+        Expected("update", "aws:secretsmanager/secret:Secret", "*", "recoveryWindowInDays"),
+    )
+    return Edit("release the protection", after, guards)
+
+
+def _upgrade(target: str) -> Callable[[Config], Edit]:
+    def plan(config: Config) -> Edit:
+        before = config["penstock:cluster"]["version"]
+        after = copy.deepcopy(config)
+        after["penstock:cluster"]["version"] = target
+        # In place, and without the Kubernetes provider: nothing on the cluster is replaced.
+        return Edit(f"Kubernetes {before} -> {target}", after, (Expected("update", CLUSTER, "cluster", "version"),))
+
+    return plan
+
+
+def _scale(config: Config) -> Edit:
+    """Nodes for the engines that the later edits bring: a model more, and one engine a model in the idle colour."""
+    settings = settings_of(config)
+    after = copy.deepcopy(config)
+    group = after["penstock:nodeGroups"]["gpu"]
+    per_node = gpus_of(settings.node_groups.gpu.instance_types[0])
+    spot = settings.node_groups.gpu_spot
+    on_spot = spot.desired_nodes_per_zone * len(settings.network.zones) * min(map(gpus_of, spot.instance_types))
+    added = min(settings.models, key=lambda model: model.gpus)
+    wanted = 0
+    for release in (settings.release.blue, settings.release.green):
+        wanted += added.gpus
+        for model in settings.models:
+            wanted += max(1, release.engine_replicas[model.name]) * model.gpus
+    group["desiredNodes"] = max(group["desiredNodes"] + 1, -(-(wanted - on_spot) // per_node))
+    group["maxNodes"] = max(group["maxNodes"], group["desiredNodes"])
+    return Edit(
+        f"scale gpu {settings.node_groups.gpu.desired_nodes} -> {group['desiredNodes']}",
+        after,
+        (Expected("update", NODE_GROUP, "gpu", r"scalingConfig\.(desiredSize|maxSize)"),),
+    )
+
+
+def _add_model(config: Config) -> Edit:
+    settings = settings_of(config)
+    after = copy.deepcopy(config)
+    smallest = min(after["penstock:models"], key=lambda model: model["gpus"])
+    after["penstock:models"].append({**copy.deepcopy(smallest), "name": MODEL, "aliases": []})
+    expected: list[Expected] = []
+    for colour, weight in settings.weights.items():
+        after["penstock:release"][colour]["engineReplicas"][MODEL] = 1 if weight else 0
+        engine = f"engine-{model_slug(MODEL)}-{colour}"
+        expected += [
+            Expected("create", DEPLOYMENT, engine),
+            Expected("create", SERVICE, engine),
+            Expected("replace", CONFIG_MAP, f"gateway-{colour}"),
+            Expected("update", DEPLOYMENT, f"gateway-{colour}"),
+        ]
+    return Edit("add a model", after, tuple(expected))
+
+
+def _stage(config: Config) -> Edit | None:
+    """Pods for the colour that has none, so that it may take traffic."""
+    settings = settings_of(config)
+    idle, release = _idle(settings)
+    zones = len(settings.network.zones)
+    if release.gateway_replicas >= zones and all(release.engine_replicas.values()):
+        return None
+    after = copy.deepcopy(config)
+    given = after["penstock:release"][idle]
+    given["gatewayReplicas"] = max(given["gatewayReplicas"], zones)
+    given["engineReplicas"] = {model: max(1, replicas) for model, replicas in given["engineReplicas"].items()}
+    return Edit(
+        f"stage {idle}",
+        after,
+        (
+            Expected("update", DEPLOYMENT, f"*-{idle}", r"spec\..*"),
+            Expected("create", BUDGET, f"*-{idle}", required=False),
+        ),
+    )
+
+
+def _shift(config: Config) -> Edit:
+    settings = settings_of(config)
+    idle, release = _idle(settings)
+    after = copy.deepcopy(config)
+    share = min(release.weight + SHIFT_PERCENT, 100)
+    for colour in settings.weights:
+        after["penstock:release"][colour]["weight"] = share if colour == idle else 100 - share
+    rule = Expected("update", "aws:lb/listenerRule:ListenerRule", "release", WEIGHT_PATH.pattern)
+    return Edit(f"shift {idle} {release.weight} -> {share} %", after, (rule,))
+
+
+def _retention(config: Config) -> Edit:
+    kept = settings_of(config).cluster.log_retention_days
+    longer = min((days for days in get_args(RetentionDays) if days > kept), default=min(get_args(RetentionDays)))
+    after = copy.deepcopy(config)
+    after["penstock:cluster"]["logRetentionDays"] = longer
+    group = Expected("update", "aws:cloudwatch/logGroup:LogGroup", "*", "retentionInDays")
+    return Edit(f"keep logs {kept} -> {longer} days", after, (group,))
+
+
+def _idle(settings: Settings) -> tuple[str, Any]:
+    """The colour with less of the traffic; green where they are even."""
+    blue, green = settings.release.blue, settings.release.green
+    return ("blue", blue) if blue.weight < green.weight else ("green", green)

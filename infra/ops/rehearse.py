@@ -1,0 +1,225 @@
+"""The whole life of a stack on a throw-away local platform: deploy, look again, change, destroy, look for leftovers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.ops import deploy, leftovers, rehearsal_plan
+from infra.ops.changes import Change, summary
+from infra.ops.errors import PenstockError, RefusedError
+from infra.ops.interrupts import to_its_end
+from infra.ops.progress import Progress
+from infra.ops.rehearsal_plan import Config, Edit
+from infra.ops.stacks import StackAccess, access_on
+
+if TYPE_CHECKING:
+    from infra.local.layout import Layout
+
+CLEARED_SECONDS = 30.0
+"""How long nodes and namespaces may take to go after a destroy."""
+DEFAULT_HOSTNAME = "rehearsal.example.com"
+TRUST = (
+    '{"Version": "2012-10-17", "Statement": '
+    '[{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}'
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the report. `resources`: how many it changed or would change; for `up`, all that it made."""
+
+    name: str
+    seconds: float
+    resources: int | None = None
+
+
+@dataclass
+class Report:
+    stack: str
+    steps: list[Step] = field(default_factory=list)
+    resources: int = 0
+    """In the stack after the first update, components and providers included."""
+
+    def seconds(self, name: str) -> float:
+        """Of the step of that name. Raises StopIteration where it was not reached."""
+        return next(step.seconds for step in self.steps if step.name == name)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "stack": self.stack,
+            "resources": self.resources,
+            "seconds": round(sum(step.seconds for step in self.steps), 1),
+            "steps": [{**asdict(step), "seconds": round(step.seconds, 1)} for step in self.steps],
+        }
+
+
+@dataclass
+class Rehearsal:
+    """`run` goes through everything; what it has done so far is in `report`, whatever happens."""
+
+    checkout: Path
+    stack: str
+    progress: Progress
+    upgrade_from: str | None = None
+    """The Kubernetes version to begin with, so that the stack file's own is an upgrade."""
+    keep: bool = False
+    """Leave the deployed stack and its platform running."""
+    report: Report = field(init=False)
+    _stack: Any = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.report = Report(self.stack)
+
+    @property
+    def state(self) -> Path:
+        """The rehearsal's own state folder: it never meets the platform of `penstock up`."""
+        return self.checkout / ".penstock" / f"rehearsal-{self.stack}"
+
+    def end(self) -> None:
+        """Stops the platform of a rehearsal and removes its folder. Does nothing where there is none."""
+        from infra.local import cloud
+
+        to_its_end(lambda: cloud.down(self.checkout, self.progress, self.state), self.progress)
+
+    def run(self) -> Report:
+        """Raises PenstockError where a step fails or changes what it should not. The platform is gone afterwards."""
+        from infra.local import cloud
+
+        path = self.checkout / f"Pulumi.{self.stack}.yaml"
+        if not path.is_file():
+            raise PenstockError(f"There is no stack file {path.name}.")
+        text = path.read_text(encoding="utf-8")
+        config = rehearsal_plan.rehearsed(text, version=self.upgrade_from)
+        rehearsal_plan.settings_of(config)
+        if cloud.supervised(self.state):
+            raise RefusedError(
+                f"A rehearsal of {self.stack} is running, or was kept.",
+                f"End it with `penstock rehearse {self.stack} --end`.",
+            )
+        target_version = rehearsal_plan.rehearsed(text)["penstock:cluster"]["version"]
+        try:
+            self._run(config, target_version)
+        finally:
+            if not self.keep:
+                with self._step("stop the platform"):
+                    self.end()
+        return self.report
+
+    def _run(self, config: Config, target_version: str) -> None:
+        from infra.local import cloud
+
+        purpose = cloud.Purpose(self.state, self.stack, rehearsal_plan.stack_file(config), objects_only=True)
+        with self._step("start a platform"):
+            layout = cloud.up(self.checkout, self.progress, purpose)
+        access = access_on(layout)
+        self._presume(access, config)
+        before = leftovers.in_aws(access.aws) | leftovers.in_cluster(layout)
+        self._write(access, layout, config)
+
+        self._preview(access, "preview")
+        self._up(access, "up")
+        self.report.resources = len(access.state().resources)
+        self._nothing(self._preview(access, "preview again"), "The preview after the update")
+        self._nothing(self._changes("refresh", deploy.refresh, access), "The refresh")
+        for edit in rehearsal_plan.edits(config, target_version):
+            self._change(access, layout, edit)  # its preview would show what the edit before has left undone
+            config = edit.config
+        self._nothing(self._preview(access, "preview after the changes"), "The preview after the changes")
+        if self.keep:
+            return
+        self._destroy(access, layout, config)
+        with self._step("look for leftovers"):
+            self._cleared(access, layout, before)
+
+    def _presume(self, access: StackAccess, config: Config) -> None:
+        """Makes what a stack file names and does not make itself: the administrators' roles and the certificate."""
+        settings = rehearsal_plan.settings_of(config)
+        iam = access.aws("iam")
+        for principal in settings.cluster.administrators:
+            kind, _, name = principal.partition(":iam::")[2].partition(":")[2].partition("/")
+            folder, _, last = name.rpartition("/")
+            where = {"Path": f"/{folder}/"} if folder else {}
+            if kind == "role":
+                iam.create_role(RoleName=last, AssumeRolePolicyDocument=TRUST, **where)
+            else:
+                iam.create_user(UserName=last, **where)
+        if settings.edge.certificate_arn:
+            made = access.aws("acm").request_certificate(DomainName=settings.edge.hostname or DEFAULT_HOSTNAME)
+            config["penstock:edge"]["certificateArn"] = made["CertificateArn"]
+
+    def _change(self, access: StackAccess, layout: Layout, edit: Edit) -> None:
+        self._write(access, layout, edit.config)
+        previewed = self._preview(access, f"{edit.title}: preview")
+        self._only(edit, previewed, "The preview")
+        self._only(edit, self._up(access, f"{edit.title}: up"), "The update")
+
+    def _destroy(self, access: StackAccess, layout: Layout, config: Config) -> None:
+        unprotected = rehearsal_plan.release_protection(config)
+        if unprotected:
+            with self._step("protected: destroy is refused"):
+                refusal = self._refusal(access)
+            if "protected" not in refusal:
+                raise PenstockError(f"A destroy of the protected stack {self.stack} was not refused: {refusal}.")
+            self._change(access, layout, unprotected)
+        self._changes("destroy", deploy.destroy, access)
+
+    def _refusal(self, access: StackAccess) -> str:
+        try:
+            deploy.preview_destroy(self._automation(access), self.progress)
+        except PenstockError as error:
+            return str(error)
+        return "its preview came to an end"
+
+    def _cleared(self, access: StackAccess, layout: Layout, before: set[str]) -> None:
+        deadline = time.monotonic() + CLEARED_SECONDS
+        while left := (leftovers.in_aws(access.aws) | leftovers.in_cluster(layout)) - before:
+            if time.monotonic() > deadline:
+                raise PenstockError(f"The destroy left something behind: {', '.join(sorted(left))}.")
+            time.sleep(0.5)
+
+    def _write(self, access: StackAccess, layout: Layout, config: Config) -> None:
+        layout.stack_file.write_text(rehearsal_plan.stack_file(config), encoding="utf-8")
+        if self._stack:
+            access.workspace().copy_in()
+
+    def _automation(self, access: StackAccess) -> Any:
+        """Selected once: each time takes a second."""
+        self._stack = self._stack or access.automation()
+        return self._stack
+
+    def _preview(self, access: StackAccess, name: str) -> list[Change]:
+        return self._changes(name, deploy.preview, access)
+
+    def _up(self, access: StackAccess, name: str) -> list[Change]:
+        return self._changes(name, deploy.up, access)
+
+    def _changes(self, name: str, operation: Callable[..., list[Change]], access: StackAccess) -> list[Change]:
+        with self._step(name) as counted:
+            changes = operation(self._automation(access), self.progress)
+            counted.append(len(changes))
+        return changes
+
+    @contextmanager
+    def _step(self, name: str) -> Generator[list[int]]:
+        """Times a step and reports it, also where it fails. What is put in the list is the number of resources."""
+        began, counted = time.monotonic(), list[int]()
+        try:
+            with self.progress.step(f"{self.stack}: {name}"):
+                yield counted
+        finally:
+            self.report.steps.append(Step(name, time.monotonic() - began, counted[0] if counted else None))
+
+    def _only(self, edit: Edit, changes: Sequence[Change], what: str) -> None:
+        if wrong := rehearsal_plan.breaches(edit.expected, changes):
+            raise PenstockError(f"{what} of `{edit.title}` is not what that edit may bring: {'; '.join(wrong)}.")
+
+    def _nothing(self, changes: Sequence[Change], what: str) -> None:
+        if changes:
+            raise PenstockError(
+                f"{what} is not empty: {'; '.join(' '.join(line.split()) for line in summary(changes))}."
+            )
