@@ -161,6 +161,7 @@ def _start(checkout: Path, state: Path, arguments: Sequence[str], progress: Prog
         )
     try:
         _wait_until_running(process, state, log, progress)
+        process.returncode = 0  # let go of: it outlives this process, and a handle in use would warn when it is dropped
     except BaseException:  # an interrupt as well: nobody would know of servers that come up later
         process.terminate()
         try:

@@ -25,12 +25,7 @@ from infra.ops.errors import ExitCode
 from infra.ops.progress import Progress
 from tests.contracts.control_planes import toolchain
 
-pytestmark = [
-    pytest.mark.toolchain,
-    pytest.mark.timeout(180),
-    # A supervisor is meant to outlive the process that started it.
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-]
+pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(180)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = "eu-central-1"
