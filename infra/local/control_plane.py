@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.local.certificates import make_server_certificate, make_signing_keys
+from infra.local.files import write_whole
 from infra.local.layout import Layout
 from infra.local.processes import Child, Processes
 from infra.local.toolchain.find import Toolchain
@@ -70,10 +71,7 @@ def _kubeconfig(server: str, cluster: dict[str, str], user: dict[str, str]) -> d
 
 
 def _write(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(path.suffix + ".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    write_whole(path, content, mode=0o600)
 
 
 def etcd_command(layout: Layout, toolchain: Toolchain) -> list[str]:
@@ -118,33 +116,29 @@ def api_server_command(layout: Layout, toolchain: Toolchain) -> list[str]:
 def controller_manager_command(layout: Layout, toolchain: Toolchain) -> list[str]:
     return [
         str(toolchain.path("kube-controller-manager")),
-        f"--kubeconfig={layout.admin_kubeconfig}",
-        f"--authentication-kubeconfig={layout.admin_kubeconfig}",
-        f"--authorization-kubeconfig={layout.admin_kubeconfig}",
-        "--authentication-skip-lookup=true",  # no front proxy: nothing to look up
+        *_client_flags(layout, layout.controller_manager_port),
         f"--service-account-private-key-file={layout.pki / 'sa.key'}",
         f"--root-ca-file={layout.certificate_authority}",
-        "--leader-elect=false",
         "--use-service-account-credentials=false",
         f"--controllers=*,{','.join('-' + name for name in _CONTROLLERS_LEFT_OUT)}",
         f"--node-monitor-grace-period={NODE_GRACE_SECONDS}s",
-        f"--bind-address={layout.host}",
-        f"--secure-port={layout.controller_manager_port}",
-        f"--cert-dir={layout.pki}",
-        "--profiling=false",
     ]
 
 
 def scheduler_command(layout: Layout, toolchain: Toolchain) -> list[str]:
+    return [str(toolchain.path("kube-scheduler")), *_client_flags(layout, layout.scheduler_port)]
+
+
+def _client_flags(layout: Layout, port: int) -> list[str]:
+    """What the API server's own clients have in common: how they sign in, and where they serve."""
     return [
-        str(toolchain.path("kube-scheduler")),
         f"--kubeconfig={layout.admin_kubeconfig}",
         f"--authentication-kubeconfig={layout.admin_kubeconfig}",
         f"--authorization-kubeconfig={layout.admin_kubeconfig}",
         "--authentication-skip-lookup=true",  # no front proxy: nothing to look up
         "--leader-elect=false",
         f"--bind-address={layout.host}",
-        f"--secure-port={layout.scheduler_port}",
+        f"--secure-port={port}",
         f"--cert-dir={layout.pki}",
         "--profiling=false",
     ]

@@ -18,6 +18,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local.files import write_whole
+
 STATE_VARIABLE = "PENSTOCK_LOCAL_STATE"
 """Environment variable that tells a process of the platform which state folder is its own."""
 
@@ -65,16 +67,13 @@ class Layout:
 
     def save(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        target = self.state / "platform.json"
-        fresh = target.with_suffix(".new")
         content = {
             "checkout": str(self.checkout),
             "slot": self.slot,
             "stack": self.stack,
             "own_stack_files": self.own_stack_files,
         }
-        fresh.write_text(json.dumps(content))
-        fresh.replace(target)
+        write_whole(self.state / "platform.json", json.dumps(content))
 
     def address(self, area: int, number: int) -> str:
         """The loopback address `number` (1 to 254) of an area: DATABASES, CACHES, BALANCERS or FIRST_NODE + k."""

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local import control_plane
+from infra.local.files import write_whole
 from infra.local.layout import STACK, STATE_VARIABLE, Layout
 from infra.local.processes import Child, NotReadyError, Processes
 from infra.local.slots import SlotError, hold_slot
@@ -41,9 +42,7 @@ class Report:
 
     def update(self, **values: object) -> None:
         self.content.update(values)
-        fresh = self.path.with_suffix(".new")
-        fresh.write_text(json.dumps(self.content))
-        fresh.replace(self.path)
+        write_whole(self.path, json.dumps(self.content))
 
 
 class PlatformLostError(RuntimeError):

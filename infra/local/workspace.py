@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.local.files import write_whole
 from infra.local.layout import STATE_VARIABLE, Layout
 from infra.local.toolchain.build import PYTHON_VARIABLE
 from infra.local.toolchain.find import Toolchain
@@ -149,8 +150,4 @@ def _script(path: Path, line: str) -> None:
 def _write(path: Path, content: str) -> None:
     if path.exists() and path.read_text() == content:
         return
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(content)
-    if path.exists():
-        fresh.chmod(path.stat().st_mode)
-    fresh.replace(path)
+    write_whole(path, content, path.stat().st_mode if path.exists() else 0o644)

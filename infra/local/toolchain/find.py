@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.local.files import write_whole
 from infra.local.toolchain.build import build
 from infra.local.toolchain.release import download
 from infra.local.toolchain.tools import TOOLS, Tool
@@ -42,9 +43,7 @@ class Toolchain:
 
     def save(self, state: Path) -> None:
         """Notes the folders in a platform's state, so that its processes need not look for the tools again."""
-        fresh = state / "toolchain.new"
-        fresh.write_text(json.dumps([str(folder) for folder in self.folders]))
-        fresh.replace(state / "toolchain.json")
+        write_whole(state / "toolchain.json", json.dumps([str(folder) for folder in self.folders]))
 
     @classmethod
     def load(cls, state: Path) -> Toolchain:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from infra.local.aws.planes.addresses import check_free
 from infra.local.aws.planes.balancer_model import Snapshot, Target
 from infra.local.aws.planes.envoy import bootstrap, render
+from infra.local.files import write_whole
 from infra.local.processes import Child, Processes
 
 logger = logging.getLogger(__name__)
@@ -141,7 +142,4 @@ class Envoy:
 
 def replace(path: Path, content: str) -> None:
     """Writes a file aside and moves it into place, readable by its owner alone (a listener may hold a private key)."""
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(content)
-    fresh.replace(path)
+    write_whole(path, content, mode=0o600)
