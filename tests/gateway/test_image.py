@@ -11,7 +11,7 @@ from pathlib import Path
 from app.gateway.image import PACKAGES, select
 
 ROOT = Path(__file__).parents[2]
-TOP_LEVEL = {"uvicorn", "uvloop", "httptools", "msgspec", "aiohttp", "prometheus-client", "pydantic"}
+TOP_LEVEL = {"asyncpg", "uvicorn", "uvloop", "httptools", "msgspec", "aiohttp", "prometheus-client", "pydantic"}
 
 
 def needs(name: str) -> set[str]:
@@ -44,7 +44,7 @@ def test_every_package_of_the_image_is_locked_by_hash():
 
 
 def test_the_gateway_imports_nothing_that_its_image_lacks():
-    heavy = ("boto3", "pulumi", "grpc", "yaml", "moto", "infra", "components", "app.engine")
+    heavy = ("asyncpg", "boto3", "pulumi", "grpc", "yaml", "moto", "infra", "components", "app.engine")
     code = f"import sys, app.gateway.__main__, app.gateway.watch; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
