@@ -47,14 +47,14 @@ class Cluster(pulumi.ComponentResource):
         partition = args["partition"]
         # EKS would make this group itself, without key and retention.
         logs = aws.cloudwatch.LogGroup(
-            "control-plane",
+            f"{name}-control-plane",
             name=f"/aws/eks/{args['cluster_name']}/cluster",
             kms_key_id=args["logs_key_arn"],
             retention_in_days=args["log_retention_days"],
             opts=child,
         )
         role = ServiceRole(
-            "cluster",
+            name,
             {
                 "services": ["eks.amazonaws.com"],
                 "description": "EKS control plane",
@@ -63,7 +63,7 @@ class Cluster(pulumi.ComponentResource):
             child,
         )
         cluster = aws.eks.Cluster(
-            "cluster",
+            name,
             name=args["cluster_name"],
             role_arn=role.arn,
             version=args["version"],
@@ -106,7 +106,7 @@ class Cluster(pulumi.ComponentResource):
     def _administrator(
         self, cluster: aws.eks.Cluster, partition: str, principal: str
     ) -> aws.eks.AccessPolicyAssociation:
-        name = "administrator-" + principal.rsplit("/", 1)[-1]
+        name = f"{self.pulumi_resource_name}-administrator-{principal.rsplit('/', 1)[-1]}"
         child = pulumi.ResourceOptions(parent=self)
         entry = aws.eks.AccessEntry(name, cluster_name=cluster.name, principal_arn=principal, opts=child)
         return aws.eks.AccessPolicyAssociation(

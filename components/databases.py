@@ -32,11 +32,11 @@ class Cache(pulumi.ComponentResource):
         super().__init__("penstock:index:Cache", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         subnets = aws.elasticache.SubnetGroup(
-            "cache", subnet_ids=args["subnet_ids"], description="Penstock cache", opts=child
+            name, subnet_ids=args["subnet_ids"], description="Penstock cache", opts=child
         )
         standby = args["replicas"] > 0
         group = aws.elasticache.ReplicationGroup(
-            "cache",
+            name,
             description="Penstock: quotas, budgets and prompt caches of the gateways",
             engine="valkey",
             engine_version=args["engine_version"],
@@ -84,11 +84,9 @@ class Database(pulumi.ComponentResource):
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Database", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        subnets = aws.rds.SubnetGroup(
-            "database", subnet_ids=args["subnet_ids"], description="Penstock database", opts=child
-        )
+        subnets = aws.rds.SubnetGroup(name, subnet_ids=args["subnet_ids"], description="Penstock database", opts=child)
         parameters = aws.rds.ParameterGroup(
-            "database",
+            name,
             family=f"postgres{args['engine_version'].split('.')[0]}",
             description="Penstock database",
             parameters=[{"name": "rds.force_ssl", "value": "1"}],
@@ -96,7 +94,7 @@ class Database(pulumi.ComponentResource):
         )
         # The ledger lives here: a new name is a new, empty database.
         instance = aws.rds.Instance(
-            "database",
+            name,
             engine="postgres",
             engine_version=args["engine_version"],
             instance_class=args["instance_class"],

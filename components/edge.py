@@ -48,7 +48,7 @@ class Edge(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         certificate = args.get("certificate_arn")
         balancer = aws.lb.LoadBalancer(
-            "edge",
+            name,
             load_balancer_type="application",
             internal=False,
             subnets=args["subnet_ids"],
@@ -61,7 +61,7 @@ class Edge(pulumi.ComponentResource):
         )
         groups = {colour: self._target_group(colour, args) for colour in COLOURS}
         listener = aws.lb.Listener(
-            "edge",
+            name,
             load_balancer_arn=balancer.arn,
             port=args["port"],
             protocol="HTTPS" if certificate else "HTTP",
@@ -99,7 +99,7 @@ class Edge(pulumi.ComponentResource):
     def _target_group(self, colour: str, args: EdgeArgs) -> aws.lb.TargetGroup:
         # Pods are bound to this group; a new name would leave them behind.
         return aws.lb.TargetGroup(
-            colour,
+            f"{self.pulumi_resource_name}-{colour}",
             vpc_id=args["vpc_id"],
             target_type="ip",
             port=GATEWAY_PORT,
@@ -135,7 +135,7 @@ class Traffic(pulumi.ComponentResource):
     def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Traffic", name, None, opts)
         rule = aws.lb.ListenerRule(
-            "release",
+            name,
             listener_arn=args["listener_arn"],
             priority=100,
             conditions=[{"path_pattern": {"values": ["/v1/*"]}}],

@@ -83,7 +83,7 @@ class Ground(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         marks = {"app.kubernetes.io/part-of": PART_OF}
         namespace = k8s.core.v1.Namespace(
-            "namespace",
+            name,
             metadata={
                 "name": args["namespace"],
                 "labels": marks | {"pod-security.kubernetes.io/enforce": "restricted"},
@@ -93,7 +93,7 @@ class Ground(pulumi.ComponentResource):
         here = namespace.metadata["name"]
         accounts = {
             app: k8s.core.v1.ServiceAccount(
-                app,
+                f"{name}-{app}",
                 metadata={"name": app, "namespace": here, "labels": marks},
                 # An engine has no business with the API server.
                 automount_service_account_token=app == "gateway",
@@ -102,13 +102,13 @@ class Ground(pulumi.ComponentResource):
             for app in ("gateway", "engine")
         }
         role = k8s.rbac.v1.Role(
-            "gateway",
+            f"{name}-gateway",
             metadata={"name": "gateway", "namespace": here, "labels": marks},
             rules=[{"api_groups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
             opts=child,
         )
         k8s.rbac.v1.RoleBinding(
-            "gateway",
+            f"{name}-gateway",
             metadata={"name": "gateway", "namespace": here, "labels": marks},
             role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": "gateway"},
             subjects=[{"kind": "ServiceAccount", "name": "gateway", "namespace": here}],
@@ -116,7 +116,7 @@ class Ground(pulumi.ComponentResource):
         )
         definition = binding_definition()
         k8s.apiextensions.v1.CustomResourceDefinition(
-            "target-group-binding", metadata=definition["metadata"], spec=definition["spec"], opts=child
+            f"{name}-target-group-binding", metadata=definition["metadata"], spec=definition["spec"], opts=child
         )
         self.namespace = here
         self.register_outputs({"namespace": here})

@@ -85,9 +85,10 @@ class DataKeys(pulumi.ComponentResource):
         self.register_outputs(arns)
 
     def _key(self, data_class: str, policy: str, protected: bool) -> pulumi.Output[str]:
+        name = f"{self.pulumi_resource_name}-{data_class}"
         # A key that is replaced or deleted makes its data unreadable: never rename.
         key = aws.kms.Key(
-            data_class,
+            name,
             description=f"Penstock: {data_class}",
             policy=policy,
             enable_key_rotation=True,
@@ -95,5 +96,5 @@ class DataKeys(pulumi.ComponentResource):
             deletion_window_in_days=DELETION_WINDOW_DAYS,
             opts=stateful(self, protected),
         )
-        aws.kms.Alias(data_class, target_key_id=key.key_id, opts=pulumi.ResourceOptions(parent=self))
+        aws.kms.Alias(name, target_key_id=key.key_id, opts=pulumi.ResourceOptions(parent=self))
         return key.arn

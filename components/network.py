@@ -42,14 +42,14 @@ class Network(pulumi.ComponentResource):
 
         # A VPC holds everything else: a new name is a new platform.
         self._vpc = aws.ec2.Vpc(
-            "vpc",
+            name,
             cidr_block=args["cidr"],
             enable_dns_support=True,
             enable_dns_hostnames=True,
             tags={"Name": "penstock"},
             opts=self._child,
         )
-        aws.ec2.DefaultSecurityGroup("default", vpc_id=self._vpc.id, ingress=[], egress=[], opts=self._child)
+        aws.ec2.DefaultSecurityGroup(f"{name}-default", vpc_id=self._vpc.id, ingress=[], egress=[], opts=self._child)
 
         public = self._subnets("public", zones, {"kubernetes.io/role/elb": "1"})
         private = self._subnets("private", zones, {"kubernetes.io/role/internal-elb": "1"})
@@ -61,7 +61,7 @@ class Network(pulumi.ComponentResource):
         self._associate("intra", intra, [intra_table] * len(intra))
 
         aws.ec2.VpcEndpoint(
-            "s3",
+            f"{name}-s3",
             vpc_id=self._vpc.id,
             service_name=f"com.amazonaws.{self._region}.s3",
             vpc_endpoint_type="Gateway",
@@ -88,7 +88,7 @@ class Network(pulumi.ComponentResource):
     def _subnets(self, kind: str, zones: Sequence[ZonePlan], tags: dict[str, str]) -> dict[str, aws.ec2.Subnet]:
         return {
             zone.zone: aws.ec2.Subnet(
-                f"{kind}-{zone.zone}",
+                f"{self.pulumi_resource_name}-{kind}-{zone.zone}",
                 vpc_id=self._vpc.id,
                 availability_zone=f"{self._region}{zone.zone}",
                 cidr_block=getattr(zone, kind),
@@ -100,19 +100,29 @@ class Network(pulumi.ComponentResource):
         }
 
     def _table(self, name: str) -> aws.ec2.RouteTable:
-        return aws.ec2.RouteTable(name, vpc_id=self._vpc.id, tags={"Name": f"penstock-{name}"}, opts=self._child)
+        return aws.ec2.RouteTable(
+            f"{self.pulumi_resource_name}-{name}",
+            vpc_id=self._vpc.id,
+            tags={"Name": f"penstock-{name}"},
+            opts=self._child,
+        )
 
     def _associate(self, kind: str, subnets: dict[str, aws.ec2.Subnet], tables: Sequence[aws.ec2.RouteTable]) -> None:
         for (zone, subnet), table in zip(subnets.items(), tables, strict=True):
             aws.ec2.RouteTableAssociation(
-                f"{kind}-{zone}", subnet_id=subnet.id, route_table_id=table.id, opts=self._child
+                f"{self.pulumi_resource_name}-{kind}-{zone}",
+                subnet_id=subnet.id,
+                route_table_id=table.id,
+                opts=self._child,
             )
 
     def _public_routes(self, public: dict[str, aws.ec2.Subnet]) -> None:
-        gateway = aws.ec2.InternetGateway("internet", vpc_id=self._vpc.id, tags={"Name": "penstock"}, opts=self._child)
+        gateway = aws.ec2.InternetGateway(
+            f"{self.pulumi_resource_name}-internet", vpc_id=self._vpc.id, tags={"Name": "penstock"}, opts=self._child
+        )
         table = self._table("public")
         aws.ec2.Route(
-            "public",
+            f"{self.pulumi_resource_name}-public",
             route_table_id=table.id,
             destination_cidr_block=ANYWHERE,
             gateway_id=gateway.id,
@@ -127,9 +137,14 @@ class Network(pulumi.ComponentResource):
         with_nat = list(public) if nat_per_zone else list(public)[:1]
         gateways = {}
         for zone in with_nat:
-            address = aws.ec2.Eip(f"nat-{zone}", domain="vpc", tags={"Name": f"penstock-nat-{zone}"}, opts=self._child)
+            address = aws.ec2.Eip(
+                f"{self.pulumi_resource_name}-nat-{zone}",
+                domain="vpc",
+                tags={"Name": f"penstock-nat-{zone}"},
+                opts=self._child,
+            )
             gateways[zone] = aws.ec2.NatGateway(
-                f"nat-{zone}",
+                f"{self.pulumi_resource_name}-nat-{zone}",
                 subnet_id=public[zone].id,
                 allocation_id=address.id,
                 tags={"Name": f"penstock-nat-{zone}"},
@@ -139,7 +154,7 @@ class Network(pulumi.ComponentResource):
         for zone in private:
             table = self._table(f"private-{zone}")
             aws.ec2.Route(
-                f"private-{zone}",
+                f"{self.pulumi_resource_name}-private-{zone}",
                 route_table_id=table.id,
                 destination_cidr_block=ANYWHERE,
                 nat_gateway_id=gateways.get(zone, gateways[with_nat[0]]).id,
@@ -151,10 +166,13 @@ class Network(pulumi.ComponentResource):
 
     def _endpoints(self, cidr: str, services: Sequence[str], private: dict[str, aws.ec2.Subnet]) -> None:
         group = aws.ec2.SecurityGroup(
-            "endpoints", vpc_id=self._vpc.id, description="AWS services inside the VPC", opts=self._child
+            f"{self.pulumi_resource_name}-endpoints",
+            vpc_id=self._vpc.id,
+            description="AWS services inside the VPC",
+            opts=self._child,
         )
         aws.vpc.SecurityGroupIngressRule(
-            "endpoints-from-vpc",
+            f"{self.pulumi_resource_name}-endpoints-from-vpc",
             security_group_id=group.id,
             description="HTTPS from the VPC",
             ip_protocol="tcp",
@@ -165,7 +183,7 @@ class Network(pulumi.ComponentResource):
         )
         for service in services:
             aws.ec2.VpcEndpoint(
-                service,
+                f"{self.pulumi_resource_name}-{service}",
                 vpc_id=self._vpc.id,
                 service_name=f"com.amazonaws.{self._region}.{service}",
                 vpc_endpoint_type="Interface",

@@ -53,7 +53,7 @@ class NodeGroups(pulumi.ComponentResource):
         partition = args["partition"]
         managed = f"arn:{partition}:iam::aws:policy"
         self._role = ServiceRole(
-            "node",
+            f"{name}-node",
             {
                 "services": ["ec2.amazonaws.com"],
                 "description": "Nodes: join the cluster and pull images, no data",
@@ -65,7 +65,7 @@ class NodeGroups(pulumi.ComponentResource):
             self._child,
         )
         network_role = ServiceRole(
-            "pod-network",
+            f"{name}-pod-network",
             {
                 "services": ["pods.eks.amazonaws.com"],
                 "description": "VPC CNI: network interfaces of pods",
@@ -108,7 +108,7 @@ class NodeGroups(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> aws.eks.Addon:
         return aws.eks.Addon(
-            addon,
+            f"{self.pulumi_resource_name}-{addon}",
             addon_name=addon,
             cluster_name=self._args["cluster_name"],
             pod_identity_associations=pod_identity_associations,
@@ -122,7 +122,7 @@ class NodeGroups(pulumi.ComponentResource):
         device = "/dev/xvdb" if shape["ami_type"].startswith("BOTTLEROCKET") else "/dev/xvda"
         tags = {"Name": f"penstock-{name}"}
         return aws.ec2.LaunchTemplate(
-            name,
+            f"{self.pulumi_resource_name}-{name}",
             description=f"Nodes of the pool {name}",
             update_default_version=True,
             metadata_options={
@@ -162,7 +162,7 @@ class NodeGroups(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
     ) -> aws.eks.NodeGroup:
         return aws.eks.NodeGroup(
-            name,
+            f"{self.pulumi_resource_name}-{name}",
             cluster_name=self._args["cluster_name"],
             node_role_arn=self._role.arn,
             subnet_ids=list(subnet_ids),

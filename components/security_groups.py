@@ -43,7 +43,7 @@ class SecurityGroups(pulumi.ComponentResource):
 
         for index, cidr in enumerate(args["edge_cidrs"]):
             aws.vpc.SecurityGroupIngressRule(
-                f"edge-from-clients-{index}",
+                f"{name}-edge-from-clients-{index}",
                 security_group_id=edge.id,
                 description="Clients",
                 ip_protocol="tcp",
@@ -53,7 +53,7 @@ class SecurityGroups(pulumi.ComponentResource):
                 opts=self._child,
             )
         aws.vpc.SecurityGroupEgressRule(
-            "edge-to-gateways",
+            f"{name}-edge-to-gateways",
             security_group_id=edge.id,
             description="Requests and health checks to gateway pods",
             ip_protocol="tcp",
@@ -64,7 +64,7 @@ class SecurityGroups(pulumi.ComponentResource):
         )
         self._ingress("nodes-from-edge", nodes, edge, GATEWAY_PORT, "Requests and health checks to gateway pods")
         aws.vpc.SecurityGroupIngressRule(
-            "nodes-from-nodes",
+            f"{name}-nodes-from-nodes",
             security_group_id=nodes.id,
             description="Pod to pod",
             ip_protocol="-1",
@@ -72,7 +72,7 @@ class SecurityGroups(pulumi.ComponentResource):
             opts=self._child,
         )
         aws.vpc.SecurityGroupEgressRule(
-            "nodes-to-anywhere",
+            f"{name}-nodes-to-anywhere",
             security_group_id=nodes.id,
             description="Images, AWS APIs, outside model providers",
             ip_protocol="-1",
@@ -90,7 +90,7 @@ class SecurityGroups(pulumi.ComponentResource):
 
     def _group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
         return aws.ec2.SecurityGroup(
-            role,
+            f"{self.pulumi_resource_name}-{role}",
             vpc_id=self._vpc_id,
             description=description,
             revoke_rules_on_delete=True,
@@ -102,7 +102,7 @@ class SecurityGroups(pulumi.ComponentResource):
         self, name: str, to: aws.ec2.SecurityGroup, source: aws.ec2.SecurityGroup, port: int, description: str
     ) -> None:
         aws.vpc.SecurityGroupIngressRule(
-            name,
+            f"{self.pulumi_resource_name}-{name}",
             security_group_id=to.id,
             description=description,
             ip_protocol="tcp",

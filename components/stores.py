@@ -28,12 +28,10 @@ class Weights(pulumi.ComponentResource):
         super().__init__("penstock:index:Weights", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         # A new name is a new, empty bucket.
-        bucket = aws.s3.Bucket("weights", force_destroy=not args["protected"], opts=stateful(self, args["protected"]))
-        aws.s3.BucketVersioning(
-            "weights", bucket=bucket.bucket, versioning_configuration={"status": "Enabled"}, opts=child
-        )
+        bucket = aws.s3.Bucket(name, force_destroy=not args["protected"], opts=stateful(self, args["protected"]))
+        aws.s3.BucketVersioning(name, bucket=bucket.bucket, versioning_configuration={"status": "Enabled"}, opts=child)
         aws.s3.BucketServerSideEncryptionConfiguration(
-            "weights",
+            name,
             bucket=bucket.bucket,
             rules=[
                 {
@@ -48,7 +46,7 @@ class Weights(pulumi.ComponentResource):
             opts=child,
         )
         private = aws.s3.BucketPublicAccessBlock(
-            "weights",
+            name,
             bucket=bucket.bucket,
             block_public_acls=True,
             block_public_policy=True,
@@ -57,7 +55,7 @@ class Weights(pulumi.ComponentResource):
             opts=child,
         )
         aws.s3.BucketPolicy(
-            "weights",
+            name,
             bucket=bucket.bucket,
             policy=bucket.arn.apply(lambda arn: policies.dumps(policies.bucket_over_tls_only(arn))),
             # S3 refuses two changes of a bucket's access at the same time.
@@ -88,7 +86,7 @@ class Registry(pulumi.ComponentResource):
         repositories = {}
         for image in args["images"]:
             repositories[image] = aws.ecr.Repository(
-                image,
+                f"{name}-{image}",
                 name=f"{args['prefix']}/{image}",
                 image_tag_mutability="IMMUTABLE",
                 image_scanning_configuration={"scan_on_push": True},
@@ -97,7 +95,7 @@ class Registry(pulumi.ComponentResource):
                 opts=child,
             )
             aws.ecr.LifecyclePolicy(
-                image,
+                f"{name}-{image}",
                 repository=repositories[image].name,
                 policy=policies.dumps(policies.keep_newest_images(IMAGES_KEPT)),
                 opts=child,

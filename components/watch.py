@@ -24,10 +24,10 @@ class Events(pulumi.ComponentResource):
     def __init__(self, name: str, args: EventsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Events", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        topic = aws.sns.Topic("events", kms_master_key_id=args["key_arn"], opts=child)
+        topic = aws.sns.Topic(name, kms_master_key_id=args["key_arn"], opts=child)
         account = args["account_id"]
         allowed = aws.sns.TopicPolicy(
-            "events",
+            name,
             arn=topic.arn,
             policy=topic.arn.apply(lambda arn: policies.dumps(policies.publish_from_account(arn, account, PUBLISHERS))),
             opts=child,
@@ -57,7 +57,7 @@ class Watch(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         groups = {
             group: aws.cloudwatch.LogGroup(
-                group,
+                f"{name}-{group}",
                 name=f"{args['log_group_prefix']}/{group}",
                 kms_key_id=args["logs_key_arn"],
                 retention_in_days=args["log_retention_days"],
@@ -70,7 +70,7 @@ class Watch(pulumi.ComponentResource):
             ("HTTPCode_ELB_5XX_Count", "The load balancer found no gateway that answers", 1),
         ):
             aws.cloudwatch.MetricAlarm(
-                metric.lower().replace("_", "-"),
+                f"{name}-{metric.lower().replace('_', '-')}",
                 alarm_description=description,
                 namespace="AWS/ApplicationELB",
                 metric_name=metric,
@@ -105,7 +105,7 @@ class MonthlyBudget(pulumi.ComponentResource):
     def __init__(self, name: str, args: MonthlyBudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:MonthlyBudget", name, None, opts)
         budget = aws.budgets.Budget(
-            "monthly",
+            name,
             budget_type="COST",
             time_unit="MONTHLY",
             limit_amount=str(args["monthly_usd"]),

@@ -166,7 +166,7 @@ def _scale(config: Config) -> Edit:
     return Edit(
         f"scale gpu {settings.node_groups.gpu.desired_nodes} -> {group['desiredNodes']}",
         after,
-        (Expected("update", NODE_GROUP, "gpu", r"scalingConfig\.(desiredSize|maxSize)"),),
+        (Expected("update", NODE_GROUP, "nodes-gpu", r"scalingConfig\.(desiredSize|maxSize)"),),
     )
 
 
@@ -216,7 +216,7 @@ def _shift(config: Config) -> Edit:
     share = min(release.weight + SHIFT_PERCENT, 100)
     for colour in settings.weights:
         after["penstock:release"][colour]["weight"] = share if colour == idle else 100 - share
-    rule = Expected("update", "aws:lb/listenerRule:ListenerRule", "release", WEIGHT_PATH.pattern)
+    rule = Expected("update", "aws:lb/listenerRule:ListenerRule", "traffic", WEIGHT_PATH.pattern)
     return Edit(f"shift {idle} {release.weight} -> {share} %", after, (rule,))
 
 

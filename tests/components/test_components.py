@@ -100,29 +100,33 @@ def test_children_belong_to_their_component_even_when_the_caller_names_a_parent(
         )
 
     rehearsal = registered(build)
-    assert rehearsal.one("aws:lb/listenerRule:ListenerRule", "release").parent_name == "traffic"
+    assert rehearsal.one("aws:lb/listenerRule:ListenerRule", "traffic").parent_name == "traffic"
     assert rehearsal.one("penstock:index:Traffic", "traffic").parent_name == "above"
 
 
-@pytest.mark.parametrize(("nat_per_zone", "gateways"), [(True, ["nat-a", "nat-b", "nat-c"]), (False, ["nat-a"])])
+@pytest.mark.parametrize(("nat_per_zone", "gateways"), [(True, ["a", "b", "c"]), (False, ["a"])])
 def test_nat_stands_in_each_zone_or_in_the_first(registered: Registered, nat_per_zone: bool, gateways: list[str]):
     rehearsal = registered(lambda: network(nat_per_zone=nat_per_zone))
-    assert [each.name for each in rehearsal.of_type("aws:ec2/natGateway:NatGateway")] == gateways
+    assert [each.name for each in rehearsal.of_type("aws:ec2/natGateway:NatGateway")] == [
+        f"network-nat-{zone}" for zone in gateways
+    ]
     routes = {
         each.name: each.inputs["natGatewayId"]
         for each in rehearsal.of_type("aws:ec2/route:Route")
         if "natGatewayId" in each.inputs
     }
-    assert routes == {f"private-{zone}": f"nat-{zone if nat_per_zone else 'a'}-id" for zone in ("a", "b", "c")}
+    assert routes == {
+        f"network-private-{zone}": f"network-nat-{zone if nat_per_zone else 'a'}-id" for zone in ("a", "b", "c")
+    }
 
 
 def test_intra_subnets_have_no_way_out(registered: Registered):
     routes = {each.name for each in registered(network).of_type("aws:ec2/route:Route")}
-    assert not any(name.startswith("intra") for name in routes)
+    assert not any("intra" in name for name in routes)
 
 
 def test_the_default_security_group_opens_nothing(registered: Registered):
-    group = registered(network).one("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "default")
+    group = registered(network).one("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "network-default")
     assert (group.inputs["ingress"], group.inputs["egress"]) == ([], [])
 
 
@@ -136,7 +140,11 @@ def test_interface_endpoints_bring_their_security_group(registered: Registered):
     groups = "aws:ec2/securityGroup:SecurityGroup"
     assert registered(network).of_type(groups) == []
     rehearsal = registered(lambda: network(endpoints=["sts", "kms"]))
-    assert [each.name for each in rehearsal.of_type("aws:ec2/vpcEndpoint:VpcEndpoint")] == ["kms", "s3", "sts"]
+    assert [each.name for each in rehearsal.of_type("aws:ec2/vpcEndpoint:VpcEndpoint")] == [
+        "network-kms",
+        "network-s3",
+        "network-sts",
+    ]
     assert len(rehearsal.of_type(groups)) == 1
 
 
@@ -171,19 +179,23 @@ def test_one_dry_zone_cannot_fail_the_spot_nodes_of_another(registered: Register
     rehearsal = registered(build)
     groups = {each.name: each for each in rehearsal.of_type("aws:eks/nodeGroup:NodeGroup")}
     assert {name: each.inputs["subnetIds"] for name, each in groups.items()} == {
-        "system": ["subnet-a", "subnet-b"],
-        "gpu": ["subnet-a", "subnet-b"],
-        "gpu-spot-a": ["subnet-a"],
-        "gpu-spot-b": ["subnet-b"],
+        "nodes-system": ["subnet-a", "subnet-b"],
+        "nodes-gpu": ["subnet-a", "subnet-b"],
+        "nodes-gpu-spot-a": ["subnet-a"],
+        "nodes-gpu-spot-b": ["subnet-b"],
     }
     assert {name for name, each in groups.items() if each.inputs["capacityType"] == "SPOT"} == {
-        "gpu-spot-a",
-        "gpu-spot-b",
+        "nodes-gpu-spot-a",
+        "nodes-gpu-spot-b",
     }
-    assert {name for name, each in groups.items() if each.inputs["taints"]} == {"gpu", "gpu-spot-a", "gpu-spot-b"}
+    assert {name for name, each in groups.items() if each.inputs["taints"]} == {
+        "nodes-gpu",
+        "nodes-gpu-spot-a",
+        "nodes-gpu-spot-b",
+    }
     addons = {each.name: each for each in rehearsal.of_type("aws:eks/addon:Addon")}
-    assert groups["system"].urn in addons["coredns"].dependencies
-    assert addons["vpc-cni"].urn in groups["system"].dependencies
+    assert groups["nodes-system"].urn in addons["nodes-coredns"].dependencies
+    assert addons["nodes-vpc-cni"].urn in groups["nodes-system"].dependencies
 
 
 @pytest.mark.parametrize("protected", [True, False])

@@ -31,7 +31,7 @@ def test_a_hosted_component_makes_the_same_children(registered: Registered):
         "weights": {"blue": 95, "green": 5},
     }
     rehearsal = registered(constructed("penstock:index:Traffic", inputs))
-    rule = rehearsal.one("aws:lb/listenerRule:ListenerRule", "release")
+    rule = rehearsal.one("aws:lb/listenerRule:ListenerRule", "hosted")
     groups = rule.inputs["actions"][0]["forward"]["targetGroups"]
     assert groups == [{"arn": "blue", "weight": 95}, {"arn": "green", "weight": 5}]
     assert rule.parent_name == "hosted"
@@ -58,5 +58,5 @@ def test_a_hosted_component_takes_nested_inputs(registered: Registered):
         "gpuSpot": pool,
     }
     rehearsal = registered(constructed("penstock:index:NodeGroups", inputs))
-    spot = rehearsal.one("aws:eks/nodeGroup:NodeGroup", "gpu-spot-a")
+    spot = rehearsal.one("aws:eks/nodeGroup:NodeGroup", "hosted-gpu-spot-a")
     assert spot.inputs["scalingConfig"] == {"minSize": 0, "desiredSize": 1, "maxSize": 2}

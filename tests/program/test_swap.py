@@ -28,8 +28,8 @@ def changes(before: Rehearsal, after: Rehearsal) -> list[Registration]:
 
 
 def weights_of(rehearsal: Rehearsal) -> list[tuple[str, int]]:
-    groups = rehearsal.one(RULE, "release").inputs["actions"][0]["forward"]["targetGroups"]
-    return [(group["arn"].rsplit("/", 1)[-1], group["weight"]) for group in groups]
+    groups = rehearsal.one(RULE, "traffic").inputs["actions"][0]["forward"]["targetGroups"]
+    return [(group["arn"].rsplit("-", 1)[-1], group["weight"]) for group in groups]
 
 
 def test_a_shift_of_weight_changes_one_resource(rehearsed: Rehearsed, rehearsed_with: RehearsedWith):
@@ -38,7 +38,7 @@ def test_a_shift_of_weight_changes_one_resource(rehearsed: Rehearsed, rehearsed_
         config["penstock:release"]["green"]["weight"] = 50
 
     after = rehearsed_with("local", halve)
-    assert [(each.type, each.name) for each in changes(rehearsed("local"), after)] == [(RULE, "release")]
+    assert [(each.type, each.name) for each in changes(rehearsed("local"), after)] == [(RULE, "traffic")]
     assert weights_of(rehearsed("local")) == [("blue", 100), ("green", 0)]
     assert weights_of(after) == [("blue", 50), ("green", 50)]
 
@@ -70,7 +70,7 @@ def test_an_image_of_the_idle_colour_leaves_the_live_colour_alone(rehearsed: Reh
 def test_traffic_waits_for_the_pods_and_bindings_of_both_colours(stack: str, rehearsed: Rehearsed):
     rehearsal = rehearsed(stack)
     awaited = {each.urn for kind in (DEPLOYMENT, BINDING) for each in rehearsal.of_type(kind)}
-    assert awaited <= rehearsal.one(RULE, "release").dependencies
+    assert awaited <= rehearsal.one(RULE, "traffic").dependencies
 
 
 def test_both_target_groups_are_named_with_their_weight(stack: str, rehearsed: Rehearsed):
