@@ -1,0 +1,176 @@
+"""For every policy document of components/: calls that must go through, and calls that must not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from components import policies
+from components.keys import key_policies
+from infra.policy.evaluate import Request, authorise
+
+ACCOUNT, OTHER = "123456789012", "999999999999"
+REGION = "eu-central-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/engine"
+STRANGER = f"arn:aws:iam::{OTHER}:role/engine"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+BUCKET = "arn:aws:s3:::weights-1"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:events-1"
+LOGS = f"logs.{REGION}.amazonaws.com"
+LOG_CONTEXT = "kms:EncryptionContext:aws:logs:arn"
+EVERYTHING = policies.document({"Effect": "Allow", "Action": "*", "Resource": "*"})
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call against one document. `as_resource`: the document is that of what is called, else the caller's own."""
+
+    allowed: bool
+    document: Document
+    action: str
+    resource: str = "*"
+    principal: str = ROLE
+    context: dict[str, str | Sequence[str]] = field(default_factory=dict)
+    as_resource: bool = False
+    decides: bool = False
+    identity: tuple[Document, ...] = ()
+    """The caller's own policies, beside the document."""
+
+    def outcome(self) -> bool:
+        request = Request(self.action, self.resource, self.principal, self.context)
+        if self.as_resource:
+            resource = [self.document]
+            return authorise(request, identity=self.identity, resource=resource, resource_decides=self.decides)
+        return authorise(request, identity=[self.document, *self.identity])
+
+
+def key(allowed: bool, document: Document, action: str, **more: Any) -> Case:
+    return Case(allowed, document, action, KEY, as_resource=True, decides=True, **more)
+
+
+def trusted(allowed: bool, service: str, principal: str, action: str = "sts:AssumeRole") -> Case:
+    return Case(allowed, policies.trust(service), action, principal=principal, as_resource=True, decides=True)
+
+
+def through(service: str, account: str = ACCOUNT) -> dict[str, str | Sequence[str]]:
+    return {"kms:CallerAccount": account, "kms:ViaService": f"{service}.{REGION}.amazonaws.com"}
+
+
+def log_group(account: str) -> dict[str, str | Sequence[str]]:
+    return {LOG_CONTEXT: f"arn:aws:logs:{REGION}:{account}:log-group:/penstock/gateway"}
+
+
+PODS, NODES = "pods.eks.amazonaws.com", "ec2.amazonaws.com"
+ADMINISTERED = policies.document(policies.account_may_administer("aws", ACCOUNT))
+VOLUMES = policies.document(policies.used_through("ec2", REGION, ACCOUNT))
+ENCRYPTING_LOGS = policies.document(policies.logs_may_encrypt("aws", REGION, ACCOUNT))
+PUBLISHING = policies.document(policies.publishers_may_encrypt(ACCOUNT, ["budgets.amazonaws.com"]))
+TLS_ONLY = policies.bucket_over_tls_only(BUCKET)
+TOPIC_POLICY = policies.publish_from_account(TOPIC, ACCOUNT, ["budgets.amazonaws.com"])
+WEIGHTS = policies.read_weights(BUCKET, KEY)
+HERE: dict[str, str | Sequence[str]] = {"aws:SourceAccount": ACCOUNT}
+ELSEWHERE: dict[str, str | Sequence[str]] = {"aws:SourceAccount": OTHER}
+OVER_TLS: dict[str, str | Sequence[str]] = {"aws:SecureTransport": "true"}
+PLAIN_HTTP: dict[str, str | Sequence[str]] = {"aws:SecureTransport": "false"}
+
+DOCUMENTS: dict[str, list[Case]] = {
+    "trust": [
+        trusted(True, PODS, PODS),
+        trusted(True, PODS, PODS, "sts:TagSession"),
+        trusted(True, NODES, NODES),
+        trusted(False, NODES, NODES, "sts:TagSession"),
+        trusted(False, PODS, NODES),
+        trusted(False, PODS, ROLE),
+    ],
+    "account_may_administer": [
+        key(True, ADMINISTERED, "kms:PutKeyPolicy", identity=(EVERYTHING,)),
+        key(False, ADMINISTERED, "kms:PutKeyPolicy"),
+        key(False, ADMINISTERED, "kms:Decrypt", principal=STRANGER, identity=(EVERYTHING,)),
+    ],
+    "used_through": [
+        key(True, VOLUMES, "kms:CreateGrant", context=through("ec2")),
+        key(True, VOLUMES, "kms:GenerateDataKeyWithoutPlaintext", context=through("ec2")),
+        key(False, VOLUMES, "kms:Decrypt", context=through("rds")),
+        key(False, VOLUMES, "kms:Decrypt", context={"kms:CallerAccount": ACCOUNT}),
+        key(False, VOLUMES, "kms:Decrypt", principal=STRANGER, context=through("ec2", OTHER)),
+        key(False, VOLUMES, "kms:ScheduleKeyDeletion", context=through("ec2")),
+    ],
+    "logs_may_encrypt": [
+        key(True, ENCRYPTING_LOGS, "kms:GenerateDataKey", principal=LOGS, context=log_group(ACCOUNT)),
+        key(False, ENCRYPTING_LOGS, "kms:GenerateDataKey", principal=LOGS, context=log_group(OTHER)),
+        key(False, ENCRYPTING_LOGS, "kms:GenerateDataKey", principal=LOGS),
+        key(
+            False, ENCRYPTING_LOGS, "kms:Decrypt", principal="logs.us-east-1.amazonaws.com", context=log_group(ACCOUNT)
+        ),
+    ],
+    "publishers_may_encrypt": [
+        key(True, PUBLISHING, "kms:GenerateDataKey", principal="budgets.amazonaws.com", context=HERE),
+        key(False, PUBLISHING, "kms:GenerateDataKey", principal="budgets.amazonaws.com", context=ELSEWHERE),
+        key(False, PUBLISHING, "kms:GenerateDataKey", principal="budgets.amazonaws.com"),
+        key(False, PUBLISHING, "kms:CreateGrant", principal="budgets.amazonaws.com", context=HERE),
+        key(False, PUBLISHING, "kms:Decrypt", principal="events.amazonaws.com", context=HERE),
+    ],
+    "bucket_over_tls_only": [
+        Case(True, TLS_ONLY, "s3:GetObject", f"{BUCKET}/m", ROLE, OVER_TLS, True, identity=(EVERYTHING,)),
+        Case(False, TLS_ONLY, "s3:GetObject", f"{BUCKET}/m", ROLE, PLAIN_HTTP, True, identity=(EVERYTHING,)),
+        Case(False, TLS_ONLY, "s3:ListBucket", BUCKET, ROLE, PLAIN_HTTP, True, identity=(EVERYTHING,)),
+        Case(False, TLS_ONLY, "s3:GetObject", f"{BUCKET}/m", STRANGER, OVER_TLS, True),
+    ],
+    "publish_from_account": [
+        Case(True, TOPIC_POLICY, "sns:Publish", TOPIC, "budgets.amazonaws.com", HERE, True),
+        Case(False, TOPIC_POLICY, "sns:Publish", TOPIC, "budgets.amazonaws.com", ELSEWHERE, True),
+        Case(False, TOPIC_POLICY, "sns:Publish", TOPIC, "events.amazonaws.com", HERE, True),
+        Case(False, TOPIC_POLICY, "sns:Subscribe", TOPIC, "budgets.amazonaws.com", HERE, True),
+        Case(False, TOPIC_POLICY, "sns:Publish", f"{TOPIC}2", "budgets.amazonaws.com", HERE, True),
+    ],
+    "read_weights": [
+        Case(True, WEIGHTS, "s3:ListBucket", BUCKET),
+        Case(True, WEIGHTS, "s3:GetObject", f"{BUCKET}/qwen/model.safetensors"),
+        Case(True, WEIGHTS, "kms:Decrypt", KEY),
+        Case(False, WEIGHTS, "s3:PutObject", f"{BUCKET}/qwen/model.safetensors"),
+        Case(False, WEIGHTS, "s3:DeleteObject", f"{BUCKET}/qwen/model.safetensors"),
+        Case(False, WEIGHTS, "s3:GetObject", "arn:aws:s3:::other/x"),
+        Case(False, WEIGHTS, "kms:GenerateDataKey", KEY),
+        Case(False, WEIGHTS, "kms:Decrypt", f"{KEY}2"),
+    ],
+}
+"""Function of components/policies.py to its cases."""
+
+KEYS = key_policies("aws", REGION, ACCOUNT)
+OF_SERVICE = {
+    "volumes": "ec2",
+    "images": "ecr",
+    "database": "rds",
+    "cache": "elasticache",
+    "credentials": "secretsmanager",
+}
+"""Data classes whose key anyone of the account uses through one service."""
+KEY_CASES: dict[str, list[Case]] = {
+    data_class: [
+        key(True, KEYS[data_class], "kms:Decrypt", context=through(service)),
+        key(False, KEYS[data_class], "kms:Decrypt", context=through("sqs")),
+        key(False, KEYS[data_class], "kms:Decrypt", principal=STRANGER, context=through(service, OTHER)),
+    ]
+    for data_class, service in OF_SERVICE.items()
+} | {
+    "cluster": [
+        key(True, KEYS["cluster"], "kms:CreateGrant", identity=(EVERYTHING,)),
+        key(False, KEYS["cluster"], "kms:Decrypt", principal="eks.amazonaws.com"),
+    ],
+    "weights": [
+        key(True, KEYS["weights"], "kms:Decrypt", identity=(WEIGHTS,)),
+        key(False, KEYS["weights"], "kms:Decrypt", context=through("s3")),
+    ],
+    "logs": [
+        key(True, KEYS["logs"], "kms:Encrypt", principal=LOGS, context=log_group(ACCOUNT)),
+        key(False, KEYS["logs"], "kms:Encrypt", principal=LOGS, context=log_group(OTHER)),
+    ],
+    "messages": [
+        key(True, KEYS["messages"], "kms:Decrypt", principal="cloudwatch.amazonaws.com", context=HERE),
+        key(False, KEYS["messages"], "kms:Decrypt", principal="cloudwatch.amazonaws.com", context=ELSEWHERE),
+    ],
+}
+"""Data class of components/keys.py to the cases of its key's policy."""
