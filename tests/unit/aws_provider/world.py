@@ -91,6 +91,20 @@ class World:
         return self.make("aws:s3/bucket:Bucket", "shared", forceDestroy=True)
 
     @cached_property
+    def log_bucket(self) -> str:
+        """A bucket to which S3 may write access logs."""
+        bucket = self.make("aws:s3/bucket:Bucket", "logs", forceDestroy=True)
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "logging.s3.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"{bucket['arn']}/*",
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.make("aws:s3/bucketPolicy:BucketPolicy", "logs", bucket=bucket.id, policy=policy)
+        return bucket.id
+
+    @cached_property
     def balancer(self) -> Any:
         inputs = {"subnets": self.subnets, "securityGroups": [self.group.id]}
         return self.make("aws:lb/loadBalancer:LoadBalancer", "shared", **inputs)
@@ -118,8 +132,51 @@ class World:
         return self.make("aws:sns/topic:Topic", "shared")
 
     @cached_property
+    def queue(self) -> Any:
+        return self.make("aws:sqs/queue:Queue", "shared")
+
+    @cached_property
+    def monitor(self) -> Any:
+        specification = json.dumps({"Tags": {"Key": "project", "Values": ["penstock"]}})
+        inputs = {"monitorType": "CUSTOM", "monitorSpecification": specification}
+        return self.make("aws:costexplorer/anomalyMonitor:AnomalyMonitor", "shared", **inputs)
+
+    @cached_property
     def secret(self) -> Any:
         return self.make("aws:secretsmanager/secret:Secret", "shared", recoveryWindowInDays=0)
+
+    @cached_property
+    def web_acl(self) -> Any:
+        seen = {"cloudwatchMetricsEnabled": True, "metricName": "all", "sampledRequestsEnabled": False}
+        inputs = {"scope": "REGIONAL", "defaultAction": {"allow": {}}, "visibilityConfig": seen}
+        return self.make("aws:wafv2/webAcl:WebAcl", "shared", **inputs)
+
+    @cached_property
+    def firewall_logs(self) -> str:
+        return self.make("aws:cloudwatch/logGroup:LogGroup", "waf", name="aws-waf-logs-shared")["arn"]
+
+    @cached_property
+    def zone(self) -> str:
+        """A hosted zone, which no stack makes: names are delegated by people."""
+        names = self.plugin.servicer.engine.clients.get("route53", "eu-central-1")
+        made = names.create_hosted_zone(Name="example.com", CallerReference="shared")
+        return made["HostedZone"]["Id"].rsplit("/", 1)[-1]
+
+    @cached_property
+    def proven_certificate(self) -> Any:
+        inputs = {"domainName": "llm.example.com", "validationMethod": "DNS"}
+        certificate = self.make("aws:acm/certificate:Certificate", "shared", **inputs)
+        (asked,) = certificate["domainValidationOptions"]
+        self.make(
+            "aws:route53/record:Record",
+            "proof",
+            zoneId=self.zone,
+            name=asked["resourceRecordName"],
+            type=asked["resourceRecordType"],
+            ttl=60,
+            records=[asked["resourceRecordValue"]],
+        )
+        return certificate
 
     @cached_property
     def cache_subnets(self) -> str:

@@ -8,8 +8,10 @@ from functools import cache
 from infra.local.aws.provider.row import Row
 
 MODULES: dict[str, tuple[str, ...]] = {
+    "acm": ("certificates",),
     "budgets": ("cost",),
-    "cloudwatch": ("watch",),
+    "cloudwatch": ("watch", "dashboards"),
+    "costexplorer": ("anomalies",),
     "ec2": ("network", "routing", "security_groups", "launch_template"),
     "ecr": ("registry",),
     "eks": ("cluster", "node_group", "cluster_access"),
@@ -18,10 +20,13 @@ MODULES: dict[str, tuple[str, ...]] = {
     "kms": ("kms",),
     "lb": ("balancer", "listeners"),
     "rds": ("database", "database_groups"),
-    "s3": ("storage",),
+    "route53": ("dns",),
+    "s3": ("storage", "bucket_rules"),
     "secretsmanager": ("secrets",),
-    "sns": ("topics",),
+    "sns": ("topics", "subscriptions"),
+    "sqs": ("queues",),
     "vpc": ("security_groups",),
+    "wafv2": ("firewall",),
 }
 """First part of a token's module (`ec2` of `aws:ec2/vpc:Vpc`) -> the modules of `resources` that hold its rows."""
 

@@ -107,7 +107,7 @@ BUCKET = Row(
 )
 
 
-def _setting(kind: str, fields: Mapping[str, Property], put: str, find: Find, delete: Delete, wrap: str = "") -> Row:
+def setting(kind: str, fields: Mapping[str, Property], put: str, find: Find, delete: Delete, wrap: str = "") -> Row:
     """A setting of a bucket, which one call puts as a whole: its id is the bucket's name. `wrap` is the call's field
     that holds the setting."""
 
@@ -147,7 +147,7 @@ def _suspend_versioning(scope: Scope, bucket: str, state: Values) -> None:
         scope.api.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
 
 
-VERSIONING = _setting(
+VERSIONING = setting(
     "aws:s3/bucketVersioning:BucketVersioning",
     {
         "versioningConfiguration": block(
@@ -159,7 +159,7 @@ VERSIONING = _setting(
     delete=_suspend_versioning,
 )
 
-ENCRYPTION = _setting(
+ENCRYPTION = setting(
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
     {
         "rules": block_set(
@@ -181,7 +181,7 @@ ENCRYPTION = _setting(
     delete=lambda scope, bucket, state: scope.api.delete_bucket_encryption(Bucket=bucket),
 )
 
-PUBLIC_ACCESS = _setting(
+PUBLIC_ACCESS = setting(
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
     {
         "blockPublicAcls": flag(default=False),
@@ -200,7 +200,7 @@ PUBLIC_ACCESS = _setting(
     wrap="PublicAccessBlockConfiguration",
 )
 
-POLICY = _setting(
+POLICY = setting(
     "aws:s3/bucketPolicy:BucketPolicy",
     {"policy": document(required=True)},
     put="put_bucket_policy",
