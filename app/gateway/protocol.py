@@ -15,7 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.gateway.admit import ROUTES
 from app.gateway.errors import Problem
-from app.gateway.exchange import Exchange, reply_head
+from app.gateway.exchange import Exchange
+from app.gateway.reply import reply_head
 from app.gateway.service import Service
 
 MOST_HEAD_BYTES = 64 * 1024

@@ -1,0 +1,56 @@
+"""The end of a request: what it used goes to metrics, limits, ledger and log, once."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from app.gateway.account import Usage, settle
+
+if TYPE_CHECKING:
+    from app.gateway.exchange import Exchange
+
+
+def finish(exchange: Exchange, status: int, outcome: str, usage: Usage | None, events: int) -> None:
+    """Accounts a request. `events` stands for its output tokens where no usage is known."""
+    service, target, attempt = exchange.service, exchange.target, exchange.attempt
+    service.exchanges.discard(exchange)
+    seconds = monotonic() - exchange.started_at
+    metrics = service.other if target is None else target.metrics
+    stream = exchange.admitted is not None and exchange.admitted.stream
+    metrics.count(status, stream=stream)
+    metrics.duration.observe(seconds)
+    fields = {}
+    if target is not None:
+        target.in_flight -= 1
+        account = settle(usage, events, target.route)
+        metrics.input_tokens.inc(account.input_tokens)
+        metrics.output_tokens.inc(account.output_tokens)
+        if account.cached_tokens:
+            metrics.cached_tokens.inc(account.cached_tokens)
+        metrics.cost.inc(account.cost_usd)
+        fields = {
+            "input_tokens": account.input_tokens,
+            "output_tokens": account.output_tokens,
+            "cached_tokens": account.cached_tokens,
+            "cost_usd": round(account.cost_usd, 9),
+            "estimated": account.estimated,
+        }
+    service.log.event(
+        "request",
+        request_id=exchange.request_id.decode("ascii"),
+        route=exchange.route,
+        model=None if target is None else target.route.name,
+        status=status,
+        outcome=outcome,
+        stream=stream,
+        key=None if exchange.key is None else exchange.key.id,
+        tenant=None if exchange.key is None else exchange.key.tenant,
+        engine=None if attempt is None else attempt.engine.name,
+        zone=None if attempt is None else attempt.engine.zone,
+        tries=exchange.tries,
+        ttft_ms=round((exchange.first_event_at - exchange.started_at) * 1e3, 2) if exchange.first_event_at else None,
+        duration_ms=round(seconds * 1e3, 2),
+        **fields,
+        **({} if exchange.resumption is None else exchange.resumption.log_fields()),
+    )

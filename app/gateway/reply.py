@@ -1,0 +1,144 @@
+"""How a reply is written to the client: its head, whole answers, parts of a stream, and its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app.gateway.account import Usage
+from app.gateway.errors import Problem, interruption_event
+
+if TYPE_CHECKING:
+    from app.gateway.progress import Kept
+    from app.gateway.protocol import Connection
+    from app.gateway.resume import Resumption
+    from app.gateway.service import Service, Target
+
+
+def reply_head(
+    service: Service,
+    status: int,
+    content_type: bytes,
+    length: int | None,
+    *,
+    keep_alive: bool,
+    request: bytes = b"",
+    extra: bytes = b"",
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+) -> bytes:
+    """Status line and headers of a reply. `length` None: chunked, or to the end of the connection for HTTP/1.0."""
+    parts = [STATUS_LINE[status], service.date_header, b"content-type: ", content_type, b"\r\n", extra]
+    if request:
+        parts += (b"x-request-id: ", request, b"\r\n")
+    parts += [b"%b: %b\r\n" % header for header in headers]
+    if length is not None:
+        parts.append(b"content-length: %d\r\n" % length)
+    if not keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+class Reply:
+    """The writing half of an exchange. What it writes about is set by the reading half, the class on top of it."""
+
+    service: Service
+    protocol: Connection
+    target: Target | None
+    kept: Kept | None
+    resumption: Resumption | None
+    request_id: bytes
+    chunked: bool
+    keep_alive: bool
+    more_body: bool
+    response_started: bool
+    response_complete: bool
+    disconnected: bool
+    status: int
+
+    def _finish(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
+        raise NotImplementedError
+
+    def _head(
+        self, status: int, content_type: bytes, length: int | None, extra: bytes = b"", problem: Problem | None = None
+    ) -> bytes:
+        if self.service.draining or (length is None and not self.chunked):
+            self.keep_alive = False
+        self.response_started = True
+        self.status = status
+        own = self.target.reply_headers if self.target is not None else self.service.plain_headers
+        return reply_head(
+            self.service,
+            status,
+            content_type,
+            length,
+            keep_alive=self.keep_alive,
+            request=self.request_id,
+            extra=own + extra if extra else own,
+            headers=problem.headers if problem is not None else (),
+        )
+
+    def answer(self, problem: Problem) -> None:
+        """The whole reply is an error."""
+        if self.disconnected or self.response_complete:
+            return
+        if self.more_body:
+            self.keep_alive = False
+        body = problem.body()
+        self.protocol.transport.write(
+            self._head(problem.status, b"application/json", len(body), problem=problem) + body
+        )
+        self._finish(problem.status, problem.code or "error", None, 0)
+
+    def reply(self, content_type: bytes, body: bytes, usage: Usage | None, status: int) -> None:
+        """The whole reply at once."""
+        self.protocol.transport.write(self._head(status, content_type, len(body)) + body)
+        self._finish(status, "ok", usage, 0)
+
+    def begin(self, content_type: bytes, status: int) -> bytes:
+        """The head of a reply whose length is not known; to be written with the first part."""
+        extra = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
+        if self.chunked:
+            extra += b"transfer-encoding: chunked\r\n"
+        return self._head(status, content_type, None, extra)
+
+    def relay(self, events: bytes, head: bytes = b"") -> None:
+        """Writes whole events of a stream."""
+        if self.kept is not None:
+            self.kept.add(events)
+        if self.chunked:
+            self.protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(events), events))
+        else:
+            self.protocol.transport.write(head + events)
+
+    def write(self, data: bytes, head: bytes = b"") -> None:
+        if self.chunked:
+            self.protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        else:
+            self.protocol.transport.write(head + data)
+
+    def end(self, outcome: str, usage: Usage | None, events: int) -> None:
+        if self.chunked:
+            self.protocol.transport.write(b"0\r\n\r\n")
+        self._finish(self.status, outcome, usage, events)
+
+    def cut_stream(self, message: str, code: str, usage: Usage | None, events: int, *, retryable: bool = True) -> None:
+        """A stream cannot go on. The client is told by an event, and the connection ends after it."""
+        self.keep_alive = False
+        progress = None if self.kept is None else self.kept.progress()
+        if progress is not None and not progress.obstacle:
+            usage, events = usage or progress.usage, progress.tokens
+        if self.resumption is not None and self.resumption.reason:
+            message = f"{message} (It could not go on at another engine: {self.resumption.reason}.)"
+        prompt = None if usage is None else usage.prompt_tokens
+        told = interruption_event(message, code, retryable=retryable, prompt_tokens=prompt, completion_tokens=events)
+        self.write(told)
+        if self.target is not None:
+            self.service.metrics.interrupted.labels(self.target.route.name).inc()
+        self.end(code, usage, events)
+
+    def cut(self, code: str) -> None:
+        """A long JSON reply cannot go on: without its last chunk the client sees that it is not whole."""
+        self.keep_alive = False
+        self._finish(self.status, code, None, 0)
