@@ -10,7 +10,7 @@ import sys
 
 PACKAGES = frozenset(
     {
-        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "click", "frozenlist", "h11",
+        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "click", "frozenlist", "h11", "hiredis",
         "httptools", "idna", "msgspec", "multidict", "prometheus-client", "propcache", "pydantic", "pydantic-core",
         "typing-extensions", "typing-inspection", "uvicorn", "uvloop", "yarl",
     }
