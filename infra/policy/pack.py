@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from pulumi_policy import (
     EnforcementLevel,
     PolicyPack,
     ReportViolation,
     ResourceValidationArgs,
     ResourceValidationPolicy,
+    StackValidationArgs,
+    StackValidationPolicy,
 )
 
-from infra.policy.rules import RULES, Rule, Subject
+from infra.policy.rules import RULES, STACK_RULES, Rule, StackRule, Subject
+
+
+class Named(Protocol):
+    __name__: str
+
+
+def titles(rule: Named) -> tuple[str, str]:
+    """Name and description: the function's name, in Pulumi's spelling."""
+    name = rule.__name__.replace("_", "-")
+    return name, name.replace("-", " ").capitalize() + "."
 
 
 def policy_of(rule: Rule) -> ResourceValidationPolicy:
-    """The function's name is the policy's name, in Pulumi's spelling."""
-    name = rule.__name__.replace("_", "-")
-
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        for message in rule(Subject(args.resource_type, args.props, stack_of(args.urn))):
+        subject = Subject(
+            args.resource_type, args.props, stack_of(args.urn), args.name, args.urn, protected=args.opts.protect
+        )
+        for message in rule(subject):
             report(f"{args.name}: {message}", None)
 
-    return ResourceValidationPolicy(name=name, description=name.replace("-", " ").capitalize() + ".", validate=validate)
+    return ResourceValidationPolicy(*titles(rule), validate=validate)
+
+
+def stack_policy_of(rule: StackRule) -> StackValidationPolicy:
+    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
+        subjects = [
+            Subject(
+                each.resource_type,
+                each.props,
+                stack_of(each.urn),
+                each.name,
+                each.urn,
+                frozenset(other.urn for other in each.dependencies),
+                each.opts.protect,
+            )
+            for each in args.resources
+        ]
+        for message in rule(subjects):
+            report(message, None)
+
+    return StackValidationPolicy(*titles(rule), validate=validate)
 
 
 def stack_of(urn: str) -> str:
@@ -34,5 +68,5 @@ def serve() -> None:
     PolicyPack(
         name="penstock",
         enforcement_level=EnforcementLevel.MANDATORY,
-        policies=[policy_of(rule) for rule in RULES],
+        policies=[*map(policy_of, RULES), *map(stack_policy_of, STACK_RULES)],
     )

@@ -11,7 +11,7 @@ import yaml
 
 from infra.local.aws.provider.check import Request, check
 from infra.local.aws.provider.table import find_row
-from infra.policy.rules import RULES, Subject
+from infra.policy.rules import RULES, STACK_RULES, Subject
 from infra.rehearsal import SECRET, Rehearsal
 from infra.resource_table import committed_table, render
 from infra.settings import NAMESPACE, Settings
@@ -88,12 +88,12 @@ def test_the_cloud_knows_every_property(stack: str, rehearsed: Rehearsed):
 
 
 def test_the_stack_passes_its_own_policies(stack: str, rehearsed: Rehearsed):
-    violations = [
-        f"{each.name}: {message}"
+    subjects = [
+        Subject(each.type, each.inputs, stack, each.name, each.urn, each.dependencies, each.protect)
         for each in rehearsed(stack).registrations
-        for rule in RULES
-        for message in rule(Subject(each.type, each.inputs, stack))
     ]
+    violations = [f"{each.name}: {message}" for each in subjects for rule in RULES for message in rule(each)]
+    violations += [message for rule in STACK_RULES for message in rule(subjects)]
     assert violations == []
 
 
