@@ -7,6 +7,10 @@ from collections.abc import Callable, Mapping
 
 import uvloop
 
+from tests.gateway.real_postgres import empty_database, postgres, proxy
+
+__all__ = ["empty_database", "postgres", "proxy"]
+
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
