@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from infra.settings import drain
+from infra.settings import capacity, drain
 from infra.settings.accelerators import gpus_of
 from infra.settings.errors import Problem
 from infra.settings.model import ColourRelease, Shape
@@ -167,6 +167,20 @@ def engines_find_gpus(shape: Shape) -> Iterator[Problem]:
         )
 
 
+def every_engine_fits_a_node(shape: Shape) -> Iterator[Problem]:
+    try:
+        yield from (Problem(*found) for found in capacity.unplaceable(shape))
+    except ValueError:
+        return  # engines_find_gpus names the type
+
+
+def engines_survive_a_zone(shape: Shape) -> Iterator[Problem]:
+    """Replicas, and node maxima with both colours up: where live data is, a lost zone must not end the service."""
+    if shape.protected:
+        for path, message in capacity.shortfalls(shape):
+            yield Problem(path, f"{message}; protected: true needs it")
+
+
 def drain_contract_holds(shape: Shape) -> Iterator[Problem]:
     for breach in drain.breaches(
         **shape.drain.model_dump(),
@@ -235,10 +249,12 @@ RULES = (
     the_network_has_room,
     node_counts_are_ordered,
     engines_find_gpus,
+    every_engine_fits_a_node,
     drain_contract_holds,
     storage_can_grow,
     alerts_rise,
     live_data_survives_a_zone,
+    engines_survive_a_zone,
 )
 
 

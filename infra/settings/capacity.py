@@ -1,0 +1,300 @@
+"""The sums of a stack file: what its engines and gateways need, what its node groups can give, with a zone less, too.
+
+Three situations are summed: the file as it stands; a release, in which both colours run each model as large as the
+larger of the two; and that release after the loss of a zone. Pods are placed largest first, on demand before spot, so
+the numbers are those of the floor and not a forecast of the scheduler. GPUs are counted; memory is not.
+
+What a zone takes with it: the spot groups of that zone. The groups on demand stretch over all zones, and start their
+nodes in the zones that are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from infra.settings.accelerators import gpus_of
+from infra.settings.instances import Capacity, QuotaClass, quota_class, vcpus_of
+from infra.settings.model import ColourRelease, Shape
+
+COLOURS = ("blue", "green")
+SYSTEM_RESERVE_MILLICORES = 1000
+"""Of each system node, for what is not a gateway: DNS, network, controllers (an allowance, not a measurement)."""
+
+
+class Demand(NamedTuple):
+    """Engine pods of one model in one colour."""
+
+    colour: str
+    model: str
+    gpus: int
+    """Of one pod."""
+    pods: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A node group, or the spot groups of all zones together."""
+
+    name: str
+    capacity: Capacity
+    instance_types: tuple[str, ...]
+    gpus: int
+    """Of the smallest node: what a pod can count on."""
+    vcpus: int
+    """Of the largest node: what a quota must bear."""
+    classes: tuple[QuotaClass, ...]
+    desired: int
+    most: int
+    most_without_a_zone: int
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Engines placed on the pools."""
+
+    name: str
+    demands: tuple[Demand, ...]
+    nodes: dict[str, int]
+    """By pool."""
+    left: int
+    """Engine pods for which there is no room."""
+    room: int
+    """GPUs of all nodes that may exist."""
+
+    @property
+    def gpus(self) -> int:
+        return sum(demand.gpus * demand.pods for demand in self.demands)
+
+    @property
+    def pods(self) -> int:
+        return sum(demand.pods for demand in self.demands)
+
+    def of_colour(self, colour: str) -> dict[str, int]:
+        mine = [demand for demand in self.demands if demand.colour == colour]
+        return {"pods": sum(d.pods for d in mine), "gpus": sum(d.gpus * d.pods for d in mine)}
+
+
+class Shortfall(NamedTuple):
+    path: str
+    """The key that has to change."""
+    message: str
+    """With the sum written out, and what is allowed."""
+
+
+def gpu_pools(shape: Shape) -> tuple[Pool, ...]:
+    """Raises ValueError for an instance type whose GPUs or vCPUs are not known."""
+    groups, zones = shape.node_groups, len(shape.network.zones)
+    gpu, spot = groups.gpu, groups.gpu_spot
+    per_zone = spot.max_nodes_per_zone
+    return (
+        _pool("gpu", "on demand", gpu.instance_types, gpu.desired_nodes, gpu.max_nodes, gpu.max_nodes),
+        _pool(
+            "gpuSpot",
+            "spot",
+            spot.instance_types,
+            spot.desired_nodes_per_zone * zones,
+            per_zone * zones,
+            per_zone * (zones - 1),
+        ),
+    )
+
+
+def system_pool(shape: Shape) -> Pool:
+    """Raises ValueError for an instance type whose vCPUs are not known."""
+    group = shape.node_groups.system
+    return Pool(
+        "system",
+        "on demand",
+        tuple(group.instance_types),
+        0,
+        max(map(vcpus_of, group.instance_types)),
+        tuple(sorted({quota_class(instance_type) for instance_type in group.instance_types})),
+        group.desired_nodes,
+        group.max_nodes,
+        group.max_nodes,
+    )
+
+
+def demands(shape: Shape, *, release: bool = False) -> tuple[Demand, ...]:
+    """Engine pods as the file has them, or those of a release, in which each colour is as large as the larger one."""
+    gpus = {model.name: model.gpus for model in shape.models}
+    found = []
+    for colour, mine in zip(COLOURS, _releases(shape), strict=True):
+        for model in gpus:
+            pods = mine.engine_replicas.get(model, 0)
+            if release:
+                pods = max(other.engine_replicas.get(model, 0) for other in _releases(shape))
+            found.append(Demand(colour, model, gpus[model], pods))
+    return tuple(found)
+
+
+def place(wanted: Iterable[Demand], pools: Sequence[tuple[Pool, int]]) -> tuple[dict[str, int], int]:
+    """Nodes used by pool, and pods left over. `pools` are filled in their order, each up to its number of nodes.
+
+    A pod's GPUs are on one node. Largest pods first: with GPUs in powers of two no placing has room for more.
+    """
+    free: list[list[int]] = [[] for _ in pools]  # GPUs left on each node that was opened
+    left = 0
+    for demand in sorted(wanted, key=lambda item: -item.gpus):
+        for _ in range(demand.pods):
+            left += not _one(demand.gpus, pools, free)
+    return {pool.name: len(nodes) for (pool, _), nodes in zip(pools, free, strict=True)}, left
+
+
+def situations(shape: Shape) -> tuple[Situation, Situation, Situation]:
+    """As the file stands; a release; a release with a zone less. Raises ValueError as `gpu_pools` does."""
+    pools = gpu_pools(shape)
+    both = demands(shape, release=True)
+    return (
+        _situation("as in the file", demands(shape), [(pool, pool.most) for pool in pools]),
+        _situation("release, both colours", both, [(pool, pool.most) for pool in pools]),
+        _situation("release, one zone lost", both, [(pool, pool.most_without_a_zone) for pool in pools]),
+    )
+
+
+def vcpus_needed(shape: Shape, situation: Situation) -> dict[tuple[QuotaClass, Capacity], int]:
+    """vCPUs of the nodes in a situation. A pool of several classes counts in full for each: any may be bought."""
+    return _vcpus((pool, situation.nodes[pool.name]) for pool in gpu_pools(shape))
+
+
+def vcpus_at_most(shape: Shape) -> dict[tuple[QuotaClass, Capacity], int]:
+    """vCPUs when every group is as large as the file lets it be, the system group's among them."""
+    return _vcpus((pool, pool.most) for pool in (*gpu_pools(shape), system_pool(shape)))
+
+
+def pods_after_a_zone(replicas: int, zones: int) -> int:
+    """Pods that still run in the moment a zone is lost, where they were even over the zones; the worst zone goes."""
+    return replicas - -(-replicas // zones)
+
+
+def shortfalls(shape: Shape) -> Iterator[Shortfall]:
+    """Why the layout does not survive the loss of one zone; nothing where it does.
+
+    Survives means: each model of a colour with traffic has a pod in another zone that goes on at once, and the zones
+    that are left have room for all pods of both colours, gateways and engines.
+    """
+    zones = len(shape.network.zones)
+    for colour, release in zip(COLOURS, _releases(shape), strict=True):
+        if not release.weight:
+            continue
+        for model, replicas in release.engine_replicas.items():
+            if 0 < replicas < zones:
+                yield Shortfall(
+                    f"release.{colour}.engineReplicas.{model}",
+                    f"{replicas} over {zones} zones may all be in the zone that is lost: "
+                    f"pods are held to a spread from {zones} on; allowed: {zones} or more",
+                )
+    try:
+        lost = situations(shape)[2]
+        pools = gpu_pools(shape)
+        system = system_pool(shape)
+        system_cpu = min(map(vcpus_of, shape.node_groups.system.instance_types)) * 1000
+    except ValueError:
+        return  # another rule names the type
+    if lost.left:
+        yield Shortfall("nodeGroups", _written_out(shape, lost, pools))
+    gateways = 2 * max(release.gateway_replicas for release in _releases(shape))
+    each = (system_cpu - SYSTEM_RESERVE_MILLICORES) // shape.gateway.cpu_millicores
+    if gateways > each * system.most_without_a_zone:
+        yield Shortfall(
+            "nodeGroups.system.maxNodes",
+            f"after the loss of one of {zones} zones {gateways} gateways of both colours at "
+            f"{shape.gateway.cpu_millicores} millicores do not fit {system.most} nodes of {each} gateways each "
+            f"({system_cpu} millicores less {SYSTEM_RESERVE_MILLICORES}); allowed: "
+            + (f"{-(-gateways // each)} nodes or more" if each else "larger nodes"),
+        )
+
+
+def unplaceable(shape: Shape) -> Iterator[Shortfall]:
+    """Models whose pod is larger than every node that may exist. Raises ValueError as `gpu_pools` does."""
+    largest = max((pool.gpus for pool in gpu_pools(shape) if pool.most), default=0)
+    for index, model in enumerate(shape.models):
+        if model.gpus > largest:
+            yield Shortfall(
+                f"models[{index}].gpus",
+                f"{model.gpus} is too large, no node of gpu and gpuSpot is sure to have more than {largest}; "
+                f"allowed: {largest} or less, or larger instance types",
+            )
+
+
+def summary(shape: Shape) -> dict[str, Any]:
+    """All sums as plain data, for people and programs. Raises ValueError as `gpu_pools` does."""
+    return {
+        "situations": [
+            {
+                "name": situation.name,
+                "pods": situation.pods,
+                "gpus": situation.gpus,
+                "room_gpus": situation.room,
+                "left_pods": situation.left,
+                "nodes": situation.nodes,
+                "colours": {colour: situation.of_colour(colour) for colour in COLOURS},
+                "vcpus": {
+                    f"{kind}, {capacity}": vcpus for (kind, capacity), vcpus in vcpus_needed(shape, situation).items()
+                },
+            }
+            for situation in situations(shape)
+        ],
+        "vcpus_at_most": {f"{kind}, {capacity}": vcpus for (kind, capacity), vcpus in vcpus_at_most(shape).items()},
+        "survives_a_zone": not list(shortfalls(shape)),
+        "shortfalls": [f"{item.path}: {item.message}" for item in shortfalls(shape)],
+    }
+
+
+def _releases(shape: Shape) -> tuple[ColourRelease, ColourRelease]:
+    return shape.release.blue, shape.release.green
+
+
+def _pool(name: str, capacity: Capacity, types: Sequence[str], desired: int, most: int, without: int) -> Pool:
+    return Pool(
+        name,
+        capacity,
+        tuple(types),
+        min(map(gpus_of, types)),
+        max(map(vcpus_of, types)),
+        tuple(sorted({quota_class(instance_type) for instance_type in types})),
+        desired,
+        most,
+        without,
+    )
+
+
+def _one(gpus: int, pools: Sequence[tuple[Pool, int]], free: list[list[int]]) -> bool:
+    """Puts one pod on the first node with room, or on a new one."""
+    for (pool, most), nodes in zip(pools, free, strict=True):
+        for index, room in enumerate(nodes):
+            if room >= gpus:
+                nodes[index] -= gpus
+                return True
+        if pool.gpus >= gpus and len(nodes) < most:
+            nodes.append(pool.gpus - gpus)
+            return True
+    return False
+
+
+def _situation(name: str, wanted: tuple[Demand, ...], pools: Sequence[tuple[Pool, int]]) -> Situation:
+    nodes, left = place(wanted, pools)
+    return Situation(name, wanted, nodes, left, sum(pool.gpus * most for pool, most in pools))
+
+
+def _vcpus(pools: Iterable[tuple[Pool, int]]) -> dict[tuple[QuotaClass, Capacity], int]:
+    found: dict[tuple[QuotaClass, Capacity], int] = {}
+    for pool, nodes in pools:
+        for kind in pool.classes:
+            found[kind, pool.capacity] = found.get((kind, pool.capacity), 0) + nodes * pool.vcpus
+    return found
+
+
+def _written_out(shape: Shape, lost: Situation, pools: Sequence[Pool]) -> str:
+    zones = len(shape.network.zones)
+    wanted = " + ".join(f"{d.pods} x {d.gpus} ({d.colour} {d.model})" for d in lost.demands if d.pods)
+    gpu, spot = pools
+    per_zone = shape.node_groups.gpu_spot.max_nodes_per_zone
+    return (
+        f"after the loss of one of {zones} zones a release with both colours up wants {wanted} = {lost.gpus} GPUs; "
+        f"left are gpu.maxNodes {gpu.most} x {gpu.gpus} + gpuSpot.maxNodesPerZone {per_zone} x {zones - 1} zones x "
+        f"{spot.gpus} = {lost.room} GPUs, and {lost.left} engine pods find none; "
+        "allowed: more maxNodes or maxNodesPerZone, or fewer engineReplicas"
+    )
