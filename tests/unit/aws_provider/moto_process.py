@@ -10,7 +10,13 @@ from typing import Any
 
 
 def main() -> None:
-    os.environ.update({"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"})
+    os.environ.update(
+        {
+            "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+            "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
+            "MOTO_ACM_VALIDATION_WAIT": "0",
+        }
+    )
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 

@@ -11,6 +11,7 @@ import threading
 from infra.local.aws.moto.offerings import load_ec2
 
 PARTS = {
+    "acm": ("acm",),
     "autoscaling": ("autoscaling",),
     "budgets": ("budgets",),
     "ce": ("cost_explorer",),
@@ -28,6 +29,7 @@ PARTS = {
     "sqs": ("sqs",),
     "ssm": ("ssm",),
     "sts": ("identities",),
+    "wafv2": ("wafv2",),
 }
 """moto's name of a service -> modules of this package, each with an `install()`."""
 

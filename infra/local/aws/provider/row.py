@@ -13,8 +13,8 @@ from infra.local.aws.provider.clients import Clients
 from infra.local.aws.provider.schema import Property, Style, mapping, out, pascal, text, to_api
 from infra.local.aws.provider.values import Values
 
-GONE = re.compile(r"NotFound|NoSuch|NotExist|NonExistent|^404$")
-BUSY = re.compile(r"DependencyViolation|InUse|DeleteConflict|Conflict|Invalid\w+State")
+GONE = re.compile(r"NotFound|NoSuch|NotExist|Non[Ee]xistent|^404$")
+BUSY = re.compile(r"DependencyViolation|InUse|DeleteConflict|Conflict|AssociatedItem|Invalid\w+State")
 
 
 class NotDoneError(RuntimeError):
