@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.options import stateful
-from components.security_groups import CACHE_PORT, DATABASE_PORT
+from components.manifests import CACHE_PORT, DATABASE_PORT
 
 
 class CacheArgs(TypedDict):

@@ -14,6 +14,8 @@ from components.pods import DrainShape, Manifest, ProbesShape
 PART_OF = "penstock"
 GATEWAY_PORT = 8080
 ENGINE_PORT = 8000
+CACHE_PORT = 6379
+DATABASE_PORT = 5432
 ZONE_LABEL = "topology.kubernetes.io/zone"
 CAPACITY_LABEL = "eks.amazonaws.com/capacityType"
 SYSTEM_POOL = "system"
@@ -123,6 +125,7 @@ def engine_deployment(
         startup_seconds=probes["engine_startup_seconds"],
         pod={
             "serviceAccountName": "engine",
+            "priorityClassName": pods.INTERACTIVE_PRIORITY_CLASS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": drain["grace_seconds"],
@@ -199,6 +202,7 @@ def gateway_deployment(
         startup_seconds=probes["gateway_startup_seconds"],
         pod={
             "serviceAccountName": "gateway",
+            "priorityClassName": pods.INTERACTIVE_PRIORITY_CLASS,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": drain["grace_seconds"],
             "securityContext": pods.pod_security(),

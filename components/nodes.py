@@ -12,6 +12,9 @@ from components.role import ServiceRole
 GPU_TAINT: aws.eks.NodeGroupTaintArgsDict = {"key": "nvidia.com/gpu", "value": "true", "effect": "NO_SCHEDULE"}
 """Keeps pods without a GPU off expensive nodes; engines tolerate it."""
 
+NETWORK_POLICIES_ON = '{"enableNetworkPolicy":"true"}'
+"""Configuration of the VPC CNI: without it NetworkPolicy objects do nothing on EKS."""
+
 
 class NodeGroupShape(TypedDict):
     ami_type: str
@@ -20,6 +23,15 @@ class NodeGroupShape(TypedDict):
     desired_nodes: int
     max_nodes: int
     volume_gib: int
+
+
+class AddonVersionsShape(TypedDict):
+    vpc_cni: str
+    pod_identity_agent: str
+    kube_proxy: str
+    coredns: str
+    metrics_server: str
+    node_monitoring_agent: str
 
 
 class NodeGroupsArgs(TypedDict):
@@ -32,6 +44,8 @@ class NodeGroupsArgs(TypedDict):
     security_group_ids: Sequence[pulumi.Input[str]]
     """The cluster's own group, and the one for nodes."""
     volumes_key_arn: pulumi.Input[str]
+    addon_versions: AddonVersionsShape
+    """Version of each add-on, such as v1.22.4-eksbuild.3."""
     system: NodeGroupShape
     """On demand, over all zones: gateways and cluster services."""
     gpu: NodeGroupShape
@@ -74,13 +88,16 @@ class NodeGroups(pulumi.ComponentResource):
             self._child,
         )
         # Without a network and pod identities no node gets ready, so these come first.
+        versions = args["addon_versions"]
         first = [
-            self._addon("eks-pod-identity-agent"),
+            self._addon("eks-pod-identity-agent", versions["pod_identity_agent"]),
             self._addon(
                 "vpc-cni",
+                versions["vpc_cni"],
+                NETWORK_POLICIES_ON,
                 pod_identity_associations=[{"role_arn": network_role.arn, "service_account": "aws-node"}],
             ),
-            self._addon("kube-proxy"),
+            self._addon("kube-proxy", versions["kube_proxy"]),
         ]
         ready = pulumi.ResourceOptions(parent=self, depends_on=first)
         zones = dict(zip(args["zones"], args["subnet_ids"], strict=True))
@@ -94,22 +111,27 @@ class NodeGroups(pulumi.ComponentResource):
             groups.append(
                 self._group(f"gpu-spot-{zone}", "gpu-spot", args["gpu_spot"], spot_template, [subnet_id], ready)
             )
-        # CoreDNS is pods: created before the nodes it waits for them, degraded, until it times out.
+        # These are pods: created before the nodes they wait for them, degraded, until they time out.
         after = pulumi.ResourceOptions(parent=self, depends_on=[system])
-        self._addon("coredns", opts=after)
-        self._addon("eks-node-monitoring-agent", opts=after)
+        self._addon("coredns", versions["coredns"], opts=after)
+        self._addon("metrics-server", versions["metrics_server"], opts=after)
+        self._addon("eks-node-monitoring-agent", versions["node_monitoring_agent"], opts=after)
         self.node_group_names = pulumi.Output.all(*[group.node_group_name for group in groups])
         self.register_outputs({"nodeGroupNames": self.node_group_names})
 
     def _addon(
         self,
         addon: str,
+        version: str,
+        configuration: str | None = None,
         pod_identity_associations: Sequence[aws.eks.AddonPodIdentityAssociationArgsDict] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> aws.eks.Addon:
         return aws.eks.Addon(
             f"{self.pulumi_resource_name}-{addon}",
             addon_name=addon,
+            addon_version=version,
+            configuration_values=configuration,
             cluster_name=self._args["cluster_name"],
             pod_identity_associations=pod_identity_associations,
             resolve_conflicts_on_create="OVERWRITE",
@@ -120,7 +142,7 @@ class NodeGroups(pulumi.ComponentResource):
     def _template(self, name: str, shape: NodeGroupShape) -> aws.ec2.LaunchTemplate:
         """What all nodes of a pool have in common. Bottlerocket keeps images and pods on its second volume."""
         device = "/dev/xvdb" if shape["ami_type"].startswith("BOTTLEROCKET") else "/dev/xvda"
-        tags = {"Name": f"penstock-{name}"}
+        tags = {"Name": f"penstock-{name}", "project": pulumi.get_project(), "stack": pulumi.get_stack()}
         return aws.ec2.LaunchTemplate(
             f"{self.pulumi_resource_name}-{name}",
             description=f"Nodes of the pool {name}",

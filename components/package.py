@@ -6,10 +6,13 @@ from typing import Any
 from pulumi import ComponentResource
 from pulumi.provider.experimental.component import ComponentProvider
 
+from components.certificate import Certificate
 from components.cluster import Cluster
 from components.databases import Cache, Database
 from components.edge import Edge, Traffic
+from components.firewall import Firewall
 from components.ground import Ground
+from components.isolation import Isolation
 from components.keys import DataKeys
 from components.network import Network
 from components.nodes import NodeGroups
@@ -24,12 +27,15 @@ VERSION = "0.1.0"
 
 COMPONENTS: list[type[ComponentResource]] = [
     Cache,
+    Certificate,
     Cluster,
     DataKeys,
     Database,
     Edge,
     Events,
+    Firewall,
     Ground,
+    Isolation,
     MonthlyBudget,
     Network,
     NodeGroups,

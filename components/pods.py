@@ -5,6 +5,8 @@ from typing import Any, TypedDict
 
 POOL_LABEL = "penstock.dev/pool"
 UNPRIVILEGED_USER = 10001
+INTERACTIVE_PRIORITY_CLASS = "penstock-interactive"
+BATCH_PRIORITY_CLASS = "penstock-batch"
 
 Manifest = dict[str, Any]
 

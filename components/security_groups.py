@@ -6,11 +6,9 @@ from typing import TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from components.manifests import GATEWAY_PORT
+from components.manifests import CACHE_PORT, DATABASE_PORT, GATEWAY_PORT
 
 ANYWHERE = "0.0.0.0/0"
-CACHE_PORT = 6379
-DATABASE_PORT = 5432
 
 
 class SecurityGroupsArgs(TypedDict):

@@ -54,6 +54,7 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
     zones = settings.network.zones
     subnet_ids: Sequence[pulumi.Output[str]] = [foundation.private_subnet_ids[index] for index in range(len(zones))]
     spot = settings.node_groups.gpu_spot
+    addons = settings.cluster.addon_versions
     nodes = NodeGroups(
         "nodes",
         {
@@ -63,6 +64,14 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
             "subnet_ids": subnet_ids,
             "security_group_ids": [control_plane.security_group_id, foundation.security_groups.nodes_id],
             "volumes_key_arn": foundation.keys.volumes,
+            "addon_versions": {
+                "vpc_cni": addons.vpc_cni,
+                "pod_identity_agent": addons.pod_identity_agent,
+                "kube_proxy": addons.kube_proxy,
+                "coredns": addons.coredns,
+                "metrics_server": addons.metrics_server,
+                "node_monitoring_agent": addons.node_monitoring_agent,
+            },
             "system": _shape(settings.node_groups.system),
             "gpu": _shape(settings.node_groups.gpu),
             "gpu_spot": {

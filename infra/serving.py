@@ -12,10 +12,14 @@ import pulumi_kubernetes as k8s
 
 from app.gateway.config import ApiKey, Colour, GatewayConfig, KeyFile, ModelRoute
 from components import manifests
+from components.certificate import Certificate
 from components.edge import Edge, EdgeArgs, Traffic
+from components.firewall import Firewall
 from components.ground import Ground
+from components.isolation import Isolation
 from components.manifests import EngineShape
 from components.release import Release, encoded
+from components.subnets import plan
 from components.watch import MonthlyBudget, Watch
 from infra.cluster import Cluster
 from infra.foundation import Foundation
@@ -42,7 +46,18 @@ def build_serving(
 ) -> Serving:
     on_aws = pulumi.ResourceOptions(providers=[provider])
     on_kubernetes = pulumi.ResourceOptions(providers=[cluster.provider])
-    edge = Edge("edge", _edge_args(settings, foundation), on_aws)
+    edge = Edge("edge", _edge_args(settings, foundation, on_aws), on_aws)
+    Firewall(
+        "firewall",
+        {
+            "load_balancer_arn": edge.load_balancer_arn,
+            "requests_per_five_minutes_per_ip": settings.edge.requests_per_five_minutes_per_ip,
+            "log_name": f"penstock-{stack}",
+            "log_retention_days": settings.cluster.log_retention_days,
+            "logs_key_arn": foundation.keys.logs,
+        },
+        on_aws,
+    )
     Watch(
         "watch",
         {
@@ -67,6 +82,15 @@ def build_serving(
     api_key = _api_key(settings, foundation, provider)
 
     ground = Ground("ground", {"namespace": settings.namespace}, on_kubernetes)
+    isolation = Isolation(
+        "isolation",
+        {
+            "namespace": ground.namespace,
+            "vpc_cidr": settings.network.cidr,
+            "edge_cidrs": [zone.public for zone in plan(settings.network.cidr, settings.network.zones)],
+        },
+        on_kubernetes,
+    )
     keys_secret = _secret("keys", ground, {"keys.json": api_key.apply(key_file)}, cluster.provider)
     addresses_secret = _secret(
         "addresses",
@@ -78,7 +102,7 @@ def build_serving(
         cluster.provider,
     )
     target_groups = {"blue": edge.blue_target_group_arn, "green": edge.green_target_group_arn}
-    pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[ground])
+    pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[ground, isolation])
     releases = []
     for colour, release in (("blue", settings.release.blue), ("green", settings.release.green)):
         releases.append(
@@ -161,7 +185,7 @@ def image(url: pulumi.Output[str], reference: str) -> pulumi.Output[str]:
     return pulumi.Output.concat(url, "@" if reference.startswith("sha256:") else ":", reference)
 
 
-def _edge_args(settings: Settings, foundation: Foundation) -> EdgeArgs:
+def _edge_args(settings: Settings, foundation: Foundation, opts: pulumi.ResourceOptions) -> EdgeArgs:
     args: EdgeArgs = {
         "vpc_id": foundation.vpc_id,
         "subnet_ids": foundation.public_subnet_ids,
@@ -172,10 +196,16 @@ def _edge_args(settings: Settings, foundation: Foundation) -> EdgeArgs:
         "health_period_seconds": max(SHORTEST_HEALTH_PERIOD_SECONDS, settings.probes.period_seconds),
         "protected": settings.protected,
     }
+    hostname, zone = settings.edge.hostname, settings.edge.hosted_zone_id
+    if hostname:
+        args["hostname"] = hostname
+    if zone:
+        args["hosted_zone_id"] = zone
     if settings.edge.certificate_arn:
         args["certificate_arn"] = settings.edge.certificate_arn
-    if settings.edge.hostname:
-        args["hostname"] = settings.edge.hostname
+    elif zone and hostname:
+        certificate = Certificate("certificate", {"hostname": hostname, "zone_id": zone}, opts)
+        args["certificate_arn"] = certificate.certificate_arn
     return args
 
 

@@ -91,6 +91,8 @@ def rehearsed(text: str, *, version: str | None = None) -> Config:
     config = yaml.safe_load(re.sub(rf"(?<![0-9A-Za-z]){account}(?![0-9A-Za-z])", ACCOUNT, text))["config"]
     if version:
         config["penstock:cluster"]["version"] = version
+        # kube-proxy may be older than the API server and never newer.
+        config["penstock:cluster"]["addonVersions"]["kubeProxy"] = f"v{version}.0-eksbuild.1"
     return config
 
 

@@ -28,6 +28,9 @@ GPUS_BY_FAMILY: dict[str, dict[str, int]] = {
 REFUSED = {"g7": "needs NVIDIA driver 595 and a custom AMI, the EKS AMIs carry 580"}
 """Families that must not be used, with the reason (awslabs/amazon-eks-ami, doc/usage/g7-ami.md)."""
 
+RESERVATION_ONLY = {"p5.48xlarge", "p5e.48xlarge", "p5en.48xlarge"}
+"""Types that start in a Capacity Block or another reservation alone (modelplaneai/modelplane#113)."""
+
 
 def gpus_of(instance_type: str) -> int:
     """GPUs of one node. Raises ValueError, with what is allowed, for a type without GPUs or unknown here."""

@@ -60,12 +60,16 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
+Usd = Annotated[Whole, Field(ge=1, le=100_000_000)]
+Percents = Annotated[tuple[Annotated[Whole, Field(ge=1, le=1000)], ...], Field(min_length=1, max_length=5)]
 Percent = Annotated[Whole, Field(ge=0, le=100)]
 Tokens = Annotated[Whole, Field(ge=1, le=10_000_000)]
 Zone = Literal["a", "b", "c", "d", "e", "f"]
 AccountId = Annotated[str, BeforeValidator(_account), Field(pattern=r"^[0-9]{12}$")]
 Image = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
 InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+AddonVersion = Annotated[str, Field(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+-eksbuild\.[0-9]+$")]
 Principal = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+$")]
 RetentionDays = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
@@ -78,8 +82,11 @@ class Strict(BaseModel):
 
 
 class Aws(Strict):
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="The AWS region, such as eu-central-1.")
+    region: Region = Field(description="The AWS region, such as eu-central-1.")
     account_id: AccountId = Field(description="The only account that this stack may touch: twelve digits, in quotes.")
+    allowed_regions: tuple[Region, ...] = Field(
+        min_length=1, max_length=40, description="Where data may rest; any other region is refused at preview."
+    )
 
 
 class Network(Strict):
@@ -93,6 +100,17 @@ class Network(Strict):
     )
 
 
+class AddonVersions(Strict):
+    """Pinned, so that a new version comes by a reviewed diff."""
+
+    vpc_cni: AddonVersion = Field(description="Pod network; it must enforce network policies.")
+    pod_identity_agent: AddonVersion = Field(description="Gives pods the credentials of their roles.")
+    kube_proxy: AddonVersion = Field(description="Never newer than the cluster, at most three minor versions older.")
+    coredns: AddonVersion
+    metrics_server: AddonVersion = Field(description="CPU and memory of pods, for scaling and `kubectl top`.")
+    node_monitoring_agent: AddonVersion = Field(description="Finds sick nodes and GPUs, for node repair.")
+
+
 class Cluster(Strict):
     version: str = Field(pattern=r"^1\.[0-9]{2}$", description="Kubernetes version, in quotes.")
     support: Literal["STANDARD", "EXTENDED"] = Field(
@@ -104,7 +122,8 @@ class Cluster(Strict):
     administrators: tuple[Principal, ...] = Field(
         max_length=20, description="IAM roles with cluster-admin, beside the role that created the cluster."
     )
-    log_retention_days: RetentionDays = Field(description="How long control-plane and application logs are kept.")
+    log_retention_days: RetentionDays = Field(description="How long control-plane logs are kept.")
+    addon_versions: AddonVersions = Field(description="Version of each EKS add-on.")
 
 
 class NodeGroup(Strict):
@@ -140,6 +159,7 @@ class Cache(Strict):
     engine_version: str = Field(pattern=r"^[78]\.[0-9]$", description="Valkey version, in quotes.")
     replicas: Whole = Field(ge=0, le=5, description="Beside the primary, in other zones; 0 has no failover.")
     tls: Truth = Field(description="Encryption in transit.")
+    auth: Truth = Field(description="A token that clients must send; AWS takes one only beside `tls: true`.")
 
 
 class Database(Strict):
@@ -151,9 +171,17 @@ class Database(Strict):
     backup_days: Whole = Field(ge=0, le=35)
 
 
+class Weights(Strict):
+    old_version_days: Whole = Field(ge=1, le=3650, description="An overwritten or deleted file is kept so long.")
+    access_logs_bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = Field(
+        description="A bucket of the same region and account that takes S3's access logs."
+    )
+
+
 class Data(Strict):
     cache: Cache
     database: Database
+    weights: Weights = Field(description="The bucket of model weights.")
 
 
 class Model(Strict):
@@ -198,13 +226,43 @@ class Edge(Strict):
     hostname: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] | None = Field(
         description="The name that clients use; without one the load balancer's own."
     )
+    hosted_zone_id: Annotated[str, Field(pattern=r"^Z[A-Z0-9]+$")] | None = Field(
+        description="Route 53 zone of the hostname: the name is put there, and a certificate made where none is given."
+    )
     allowed_cidrs: tuple[Cidr, ...] = Field(min_length=1, description="Who may open connections.")
+    requests_per_five_minutes_per_ip: Whole = Field(
+        ge=10, le=2_000_000_000, description="The firewall answers 429 to an address beyond; many may share one."
+    )
     idle_timeout_seconds: Whole = Field(ge=1, le=4000, description="Above the longest silent gap inside a stream.")
 
 
+class PartBudgets(Strict):
+    system: Usd = Field(description="Nodes of the group system, US dollars a month.")
+    gpu: Usd = Field(description="Nodes of the groups gpu and gpuSpot, US dollars a month.")
+
+
 class Budget(Strict):
-    monthly_usd: Whole = Field(ge=1, le=100_000_000)
-    alert_percents: tuple[Annotated[Whole, Field(ge=1, le=1000)], ...] = Field(min_length=1, max_length=5)
+    monthly_usd: Usd = Field(description="The whole account, US dollars a month.")
+    alert_percents: Percents = Field(description="Announced when so much has been spent, per cent of monthlyUsd.")
+    forecast_percents: Percents = Field(description="Announced when AWS expects so much by the end of the month.")
+    part_usd: PartBudgets = Field(description="Budgets of parts, by tag, announced at the same percentages.")
+    anomaly_usd: Usd = Field(description="Unusual cost is announced from this total impact on, in US dollars.")
+
+
+class LogRetention(Strict):
+    gateway: RetentionDays
+    engine: RetentionDays
+    database: RetentionDays
+
+
+class Watch(Strict):
+    log_retention_days: LogRetention = Field(description="How long each class of logs is kept, in days.")
+    runbooks_url: str = Field(
+        pattern=r"^https://[^\s#]+$", description="The page of runbooks that alarms name, without an anchor."
+    )
+    first_byte_seconds: Decimal = Field(
+        gt=0, le=600, description="An alarm tells when one answer in a hundred begins later than this."
+    )
 
 
 class Drain(Strict):
@@ -241,4 +299,5 @@ class Shape(Strict):
     edge: Edge
     drain: Drain
     probes: Probes
+    watch: Watch
     budget: Budget

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 from infra.settings import capacity, drain
 from infra.settings.accelerators import gpus_of
+from infra.settings.cluster_rules import CLUSTER_RULES
+from infra.settings.edge_rules import EDGE_RULES
+from infra.settings.data_rules import DATA_RULES
 from infra.settings.errors import Problem
 from infra.settings.model import ColourRelease, Shape
 
@@ -199,12 +202,6 @@ def storage_can_grow(shape: Shape) -> Iterator[Problem]:
         )
 
 
-def alerts_rise(shape: Shape) -> Iterator[Problem]:
-    percents = shape.budget.alert_percents
-    if list(percents) != sorted(set(percents)):
-        yield Problem("budget.alertPercents", f"must rise, each once: {', '.join(map(str, sorted(set(percents))))}")
-
-
 def live_data_survives_a_zone(shape: Shape) -> Iterator[Problem]:
     """`protected: true` stands for production: what would lose data or a zone there is refused."""
     if not shape.protected:
@@ -219,9 +216,14 @@ def live_data_survives_a_zone(shape: Shape) -> Iterator[Problem]:
         ),
         (shape.data.cache.replicas >= 1, "data.cache.replicas", "1 or more"),
         (shape.data.cache.tls, "data.cache.tls", "true"),
+        (shape.data.cache.auth, "data.cache.auth", "true"),
         (shape.data.database.multi_zone, "data.database.multiZone", "true"),
         (shape.data.database.backup_days >= 7, "data.database.backupDays", "7 or more, in days"),
-        (shape.edge.certificate_arn is not None, "edge.certificateArn", "a certificate, so that clients speak HTTPS"),
+        (
+            shape.edge.certificate_arn is not None or shape.edge.hosted_zone_id is not None,
+            "edge.certificateArn",
+            "a certificate, or edge.hostedZoneId to make one, so that clients speak HTTPS",
+        ),
     ]
     zones = len(shape.network.zones)
     for colour, release in colours(shape).items():
@@ -252,9 +254,11 @@ RULES = (
     every_engine_fits_a_node,
     drain_contract_holds,
     storage_can_grow,
-    alerts_rise,
+    *DATA_RULES,
     live_data_survives_a_zone,
+    *EDGE_RULES,
     engines_survive_a_zone,
+    *CLUSTER_RULES,
 )
 
 

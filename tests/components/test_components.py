@@ -15,12 +15,15 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 
 TOKENS = {
     "Cache": "penstock:index:Cache",
+    "Certificate": "penstock:index:Certificate",
     "Cluster": "penstock:index:Cluster",
     "DataKeys": "penstock:index:DataKeys",
     "Database": "penstock:index:Database",
     "Edge": "penstock:index:Edge",
     "Events": "penstock:index:Events",
+    "Firewall": "penstock:index:Firewall",
     "Ground": "penstock:index:Ground",
+    "Isolation": "penstock:index:Isolation",
     "MonthlyBudget": "penstock:index:MonthlyBudget",
     "Network": "penstock:index:Network",
     "NodeGroups": "penstock:index:NodeGroups",
@@ -170,6 +173,14 @@ def test_one_dry_zone_cannot_fail_the_spot_nodes_of_another(registered: Register
                 "subnet_ids": ["subnet-a", "subnet-b"],
                 "security_group_ids": ["sg"],
                 "volumes_key_arn": "arn:key",
+                "addon_versions": {
+                    "vpc_cni": "v1.22.4-eksbuild.3",
+                    "pod_identity_agent": "v1.3.10-eksbuild.3",
+                    "kube_proxy": "v1.36.0-eksbuild.25",
+                    "coredns": "v1.14.3-eksbuild.23",
+                    "metrics_server": "v0.8.0-eksbuild.6",
+                    "node_monitoring_agent": "v1.7.2-eksbuild.1",
+                },
                 "system": shape | {"ami_type": "BOTTLEROCKET_x86_64", "instance_types": ["m7i.large"]},
                 "gpu": shape,
                 "gpu_spot": shape,
@@ -196,6 +207,15 @@ def test_one_dry_zone_cannot_fail_the_spot_nodes_of_another(registered: Register
     addons = {each.name: each for each in rehearsal.of_type("aws:eks/addon:Addon")}
     assert groups["nodes-system"].urn in addons["nodes-coredns"].dependencies
     assert addons["nodes-vpc-cni"].urn in groups["nodes-system"].dependencies
+    assert addons["nodes-vpc-cni"].inputs["configurationValues"] == '{"enableNetworkPolicy":"true"}'
+    assert {name: each.inputs["addonVersion"] for name, each in addons.items()} == {
+        "nodes-vpc-cni": "v1.22.4-eksbuild.3",
+        "nodes-eks-pod-identity-agent": "v1.3.10-eksbuild.3",
+        "nodes-kube-proxy": "v1.36.0-eksbuild.25",
+        "nodes-coredns": "v1.14.3-eksbuild.23",
+        "nodes-metrics-server": "v0.8.0-eksbuild.6",
+        "nodes-eks-node-monitoring-agent": "v1.7.2-eksbuild.1",
+    }
 
 
 @pytest.mark.parametrize("protected", [True, False])

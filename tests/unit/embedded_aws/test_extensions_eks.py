@@ -52,6 +52,27 @@ def test_an_unknown_add_on_is_refused_by_name(aws: Aws, cluster: dict[str, Any])
         aws.client("eks").create_addon(clusterName="penstock", addonName="nonsense")
 
 
+@pytest.mark.parametrize(
+    ("addon", "version"), [("kube-proxy", "v1.37.0-eksbuild.1"), ("coredns", "latest"), ("vpc-cni", "1.22.4")]
+)
+def test_an_add_on_version_that_is_none_or_newer_than_the_cluster_is_refused(
+    aws: Aws, cluster: dict[str, Any], addon: str, version: str
+) -> None:
+    with pytest.raises(ClientError, match="Addon version specified is not supported"):
+        aws.client("eks").create_addon(clusterName="penstock", addonName=addon, addonVersion=version)
+
+
+def test_kube_proxy_may_be_older_than_the_cluster_and_follow_it(aws: Aws, cluster: dict[str, Any]) -> None:
+    eks = aws.client("eks")
+    eks.create_addon(clusterName="penstock", addonName="kube-proxy", addonVersion="v1.35.0-eksbuild.1")
+    eks.update_addon(clusterName="penstock", addonName="kube-proxy", addonVersion="v1.36.0-eksbuild.25")
+    found = eks.describe_addon(clusterName="penstock", addonName="kube-proxy")["addon"]
+    assert found["addonVersion"] == "v1.36.0-eksbuild.25"
+    with pytest.raises(ClientError, match="Addon version specified is not supported"):
+        eks.update_addon(clusterName="penstock", addonName="kube-proxy", addonVersion="v1.37.0-eksbuild.1")
+    eks.delete_addon(clusterName="penstock", addonName="kube-proxy")
+
+
 def test_an_access_entry_carries_groups_and_policies(aws: Aws, cluster: dict[str, Any], role: str) -> None:
     eks = aws.client("eks")
     eks.create_access_entry(clusterName="penstock", principalArn=role, kubernetesGroups=["viewers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -13,16 +14,30 @@ from infra.local.aws.moto.eks_common import VERSIONS, check_role, cluster_of, in
 from infra.local.aws.moto.patching import attach, given
 
 DEFAULT_VERSIONS = {
-    "vpc-cni": "v1.20.4", "coredns": "v1.13.1", "kube-proxy": "v1.36.0", "eks-pod-identity-agent": "v1.3.10",
-    "aws-ebs-csi-driver": "v1.54.0", "aws-efs-csi-driver": "v2.1.12", "aws-mountpoint-s3-csi-driver": "v2.2.0",
-    "metrics-server": "v0.8.0", "eks-node-monitoring-agent": "v1.5.0", "snapshot-controller": "v8.3.0",
-    "amazon-cloudwatch-observability": "v4.7.0",
+    "vpc-cni": "v1.22.4-eksbuild.3", "coredns": "v1.14.3-eksbuild.23", "kube-proxy": "v1.36.0-eksbuild.25",
+    "eks-pod-identity-agent": "v1.3.10-eksbuild.3", "aws-ebs-csi-driver": "v1.63.1-eksbuild.1",
+    "aws-efs-csi-driver": "v2.1.12-eksbuild.1", "aws-mountpoint-s3-csi-driver": "v2.2.0-eksbuild.1",
+    "metrics-server": "v0.8.0-eksbuild.6", "eks-node-monitoring-agent": "v1.7.2-eksbuild.1",
+    "snapshot-controller": "v8.3.0-eksbuild.1", "amazon-cloudwatch-observability": "v4.7.0-eksbuild.1",
 }  # fmt: skip
 """Add-ons that can be created, each with the version given to those who name none."""
+FOLLOWS_THE_CLUSTER = "kube-proxy"
+"""The add-on whose minor version is a Kubernetes version: EKS offers no newer one than the cluster's."""
 
 
-def version_of(addon: str) -> str:
-    return f"{DEFAULT_VERSIONS[addon]}-eksbuild.1"
+def version_of(addon: str, cluster_version: str) -> str:
+    version = DEFAULT_VERSIONS[addon]
+    return version.replace("v1.36.", f"v{cluster_version}.") if addon == FOLLOWS_THE_CLUSTER else version
+
+
+def check_version(addon: str, version: str, cluster_version: str) -> None:
+    """Raises InvalidParameterException, as EKS does for a version that is none or is not offered for the cluster."""
+    shape = re.fullmatch(r"v([0-9]+)\.([0-9]+)\.[0-9]+-eksbuild\.[0-9]+", version)
+    newest = tuple(map(int, cluster_version.split(".")))
+    if shape is None or (addon == FOLLOWS_THE_CLUSTER and (int(shape[1]), int(shape[2])) > newest):
+        raise invalid(
+            f"Addon version specified is not supported: {addon} {version} in {cluster_version} kubernetes version"
+        )
 
 
 def find(response: Any) -> dict[str, Any]:
@@ -38,12 +53,14 @@ def create_addon(self: Any) -> ActionResult:
         raise invalid(f"Addon {name} specified is not supported in {cluster.version} kubernetes version")
     if name in cluster.addons:
         raise in_use(cluster, "Addon already exists.")
+    if version := self._get_param("addonVersion"):
+        check_version(name, version, cluster.version)
     if role := self._get_param("serviceAccountRoleArn"):
         check_role(self.eks_backend, role)
     now = utcnow()
     cluster.addons[name] = {
         "clusterName": cluster.name,
-        "addonVersion": version_of(name),
+        "addonVersion": version_of(name, cluster.version),
         "status": "ACTIVE",
         "health": {"issues": []},
         "addonArn": cluster.arn.replace(":cluster/", ":addon/") + f"/{name}/{mock_random.uuid4()}",
@@ -61,6 +78,8 @@ def describe_addon(self: Any) -> ActionResult:
 
 def update_addon(self: Any) -> ActionResult:
     changes = given(self, "addonVersion", "serviceAccountRoleArn", "configurationValues")
+    if "addonVersion" in changes:
+        check_version(self._get_param("addonName"), changes["addonVersion"], cluster_of(self).version)
     find(self).update(changes, modifiedAt=utcnow())
     return record_update(cluster_of(self), "AddonUpdate")
 
@@ -91,7 +110,7 @@ def describe_addon_versions(self: Any) -> ActionResult:
             "owner": "aws",
             "addonVersions": [
                 {
-                    "addonVersion": version_of(addon),
+                    "addonVersion": version_of(addon, cluster_version or VERSIONS[-1]),
                     "architecture": ["amd64", "arm64"],
                     "requiresConfiguration": False,
                     "compatibilities": compatibilities,

@@ -1,0 +1,73 @@
+"""Who may talk to whom among the pods, as NetworkPolicy specs in Kubernetes' own spelling. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+
+from components.manifests import CACHE_PORT, DATABASE_PORT, ENGINE_PORT, GATEWAY_PORT, PART_OF
+from components.pods import Manifest
+
+DNS_PORT = 53
+HTTPS_PORT = 443
+IDENTITY_AGENT = "169.254.170.23/32"
+"""Where the EKS Pod Identity agent gives out credentials, on every node (EKS user guide)."""
+IDENTITY_PORT = 80
+
+
+def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Manifest]:
+    """The `spec` of each NetworkPolicy, by name. A pod's own node reaches it always, so probes need no rule.
+
+    A pod that no policy but `default-deny` names reaches nothing and is reached by nobody.
+    """
+    gateways, engines = _app("gateway"), _app("engine")
+    cluster_dns = _to([_pods_of("kube-system", {"k8s-app": "kube-dns"})], DNS_PORT, "UDP", "TCP")
+    identity = _to([_range(IDENTITY_AGENT)], IDENTITY_PORT)
+    return {
+        "default-deny": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+        "gateway": {
+            "podSelector": gateways,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [_range(cidr) for cidr in edge_cidrs], "ports": [_port(GATEWAY_PORT)]}],
+            "egress": [
+                cluster_dns,
+                identity,
+                _to([{"podSelector": engines}], ENGINE_PORT),
+                _to([_range(vpc_cidr)], CACHE_PORT),
+                _to([_range(vpc_cidr)], DATABASE_PORT),
+                # The API server, AWS, and outside model providers.
+                _to([_range("0.0.0.0/0")], HTTPS_PORT),
+            ],
+        },
+        "engine": {
+            "podSelector": engines,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [{"podSelector": gateways}], "ports": [_port(ENGINE_PORT)]}],
+            "egress": [
+                cluster_dns,
+                identity,
+                # Weights come from S3, whose addresses are outside the VPC; nothing inside is an engine's business.
+                _to([{"ipBlock": {"cidr": "0.0.0.0/0", "except": [vpc_cidr]}}], HTTPS_PORT),
+            ],
+        },
+    }
+
+
+def _app(name: str) -> Manifest:
+    return {"matchLabels": {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": PART_OF}}
+
+
+def _pods_of(namespace: str, labels: Mapping[str, str]) -> Manifest:
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": dict(labels)},
+    }
+
+
+def _range(cidr: str) -> Manifest:
+    return {"ipBlock": {"cidr": cidr}}
+
+
+def _port(port: int, protocol: str = "TCP") -> Manifest:
+    return {"port": port, "protocol": protocol}
+
+
+def _to(peers: Sequence[Manifest], port: int, *protocols: str) -> Manifest:
+    return {"to": list(peers), "ports": [_port(port, protocol) for protocol in protocols or ("TCP",)]}

@@ -1,0 +1,78 @@
+"""The rules about the cluster's versions, node images and instance types: what cannot work is refused at preview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infra.settings import versions
+from infra.settings.accelerators import RESERVATION_ONLY
+from infra.settings.errors import Problem
+from infra.settings.model import Shape
+
+
+def versions_fit_together(shape: Shape) -> Iterator[Problem]:
+    cluster = shape.cluster
+    if cluster.version not in versions.KUBERNETES:
+        yield Problem(
+            "cluster.version", f"{cluster.version} is not allowed; allowed: {', '.join(versions.KUBERNETES)}, in quotes"
+        )
+    major, minor = versions.numbers(cluster.version)
+    proxy = cluster.addon_versions.kube_proxy
+    oldest = minor - versions.KUBE_PROXY_BEHIND
+    if not (major, oldest) <= versions.numbers(proxy) <= (major, minor):
+        yield Problem(
+            "cluster.addonVersions.kubeProxy",
+            f"{proxy} does not fit cluster.version {cluster.version}; allowed: {major}.{oldest} to {major}.{minor}",
+        )
+    network = cluster.addon_versions.vpc_cni
+    if versions.numbers(network) < versions.NETWORK_POLICIES_FROM:
+        yield Problem(
+            "cluster.addonVersions.vpcCni",
+            f"{network} does not enforce network policies; allowed: {_text(versions.NETWORK_POLICIES_FROM)} or later",
+        )
+
+
+def node_images_fit_the_instances(shape: Shape) -> Iterator[Problem]:
+    groups = shape.node_groups
+    for name, group, gpus in (
+        ("system", groups.system, False),
+        ("gpu", groups.gpu, True),
+        ("gpuSpot", groups.gpu_spot, True),
+    ):
+        path = f"nodeGroups.{name}"
+        image = group.ami_type
+        if image.startswith(versions.RETIRED_AMI):
+            yield Problem(f"{path}.amiType", f"{image} is not made any more; allowed: AL2023_... or BOTTLEROCKET_...")
+        if gpus and not versions.carries_driver(image):
+            yield Problem(f"{path}.amiType", f"{image} has no NVIDIA driver; allowed: a type that names NVIDIA")
+        if not gpus and versions.carries_driver(image):
+            yield Problem(f"{path}.amiType", f"{image} is for GPU nodes; allowed: a type that does not name NVIDIA")
+        wanted = versions.architecture_of_image(image)
+        for index, instance_type in enumerate(group.instance_types):
+            found = versions.architecture_of(instance_type)
+            if found != wanted:
+                yield Problem(
+                    f"{path}.instanceTypes[{index}]",
+                    f"{instance_type} is {found}, and amiType {image} is {wanted}; allowed: the same of both",
+                )
+
+
+def reserved_types_have_a_reservation(shape: Shape) -> Iterator[Problem]:
+    """Capacity Blocks are no setting yet, so a type that is had by reservation alone would wait for ever."""
+    for name, types in (
+        ("gpu", shape.node_groups.gpu.instance_types),
+        ("gpuSpot", shape.node_groups.gpu_spot.instance_types),
+    ):
+        for index, instance_type in enumerate(types):
+            if instance_type in RESERVATION_ONLY:
+                yield Problem(
+                    f"nodeGroups.{name}.instanceTypes[{index}]",
+                    f"{instance_type} is had by reservation alone, and none can be named; allowed: a type without one",
+                )
+
+
+def _text(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+CLUSTER_RULES = (versions_fit_together, node_images_fit_the_instances, reserved_types_have_a_reservation)
