@@ -20,10 +20,12 @@ class EdgeArgs(TypedDict):
     """One public subnet for each zone."""
     security_group_id: pulumi.Input[str]
     port: int
-    certificate_arn: NotRequired[str]
+    certificate_arn: NotRequired[pulumi.Input[str]]
     """With a certificate the listener speaks HTTPS, without one HTTP."""
     hostname: NotRequired[str]
     """The name that clients use; without one the load balancer's own."""
+    hosted_zone_id: NotRequired[str]
+    """The Route 53 zone in which `hostname` is to point to the load balancer; without one somebody else does that."""
     idle_timeout_seconds: int
     """Above the longest silent gap inside a stream."""
     deregistration_delay_seconds: int
@@ -42,6 +44,7 @@ class Edge(pulumi.ComponentResource):
     green_target_group_arn: pulumi.Output[str]
     load_balancer_dimension: pulumi.Output[str]
     """The load balancer's name in CloudWatch metrics."""
+    load_balancer_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Edge", name, None, opts)
@@ -79,6 +82,17 @@ class Edge(pulumi.ComponentResource):
             ],
             opts=child,
         )
+        if "hosted_zone_id" in args and "hostname" in args:
+            aws.route53.Record(
+                f"{name}-name",
+                zone_id=args["hosted_zone_id"],
+                name=args["hostname"],
+                type="A",
+                aliases=[
+                    {"name": balancer.dns_name, "zone_id": balancer.zone_id, "evaluate_target_health": True},
+                ],
+                opts=child,
+            )
         scheme, usual = ("https", 443) if certificate else ("http", 80)
         port = "" if args["port"] == usual else f":{args['port']}"
         self.url = pulumi.Output.concat(scheme, "://", args.get("hostname") or balancer.dns_name, port)
@@ -86,6 +100,7 @@ class Edge(pulumi.ComponentResource):
         self.blue_target_group_arn = groups["blue"].arn
         self.green_target_group_arn = groups["green"].arn
         self.load_balancer_dimension = balancer.arn_suffix
+        self.load_balancer_arn = balancer.arn
         self.register_outputs(
             {
                 "url": self.url,
@@ -93,6 +108,7 @@ class Edge(pulumi.ComponentResource):
                 "blueTargetGroupArn": self.blue_target_group_arn,
                 "greenTargetGroupArn": self.green_target_group_arn,
                 "loadBalancerDimension": self.load_balancer_dimension,
+                "loadBalancerArn": self.load_balancer_arn,
             }
         )
 

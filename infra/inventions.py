@@ -28,6 +28,7 @@ AUTONAMED: dict[str, str] = {
     "aws:rds/subnetGroup:SubnetGroup": "name",
     "aws:s3/bucket:Bucket": "bucket",
     "aws:secretsmanager/secret:Secret": "name",
+    "aws:wafv2/webAcl:WebAcl": "name",
     "aws:sns/topic:Topic": "name",
 }
 """Types whose physical name Pulumi makes from the logical one, and the property that holds it."""
@@ -38,6 +39,16 @@ def _text(inputs: Inputs, key: str) -> str:
 
 
 SPECIAL: dict[str, Callable[[str, Inputs], dict[str, Any]]] = {
+    "aws:acm/certificate:Certificate": lambda name, inputs: {
+        "domainValidationOptions": [
+            {
+                "domainName": _text(inputs, "domainName"),
+                "resourceRecordName": f"_proof.{_text(inputs, 'domainName')}",
+                "resourceRecordType": "CNAME",
+                "resourceRecordValue": "_proof.acm-validations.invalid",
+            }
+        ]
+    },
     "aws:ec2/launchTemplate:LaunchTemplate": lambda name, inputs: {"latestVersion": 1},
     "aws:ecr/repository:Repository": lambda name, inputs: {
         "repositoryUrl": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{_text(inputs, 'name')}"
@@ -54,8 +65,10 @@ SPECIAL: dict[str, Callable[[str, Inputs], dict[str, Any]]] = {
     "aws:lb/loadBalancer:LoadBalancer": lambda name, inputs: {
         "dnsName": f"{name}.balancer.invalid",
         "arnSuffix": f"app/{name}/invented",
+        "zoneId": "ZINVENTED",
     },
     "aws:lb/targetGroup:TargetGroup": lambda name, inputs: {"arnSuffix": f"targetgroup/{name}/invented"},
+    "aws:route53/record:Record": lambda name, inputs: {"fqdn": _text(inputs, "name")},
     "aws:rds/instance:Instance": lambda name, inputs: {
         "address": f"{name}.database.invalid",
         "masterUserSecrets": [
