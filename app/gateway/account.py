@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import msgspec
@@ -14,12 +15,24 @@ class PromptDetails(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """The `usage` object of OpenAI's API, in tokens. An explicit zero stays zero."""
+    """The `usage` object of OpenAI's API, in tokens. An explicit zero stays zero.
+
+    The Responses API calls the same counts `input_tokens` and `output_tokens`: they are taken over on reading.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int | None = None
     total_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: PromptDetails | None = None
+
+    def __post_init__(self) -> None:
+        if self.input_tokens is not None:
+            self.prompt_tokens = self.input_tokens
+            self.completion_tokens = self.output_tokens
+            self.prompt_tokens_details = self.input_tokens_details
 
 
 class _Reply(msgspec.Struct):
@@ -39,7 +52,7 @@ def read_usage(reply: bytes) -> Usage | None:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Tokens and money of one request. `estimated`: no usage came, so output tokens are the events relayed."""
+    """Tokens and money of one request. `estimated`: no usage came, so output tokens are the events relayed and input is guessed."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -48,11 +61,25 @@ class Account:
     estimated: bool = False
 
 
-def settle(usage: Usage | None, events: int, route: ModelRoute) -> Account:
-    """The account of a request. `events` is the number of SSE events relayed, taken where no usage is known."""
+_BINARY = re.compile(rb'"(?:data:[^",]{0,99},)?[A-Za-z0-9+/=_-]{512,}"')
+BYTES_A_TOKEN = 4
+"""Of English text, in JSON."""
+
+
+def guess_input_tokens(body: bytes, context_tokens: int) -> int:
+    """Prompt tokens by the size of a request's body, images and sound left out; never more than fit the model."""
+    return min(len(_BINARY.sub(b"", body)) // BYTES_A_TOKEN, context_tokens)
+
+
+def settle(usage: Usage | None, events: int, route: ModelRoute, body: bytes = b"") -> Account:
+    """The account of a request. `events` is the number of SSE events relayed, taken where no usage is known.
+
+    Then the prompt is guessed from `body`: an engine that has begun to answer has read it.
+    """
     if usage is None:
-        cost = events * route.output_usd_per_million_tokens / 1e6
-        return Account(output_tokens=events, cost_usd=cost, estimated=True)
+        prompt = guess_input_tokens(body, route.context_tokens) if events else 0
+        cost = (prompt * route.input_usd_per_million_tokens + events * route.output_usd_per_million_tokens) / 1e6
+        return Account(prompt, events, cost_usd=cost, estimated=True)
     output = usage.completion_tokens or 0
     details = usage.prompt_tokens_details
     cost = (

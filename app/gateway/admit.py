@@ -18,12 +18,19 @@ import msgspec
 from app.gateway.config import ApiKey, ModelRoute
 from app.gateway.errors import MISSING_KEY, WRONG_KEY, Problem, Refused, unknown_model
 
-Route = Literal["chat", "completions", "embeddings"]
+Route = Literal["chat", "completions", "responses", "embeddings", "tokenize", "detokenize"]
 ROUTES: Mapping[bytes, Route] = {
     b"/v1/chat/completions": "chat",
     b"/v1/completions": "completions",
+    b"/v1/responses": "responses",
     b"/v1/embeddings": "embeddings",
+    b"/v1/tokenize": "tokenize",
+    b"/v1/detokenize": "detokenize",
 }
+GENERATING = frozenset({"chat", "completions", "responses"})
+"""Routes that make tokens: they may stream, and have a ceiling."""
+RESUMABLE = frozenset({"chat", "completions"})
+"""Routes whose streams can go on at another engine: vLLM continues text, not the typed events of a response."""
 
 MAX_CHOICES = 128
 """Bound of `n` and `best_of`: OpenAI's own."""
@@ -80,8 +87,12 @@ class _Body(msgspec.Struct):
     stream_options: msgspec.Raw = _ABSENT
     max_tokens: Scalar = None
     max_completion_tokens: Scalar = None
+    max_output_tokens: Scalar = None
     n: Scalar = None
     best_of: Scalar = None
+    tokens: msgspec.Raw = _ABSENT
+    background: Scalar = None
+    previous_response_id: Scalar = None
 
 
 class _StreamOptions(msgspec.Struct):
@@ -121,11 +132,15 @@ def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitt
     if target is None:
         raise Refused(unknown_model(model))
     _require_input(route, fields)
-    stream = route != "embeddings" and _boolean("stream", fields.stream)
-    if route != "embeddings":
+    stream = False
+    if route in GENERATING:
+        stream = _boolean("stream", fields.stream)
         _ceilings(route, fields, target)
+    if route == "responses":
+        _stateless(fields)
     options = bytes(fields.stream_options) or None
-    return Admitted(model, stream, stream and not _asks_usage(options), options)
+    add_usage = stream and route in RESUMABLE and not _asks_usage(options)
+    return Admitted(model, stream, add_usage, options)
 
 
 def _require_input(route: Route, fields: _Body) -> None:
@@ -140,8 +155,24 @@ def _require_input(route: Route, fields: _Body) -> None:
     elif route == "completions":
         if _head(fields.prompt) is None and _head(fields.prompt_embeds) is None:
             raise Refused(_missing("prompt"))
-    elif _head(fields.input) is None and _head(fields.messages) is None:
+    elif route == "tokenize":
+        if _head(fields.prompt) is None and _head(fields.messages) is None:
+            raise Refused(_missing("prompt"))
+    elif route == "detokenize":
+        if _head(fields.tokens) is None:
+            raise Refused(_missing("tokens"))
+    elif _head(fields.input) is None and (route == "responses" or _head(fields.messages) is None):
         raise Refused(_missing("input"))
+
+
+def _stateless(fields: _Body) -> None:
+    """An engine keeps responses in its own memory, if at all: what another engine cannot see is not promised."""
+    if fields.previous_response_id is not None:
+        message = "`previous_response_id` is not supported: responses are not stored. Send the conversation as `input`."
+        raise Refused(Problem(400, message, "unsupported_parameter", "previous_response_id"))
+    if _boolean("background", fields.background):
+        message = "`background` is not supported: responses are not stored. Stream the response instead."
+        raise Refused(Problem(400, message, "unsupported_parameter", "background"))
 
 
 def _head(raw: msgspec.Raw) -> bytes | None:
@@ -153,7 +184,12 @@ def _head(raw: msgspec.Raw) -> bytes | None:
 def _ceilings(route: Route, fields: _Body, target: ModelRoute) -> None:
     # A completion with echo may ask for no token at all: vLLM then returns the prompt's log-probabilities.
     least = 0 if route == "completions" else 1
-    for name, value in (("max_tokens", fields.max_tokens), ("max_completion_tokens", fields.max_completion_tokens)):
+    asked = (
+        (("max_output_tokens", fields.max_output_tokens),)
+        if route == "responses"
+        else (("max_tokens", fields.max_tokens), ("max_completion_tokens", fields.max_completion_tokens))
+    )
+    for name, value in asked:
         _integer(name, value, least, target.max_output_tokens)
     _integer("n", fields.n, 1, MAX_CHOICES)
     _integer("best_of", fields.best_of, 1, MAX_CHOICES)
@@ -212,5 +248,10 @@ def _wrong_type(error: str) -> Problem:
     found = re.search(r"`\$\.([A-Za-z_]+)", error)
     if found is None:
         return Problem(400, "The request body must be a JSON object.", "invalid_json")
-    allowed = {"model": "a string", "stream": "true or false"}.get(found[1], "an integer")
+    allowed = {
+        "model": "a string",
+        "previous_response_id": "a string",
+        "stream": "true or false",
+        "background": "true or false",
+    }.get(found[1], "an integer")
     return _wrong(found[1], allowed)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from app.gateway import retry
 from app.gateway.account import Usage, read_usage
+from app.gateway.admit import GENERATING
 from app.gateway.choose import Engine
 from app.gateway.client import Connection
 from app.gateway.continuation import ContinuedStream
 from app.gateway.errors import parse_engine_error
-from app.gateway.rewrite import EventStream, only_comments, usage_in_tail
+from app.gateway.rewrite import EventStream, TypedEventStream, only_comments, usage_in_tail
 
 if TYPE_CHECKING:
     from app.gateway.exchange import Exchange
@@ -98,7 +99,7 @@ class Attempt:
             connection.transport.pause_reading()
         admitted = self.exchange.admitted
         # An unstreamed generation sends its first byte when it is done, so only its total time can tell that it hangs.
-        waits = (admitted is not None and admitted.stream) or self.exchange.route == "embeddings"
+        waits = (admitted is not None and admitted.stream) or self.exchange.route not in GENERATING
         self._wait(self.times.first_byte_seconds if waits else self.times.total_seconds)
 
     def upstream_unreachable(self, error: OSError) -> None:
@@ -116,11 +117,12 @@ class Attempt:
             self._state = STREAM
             admitted, resumption = self.exchange.admitted, self.exchange.resumption
             strip = admitted is not None and admitted.add_usage
-            self._stream = (
-                EventStream(strip_usage=strip)
-                if resumption is None
-                else ContinuedStream(resumption.plan, strip_usage=strip)
-            )
+            if resumption is not None:
+                self._stream = ContinuedStream(resumption.plan, strip_usage=strip)
+            elif self.exchange.route == "responses":
+                self._stream = TypedEventStream(strip_usage=strip)
+            else:
+                self._stream = EventStream(strip_usage=strip)
         elif self.exchange.resumption is not None:
             self._drop_connection()
             self._fail(retry.lost_before_answer(self.model))
@@ -320,6 +322,10 @@ class Attempt:
         else:
             self._fail(retry.silent_inside_answer(times.between_bytes_seconds))
 
+    def whole(self) -> bool:
+        """True for a stream of which all was read."""
+        return self._stream is not None and self._stream.complete
+
     def used(self) -> tuple[Usage | None, int]:
         if self._stream is not None:
             return self._stream.usage, self._stream.events
@@ -340,4 +346,12 @@ class Attempt:
             self._connection.transport.resume_reading()
 
 
-_PATHS = {"chat": b"/v1/chat/completions", "completions": b"/v1/completions", "embeddings": b"/v1/embeddings"}
+_PATHS = {
+    "chat": b"/v1/chat/completions",
+    "completions": b"/v1/completions",
+    "responses": b"/v1/responses",
+    "embeddings": b"/v1/embeddings",
+    "tokenize": b"/tokenize",
+    "detokenize": b"/detokenize",
+}
+"""Where vLLM serves each route."""

@@ -7,14 +7,16 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.gateway import retry
-from app.gateway.account import Usage
-from app.gateway.admit import Admitted, Refused, Route, admit, request_id
+from app.gateway.account import Account, Usage
+from app.gateway.admit import RESUMABLE, Admitted, Refused, Route, admit, request_id
 from app.gateway.attempt import Attempt
 from app.gateway.choose import Engine
 from app.gateway.config import ApiKey
 from app.gateway.continuation import DONE
 from app.gateway.errors import Problem, no_engine, too_large, too_many
 from app.gateway.finish import finish
+from app.gateway.ledger.record import record
+from app.gateway.ledger.row import FEATURE_RULE, read_feature
 from app.gateway.progress import Kept
 from app.gateway.reply import Reply
 from app.gateway.resume import Resumption
@@ -70,6 +72,9 @@ class Exchange(Reply):
         self.started_at = monotonic()
         self.first_event_at = 0.0
         self.trace = b""
+        self.feature: str | None = None
+        """The client's tag for reports."""
+        self.account: Account | None = None
         self.body = b""
         self.attempt: Attempt | None = None
         self.kept: Kept | None = None
@@ -101,6 +106,11 @@ class Exchange(Reply):
                 encoding = value.strip().lower()
             elif name == b"traceparent" or name == b"tracestate":
                 self.trace += b"%b: %b\r\n" % (name, value)
+            elif name == b"x-penstock-feature":
+                self.feature = read_feature(value)
+                if self.feature is None and self._problem is None:
+                    message = f"Invalid value for the header `x-penstock-feature`: it must be {FEATURE_RULE}."
+                    self._problem = Problem(400, message, "invalid_feature")
         self.request_id = request_id(given_id, b"") or b"req-" + os.urandom(12).hex().encode()
         try:
             self.key = self.service.keys.authenticate(authorization)
@@ -169,7 +179,7 @@ class Exchange(Reply):
             return
         self.admitted = admitted
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
-        if admitted.stream and service.config.resume.enabled:
+        if admitted.stream and self.route in RESUMABLE and service.config.resume.enabled:
             self.kept = Kept(service.config.resume.max_kept_bytes)
         self.target = target = service.by_name[admitted.model]
         target.in_flight += 1
@@ -235,6 +245,7 @@ class Exchange(Reply):
         resumption = self.resumption
         assert resumption is not None  # noqa: S101 - the stream broke
         if resumption.whole:
+            self._account(self.status, "ok", resumption.usage, resumption.plan.seen)
             self.relay(DONE)
             self.end("ok", resumption.usage, resumption.plan.seen)
         else:
@@ -271,12 +282,16 @@ class Exchange(Reply):
 
     # -- the end --
 
+    def _record(self, status: int, outcome: str, account: Account) -> None:
+        if self.service.ledger is not None:
+            record(self.service.ledger, self, status, outcome, account)
+
     def _finish(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
         if self.response_complete:
             return
         self.response_complete = True
         self.deadline = FOREVER
-        finish(self, status, outcome, usage, events)
+        finish(self, status, outcome, self._account(status, outcome, usage, events))
         self.body = b""
         self.attempt = self.kept = self.resumption = None
         if not self.disconnected:

@@ -79,12 +79,15 @@ class EventStream:
     def finish(self) -> bytes:
         """What is left when the answer ended: `[DONE]` without a blank line, or part of an event, which is dropped."""
         rest, self._held = self._held, b""
-        return self._pass(rest + b"\n\n") if b"[DONE]" in rest else b""
+        return self._pass(rest + b"\n\n") if self._ends(rest) else b""
 
     @property
     def complete(self) -> bool:
         """True when the stream ended as streams end, with `[DONE]`."""
         return self._broken or b"data: [DONE]" in self._tail or b"data:[DONE]" in self._tail
+
+    def _ends(self, data: bytes) -> bool:
+        return b"[DONE]" in data
 
     def _pass(self, data: bytes) -> bytes:
         self.events += data.count(b"\n\n")
@@ -123,6 +126,44 @@ class EventStream:
         self.usage = content.usage
         only_usage = bytes(content.choices).replace(b" ", b"") == b"[]"
         return b"" if self.strip_usage and only_usage else event
+
+
+class _Reply(msgspec.Struct):
+    usage: Usage | None = None
+
+
+class _Typed(msgspec.Struct):
+    response: _Reply | None = None
+
+
+# Quotes inside JSON strings are escaped, so no text that an engine generates can look like this.
+_LAST_TYPE = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
+_decode_typed = msgspec.json.Decoder(_Typed).decode
+
+
+class TypedEventStream(EventStream):
+    """The events of the Responses API: each has a type, and the last one holds the whole response with its usage."""
+
+    __slots__ = ()
+
+    @property
+    def complete(self) -> bool:
+        """True when the last event said how the response ended."""
+        return self._broken or self._ends(self._tail)
+
+    def _ends(self, data: bytes) -> bool:
+        return _LAST_TYPE.search(data) is not None
+
+    def _inspect(self, event: bytes) -> bytes:
+        payload = event_payload(event)
+        if payload is not None:
+            try:
+                content = _decode_typed(payload)
+            except (msgspec.DecodeError, RecursionError):
+                return event
+            if content.response is not None and content.response.usage is not None:
+                self.usage = content.response.usage
+        return super()._inspect(event)
 
 
 def each_event(data: bytes, change: Callable[[bytes], bytes]) -> bytes:

@@ -3,57 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.gateway.harness import CHAT, Reply, Running, running
-
-ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+from tests.gateway.simulators import simulated_engines
 
 
 @pytest.fixture
 async def engines() -> AsyncIterator[list[tuple[int, asyncio.subprocess.Process]]]:
-    """Two engines as processes, ready."""
-    started = []
-    for _ in range(2):
-        port = free_port()
-        flags = ["--served-model-name", "tiny", "small", "--host", "127.0.0.1", "--port", str(port)]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app.engine", "serve", "tiny", *flags, "--max-model-len", "2048",
-            "--shutdown-timeout", "20",
-            cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "PENSTOCK_SIM_LOAD_SECONDS": "0", "PENSTOCK_SIM_TEARDOWN_SECONDS": "0.1"},
-        )  # fmt: skip
-        started.append((port, process))
-    for port, process in started:
-        async with asyncio.timeout(20):
-            while True:
-                assert process.returncode is None, "the engine did not start"
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.05)
-                    continue
-                writer.close()
-                break
-    yield started
-    for _, process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    async with simulated_engines(2) as started:
+        yield started
 
 
 async def test_an_engine_drains_under_load_and_not_one_request_fails(
