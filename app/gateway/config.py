@@ -10,11 +10,31 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Colour = Literal["blue", "green"]
+Priority = Literal["interactive", "batch"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Strict):
+    """What one key, tenant or model, or all together, may use. What is not set is not limited."""
+
+    requests_per_second: float | None = Field(default=None, gt=0, le=1_000_000, description="Requests a second.")
+    requests_per_minute: float | None = Field(default=None, gt=0, le=60_000_000, description="Requests a minute.")
+    burst_requests: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Requests that may come at once. Without it: those of one second, or of ten under a minute's rate.",
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, le=10_000_000_000, description="Prompt and output tokens a minute, one minute's saved up."
+    )
+    concurrent_requests: int | None = Field(default=None, ge=1, le=1_000_000, description="Requests under way.")
+    usd_per_day: float | None = Field(default=None, gt=0, le=1_000_000, description="Money a day (UTC).")
+    usd_per_month: float | None = Field(default=None, gt=0, le=1_000_000, description="Money a calendar month (UTC).")
 
 
 class ModelRoute(Strict):
@@ -30,6 +50,7 @@ class ModelRoute(Strict):
     max_output_tokens: int = Field(ge=1, description="Ceiling for max_tokens of one request, in tokens.")
     input_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million prompt tokens cost.")
     output_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million output tokens cost.")
+    limits: Limits | None = Field(default=None, description="What all clients together may use of this model.")
 
 
 class Timeouts(Strict):
@@ -75,6 +96,21 @@ class GatewayConfig(Strict):
     max_concurrent_requests: int = Field(
         default=2000, ge=1, description="Requests under way in one gateway; beyond it clients get 503 and Retry-After."
     )
+    batch_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of a concurrency limit that batch keys may fill; the rest is kept for interactive ones.",
+    )
+    limits: Limits | None = Field(default=None, description="What all clients together may use.")
+    tenant_limits: Limits | None = Field(default=None, description="For each tenant that `tenants` does not name.")
+    tenants: dict[Name, Limits] = Field(default={}, description="Limits of single tenants.")
+    replicas: int = Field(
+        default=1, ge=1, description="Gateways that share these limits: each enforces its part while Redis is away."
+    )
+    cors_origins: tuple[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")], ...] = Field(
+        default=(), description="Origins (scheme://host[:port]) whose pages may call from a browser; none by default."
+    )
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
         default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."
@@ -95,6 +131,8 @@ class ApiKey(Strict):
     id: Name
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     tenant: Name = "default"
+    priority: Priority = "interactive"
+    limits: Limits | None = None
 
 
 class KeyFile(Strict):

@@ -10,9 +10,9 @@ import sys
 
 PACKAGES = frozenset(
     {
-        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "click", "frozenlist", "h11", "hiredis",
-        "httptools", "idna", "msgspec", "multidict", "prometheus-client", "propcache", "pydantic", "pydantic-core",
-        "typing-extensions", "typing-inspection", "uvicorn", "uvloop", "yarl",
+        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "click", "frozenlist", "h11",
+        "hiredis", "httptools", "idna", "msgspec", "multidict", "prometheus-client", "propcache", "pydantic",
+        "pydantic-core", "typing-extensions", "typing-inspection", "uvicorn", "uvloop", "yarl",
     }
 )  # fmt: skip
 """What the gateway imports, and what that needs."""
