@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from infra.settings import capacity, drain
 from infra.settings.accelerators import gpus_of
 from infra.settings.cluster_rules import CLUSTER_RULES
-from infra.settings.edge_rules import EDGE_RULES
 from infra.settings.data_rules import DATA_RULES
+from infra.settings.edge_rules import EDGE_RULES
 from infra.settings.errors import Problem
 from infra.settings.model import ColourRelease, Shape
 

@@ -1,0 +1,40 @@
+"""Rules about where data rests, who may read the cache, and when money is spoken of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infra.settings.errors import Problem
+from infra.settings.model import Shape
+
+
+def data_stays_where_it_may(shape: Shape) -> Iterator[Problem]:
+    allowed = shape.aws.allowed_regions
+    if shape.aws.region not in allowed:
+        yield Problem("aws.region", f"{shape.aws.region} is not in aws.allowedRegions; allowed: {', '.join(allowed)}")
+
+
+def a_token_travels_encrypted(shape: Shape) -> Iterator[Problem]:
+    if shape.data.cache.auth and not shape.data.cache.tls:
+        yield Problem("data.cache.auth", "true needs data.cache.tls: true, as AWS does; allowed: false")
+
+
+def alerts_rise(shape: Shape) -> Iterator[Problem]:
+    for key, percents in (
+        ("alertPercents", shape.budget.alert_percents),
+        ("forecastPercents", shape.budget.forecast_percents),
+    ):
+        if list(percents) != sorted(set(percents)):
+            yield Problem(f"budget.{key}", f"must rise, each once: {', '.join(map(str, sorted(set(percents))))}")
+
+
+def parts_fit_the_whole(shape: Shape) -> Iterator[Problem]:
+    whole = shape.budget.monthly_usd
+    for name, usd in (("system", shape.budget.part_usd.system), ("gpu", shape.budget.part_usd.gpu)):
+        if usd > whole:
+            yield Problem(
+                f"budget.partUsd.{name}", f"{usd} is too large; allowed: budget.monthlyUsd, {whole}, or less, in USD"
+            )
+
+
+DATA_RULES = (data_stays_where_it_may, a_token_travels_encrypted, alerts_rise, parts_fit_the_whole)
