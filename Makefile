@@ -11,10 +11,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status test e2e fmt lint types golden docs bench lock clean
+.PHONY: help setup up down status test e2e fmt lint types golden docs bench bench-local lock clean
 
 help:  ## list the tasks
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make the virtual environment (done by the others when needed)
 
@@ -62,7 +62,10 @@ golden: $(READY)  ## write the golden files anew, for a review of their diff
 docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.settings.reference
 
-bench: $(READY)  ## measure program time, and the local platform from up to down (stop it first)
+bench: $(READY)  ## compare the gateway with others, 6 minutes (BENCH=quick: 1); writes docs/performance.md
+	@$(BIN)/python -m bench.gateway
+
+bench-local: $(READY)  ## measure program time, and the local platform from up to down (stop it first)
 	@$(BIN)/python bench/program.py
 	@$(BIN)/python bench/local.py
 
