@@ -22,6 +22,7 @@ COMMANDS = {
     "down": "platform:down",
     "preview": "platform:preview",
     "rehearse": "rehearse:rehearse",
+    "preflight": "preflight:preflight",
     "status": "status:status",
     "chat": "chat:chat",
     "logs": "logs:logs",

@@ -15,7 +15,12 @@ QUOTAS = {
     ("ec2", "L-3819A6DF"): ("All G and VT Spot Instance Requests", 384.0),
     ("ec2", "L-7212CCBC"): ("All P4, P3 and P2 Spot Instance Requests", 0.0),
     ("ec2", "L-C4BD4855"): ("All P5 Spot Instance Requests", 0.0),
+    ("ec2", "L-1216C47A"): ("Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", 256.0),
     ("ec2", "L-0263D0A3"): ("EC2-VPC Elastic IPs", 5.0),
+    ("vpc", "L-F678F1CE"): ("VPCs per Region", 5.0),
+    ("vpc", "L-FE5A380F"): ("NAT gateways per Availability Zone", 5.0),
+    ("vpc", "L-29B6F2EB"): ("Interface VPC endpoints per VPC", 50.0),
+    ("elasticloadbalancing", "L-53DA6B97"): ("Application Load Balancers per Region", 50.0),
     ("eks", "L-1194D53C"): ("Clusters", 100.0),
 }
 """(service, quota code) -> (name, value: vCPUs for instances, a count for the rest)."""
