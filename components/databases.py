@@ -1,13 +1,24 @@
 """The cache and the database, both in subnets without a way out."""
 
+import secrets
 from collections.abc import Sequence
 from typing import TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
-from components.options import stateful
 from components.manifests import CACHE_PORT, DATABASE_PORT
+from components.options import stateful
+
+TOKEN_BYTES = 48
+"""64 characters; ElastiCache takes 16 to 128 (AuthToken)."""
+RECOVERY_DAYS = 7
+"""The shortest wait that Secrets Manager offers before a deleted secret is gone for good."""
+SLOW_STATEMENT_MS = 1000
+"""Statements that take longer are logged with their text."""
+EXPORTED_LOGS = ["postgresql", "upgrade"]
+INSIGHTS_DAYS = 7
+"""What Performance Insights keeps without an extra charge."""
 
 
 class CacheArgs(TypedDict):
@@ -17,9 +28,14 @@ class CacheArgs(TypedDict):
     replicas: int
     """Beside the primary, in other zones; with one or more it fails over by itself."""
     tls: bool
+    auth: bool
+    """Clients must send a token. AWS takes one only beside TLS."""
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
+    credentials_key_arn: pulumi.Input[str]
+    """For the secret that keeps the token."""
+    protected: bool
 
 
 class Cache(pulumi.ComponentResource):
@@ -27,6 +43,10 @@ class Cache(pulumi.ComponentResource):
 
     address: pulumi.Output[str]
     """host:port of the primary."""
+    member_ids: pulumi.Output[Sequence[str]]
+    """Ids of the nodes, the primary among them."""
+    token: pulumi.Output[str]
+    """Secret; empty where clients need none."""
 
     def __init__(self, name: str, args: CacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Cache", name, None, opts)
@@ -35,6 +55,7 @@ class Cache(pulumi.ComponentResource):
             name, subnet_ids=args["subnet_ids"], description="Penstock cache", opts=child
         )
         standby = args["replicas"] > 0
+        token = self._token(args["credentials_key_arn"], args["protected"]) if args["auth"] else None
         group = aws.elasticache.ReplicationGroup(
             name,
             description="Penstock: quotas, budgets and prompt caches of the gateways",
@@ -50,15 +71,46 @@ class Cache(pulumi.ComponentResource):
             at_rest_encryption_enabled=True,
             kms_key_id=args["key_arn"],
             transit_encryption_enabled=args["tls"],
+            auth_token=token,
+            # A new token is valid beside the old one until the next change, so that no client is locked out.
+            auth_token_update_strategy="ROTATE" if token else None,
             auto_minor_version_upgrade=True,
             apply_immediately=True,
             opts=child,
         )
         self.address = pulumi.Output.concat(group.primary_endpoint_address, ":", str(CACHE_PORT))
-        self.register_outputs({"address": self.address})
+        # ElastiCache names them so; what it reports of them is known later.
+        self.members = [
+            pulumi.Output.concat(group.replication_group_id, f"-{number:03d}")
+            for number in range(1, 2 + args["replicas"])
+        ]
+        self.member_ids = pulumi.Output.all(*self.members)
+        self.token = token or pulumi.Output.secret("")
+        self.register_outputs({"address": self.address, "memberIds": self.member_ids, "token": self.token})
+
+    def _token(self, key_arn: pulumi.Input[str], protected: bool) -> pulumi.Output[str]:
+        """Made once: the program offers a new one each time, and the first that was taken stays."""
+        name = f"{self.pulumi_resource_name}-token"
+        secret = aws.secretsmanager.Secret(
+            name,
+            description="What clients send to the cache",
+            kms_key_id=key_arn,
+            recovery_window_in_days=RECOVERY_DAYS if protected else 0,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        version = aws.secretsmanager.SecretVersion(
+            name,
+            secret_id=secret.id,
+            secret_string=pulumi.Output.secret(secrets.token_urlsafe(TOKEN_BYTES)),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["secretString"]),
+        )
+        return pulumi.Output.secret(version.secret_string.apply(lambda text: text or ""))
 
 
 class DatabaseArgs(TypedDict):
+    identifier: str
+    """The instance's name, and the first part of its log groups' and of its last snapshot's. A new one is a new, empty
+    database."""
     instance_class: str
     engine_version: str
     """PostgreSQL version; a major alone takes its newest minor."""
@@ -70,6 +122,8 @@ class DatabaseArgs(TypedDict):
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     credentials_key_arn: pulumi.Input[str]
+    logs_key_arn: pulumi.Input[str]
+    log_retention_days: int
     protected: bool
 
 
@@ -78,6 +132,7 @@ class Database(pulumi.ComponentResource):
 
     address: pulumi.Output[str]
     """host:port."""
+    identifier: pulumi.Output[str]
     secret_arn: pulumi.Output[str]
     """The Secrets Manager secret that holds user name and password."""
 
@@ -89,12 +144,30 @@ class Database(pulumi.ComponentResource):
             name,
             family=f"postgres{args['engine_version'].split('.')[0]}",
             description="Penstock database",
-            parameters=[{"name": "rds.force_ssl", "value": "1"}],
+            # pgvector needs no parameter: RDS ships it, and `CREATE EXTENSION vector` makes it usable.
+            parameters=[
+                {"name": "rds.force_ssl", "value": "1"},
+                {"name": "log_min_duration_statement", "value": str(SLOW_STATEMENT_MS)},
+                {"name": "log_lock_waits", "value": "1"},
+            ],
             opts=child,
         )
+        identifier = args["identifier"]
+        # RDS would make them at its first line: without a key, and kept for ever.
+        logs = [
+            aws.cloudwatch.LogGroup(
+                f"{name}-{kind}",
+                name=f"/aws/rds/instance/{identifier}/{kind}",
+                kms_key_id=args["logs_key_arn"],
+                retention_in_days=args["log_retention_days"],
+                opts=child,
+            )
+            for kind in EXPORTED_LOGS
+        ]
         # The ledger lives here: a new name is a new, empty database.
         instance = aws.rds.Instance(
             name,
+            identifier=identifier,
             engine="postgres",
             engine_version=args["engine_version"],
             instance_class=args["instance_class"],
@@ -114,14 +187,23 @@ class Database(pulumi.ComponentResource):
             publicly_accessible=False,
             multi_az=args["multi_zone"],
             backup_retention_period=args["backup_days"],
+            iam_database_authentication_enabled=True,
+            performance_insights_enabled=True,
+            performance_insights_kms_key_id=args["key_arn"],
+            performance_insights_retention_period=INSIGHTS_DAYS,
+            enabled_cloudwatch_logs_exports=EXPORTED_LOGS,
+            delete_automated_backups=not args["protected"],
             copy_tags_to_snapshot=True,
             auto_minor_version_upgrade=True,
             apply_immediately=not args["protected"],
             deletion_protection=args["protected"],
             skip_final_snapshot=not args["protected"],
-            final_snapshot_identifier="penstock-final" if args["protected"] else None,
-            opts=stateful(self, args["protected"]),
+            final_snapshot_identifier=f"{identifier}-final" if args["protected"] else None,
+            opts=pulumi.ResourceOptions.merge(
+                stateful(self, args["protected"]), pulumi.ResourceOptions(depends_on=logs)
+            ),
         )
         self.address = pulumi.Output.concat(instance.address, ":", str(DATABASE_PORT))
+        self.identifier = instance.identifier
         self.secret_arn = instance.master_user_secrets[0]["secret_arn"]
-        self.register_outputs({"address": self.address, "secretArn": self.secret_arn})
+        self.register_outputs({"address": self.address, "identifier": self.identifier, "secretArn": self.secret_arn})

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import policies
+from components.events import KEY_USERS
 from components.options import stateful
 
 ROTATION_DAYS = 365
@@ -39,7 +40,7 @@ def key_policies(partition: str, region: str, account: str) -> dict[str, dict]:
         "logs": policies.document(administered, policies.logs_may_encrypt(partition, region, account)),
         "messages": policies.document(
             administered,
-            policies.publishers_may_encrypt(account, ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]),
+            policies.publishers_may_encrypt(account, KEY_USERS),
         ),
         "credentials": through("secretsmanager"),
     }

@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from components.pods import POOL_LABEL
 from components.role import ServiceRole
+from components.spend import PART_TAG, STACK_TAG, part
 
 GPU_TAINT: aws.eks.NodeGroupTaintArgsDict = {"key": "nvidia.com/gpu", "value": "true", "effect": "NO_SCHEDULE"}
 """Keeps pods without a GPU off expensive nodes; engines tolerate it."""
@@ -142,7 +143,12 @@ class NodeGroups(pulumi.ComponentResource):
     def _template(self, name: str, shape: NodeGroupShape) -> aws.ec2.LaunchTemplate:
         """What all nodes of a pool have in common. Bottlerocket keeps images and pods on its second volume."""
         device = "/dev/xvdb" if shape["ami_type"].startswith("BOTTLEROCKET") else "/dev/xvda"
-        tags = {"Name": f"penstock-{name}", "project": pulumi.get_project(), "stack": pulumi.get_stack()}
+        tags = {
+            "Name": f"penstock-{name}",
+            "project": pulumi.get_project(),
+            STACK_TAG: pulumi.get_stack(),
+            PART_TAG: part(pulumi.get_stack(), "system" if name == "system" else "gpu"),
+        }
         return aws.ec2.LaunchTemplate(
             f"{self.pulumi_resource_name}-{name}",
             description=f"Nodes of the pool {name}",

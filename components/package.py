@@ -10,6 +10,7 @@ from components.certificate import Certificate
 from components.cluster import Cluster
 from components.databases import Cache, Database
 from components.edge import Edge, Traffic
+from components.events import Events
 from components.firewall import Firewall
 from components.ground import Ground
 from components.isolation import Isolation
@@ -19,8 +20,9 @@ from components.nodes import NodeGroups
 from components.release import Release
 from components.role import ServiceRole
 from components.security_groups import SecurityGroups
+from components.spend import CostAnomalies, MonthlyBudget
 from components.stores import Registry, Weights
-from components.watch import Events, MonthlyBudget, Watch
+from components.watch import Watch
 
 PACKAGE = "penstock"
 VERSION = "0.1.0"
@@ -29,6 +31,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     Cache,
     Certificate,
     Cluster,
+    CostAnomalies,
     DataKeys,
     Database,
     Edge,

@@ -101,6 +101,36 @@ def publish_from_account(topic_arn: str, account: str, services: Sequence[str]) 
     )
 
 
+def queue_over_tls_only(queue_arn: str) -> dict[str, Any]:
+    return document(_queue_refuses_plain_text(queue_arn))
+
+
+def queue_fed_by_topic(queue_arn: str, topic_arn: str) -> dict[str, Any]:
+    """A queue to which one topic may send, and nobody without TLS. Who reads it is a matter of IAM."""
+    return document(
+        {
+            "Sid": "TopicSends",
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+        },
+        _queue_refuses_plain_text(queue_arn),
+    )
+
+
+def _queue_refuses_plain_text(queue_arn: str) -> Statement:
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": queue_arn,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
 def read_weights(bucket_arn: str, key_arn: str) -> dict[str, Any]:
     return document(
         {"Sid": "ListWeights", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket_arn},

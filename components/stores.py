@@ -1,7 +1,7 @@
 """Where bytes rest: the bucket of model weights and the image repositories."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
@@ -10,10 +10,15 @@ from components import policies
 from components.options import stateful
 
 IMAGES_KEPT = 50
+UNFINISHED_UPLOAD_DAYS = 7
 
 
 class WeightsArgs(TypedDict):
     key_arn: pulumi.Input[str]
+    old_version_days: int
+    """What is overwritten or deleted can be brought back so long."""
+    access_logs_bucket: NotRequired[str]
+    """A bucket that takes S3's access logs; without one none are written."""
     protected: bool
 
 
@@ -29,7 +34,9 @@ class Weights(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         # A new name is a new, empty bucket.
         bucket = aws.s3.Bucket(name, force_destroy=not args["protected"], opts=stateful(self, args["protected"]))
-        aws.s3.BucketVersioning(name, bucket=bucket.bucket, versioning_configuration={"status": "Enabled"}, opts=child)
+        versioning = aws.s3.BucketVersioning(
+            name, bucket=bucket.bucket, versioning_configuration={"status": "Enabled"}, opts=child
+        )
         aws.s3.BucketServerSideEncryptionConfiguration(
             name,
             bucket=bucket.bucket,
@@ -61,6 +68,24 @@ class Weights(pulumi.ComponentResource):
             # S3 refuses two changes of a bucket's access at the same time.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[private]),
         )
+        aws.s3.BucketLifecycleConfiguration(
+            name,
+            bucket=bucket.bucket,
+            rules=[
+                {
+                    "id": "old-versions",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "noncurrent_version_expiration": {"noncurrent_days": args["old_version_days"]},
+                    # Parts of an upload that never ended are paid for and shown nowhere.
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": UNFINISHED_UPLOAD_DAYS},
+                }
+            ],
+            # S3 judges what is not current only where versions are kept.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
+        )
+        if target := args.get("access_logs_bucket"):
+            aws.s3.BucketLogging(name, bucket=bucket.bucket, target_bucket=target, target_prefix=f"{name}/", opts=child)
         self.bucket = bucket.bucket
         self.arn = bucket.arn
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})

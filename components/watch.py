@@ -1,4 +1,4 @@
-"""What tells people: topic, alarms, log groups, the monthly budget."""
+"""What people look at: log groups, alarms with their runbooks, the dashboard."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -6,51 +6,36 @@ from typing import TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
-
-PUBLISHERS = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
-
-
-class EventsArgs(TypedDict):
-    account_id: str
-    key_arn: pulumi.Input[str]
-
-
-class Events(pulumi.ComponentResource):
-    """The topic on which alarms and budgets speak."""
-
-    topic_arn: pulumi.Output[str]
-
-    def __init__(self, name: str, args: EventsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:Events", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        topic = aws.sns.Topic(name, kms_master_key_id=args["key_arn"], opts=child)
-        account = args["account_id"]
-        allowed = aws.sns.TopicPolicy(
-            name,
-            arn=topic.arn,
-            policy=topic.arn.apply(lambda arn: policies.dumps(policies.publish_from_account(arn, account, PUBLISHERS))),
-            opts=child,
-        )
-        # Whoever waits for the topic may publish to it.
-        self.topic_arn = pulumi.Output.all(topic.arn, allowed.id).apply(lambda parts: parts[0])
-        self.register_outputs({"topicArn": self.topic_arn})
+from components import alarms, dashboards
 
 
 class WatchArgs(TypedDict):
+    region: str
     log_group_prefix: str
-    log_groups: Sequence[str]
-    """One for each kind of workload."""
-    log_retention_days: int
+    log_retention_days: Mapping[str, int]
+    """For each log group, one for each kind of workload."""
     logs_key_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
+    runbooks_url: str
+    """The page that alarms name; each adds its anchor."""
+    first_byte_seconds: float
+    """An alarm tells when one answer in a hundred begins later."""
     load_balancer_dimension: pulumi.Input[str]
+    target_group_dimensions: Mapping[str, pulumi.Input[str]]
+    """For each colour."""
+    database_identifier: pulumi.Input[str]
+    database_storage_gib: int
+    cache_members: Sequence[pulumi.Input[str]]
+    """Ids of the cache's nodes."""
+    dead_queue_name: pulumi.Input[str]
+    dashboard_name: str
 
 
 class Watch(pulumi.ComponentResource):
-    """Log groups, and alarms on what users feel."""
+    """Log groups, alarms on what users feel and on what will soon hurt them, and a dashboard of the same."""
 
     log_group_names: pulumi.Output[Mapping[str, str]]
+    dashboard_name: pulumi.Output[str]
 
     def __init__(self, name: str, args: WatchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Watch", name, None, opts)
@@ -60,67 +45,59 @@ class Watch(pulumi.ComponentResource):
                 f"{name}-{group}",
                 name=f"{args['log_group_prefix']}/{group}",
                 kms_key_id=args["logs_key_arn"],
-                retention_in_days=args["log_retention_days"],
+                retention_in_days=days,
                 opts=child,
             )
-            for group in args["log_groups"]
+            for group, days in args["log_retention_days"].items()
         }
-        for metric, description, threshold in (
-            ("HTTPCode_Target_5XX_Count", "Gateways answered with a server error", 5),
-            ("HTTPCode_ELB_5XX_Count", "The load balancer found no gateway that answers", 1),
-        ):
-            aws.cloudwatch.MetricAlarm(
-                f"{name}-{metric.lower().replace('_', '-')}",
-                alarm_description=description,
-                namespace="AWS/ApplicationELB",
-                metric_name=metric,
-                dimensions={"LoadBalancer": args["load_balancer_dimension"]},
-                statistic="Sum",
-                period=60,
-                evaluation_periods=3,
-                datapoints_to_alarm=2,
-                comparison_operator="GreaterThanOrEqualToThreshold",
-                threshold=threshold,
-                # No requests is no failure.
-                treat_missing_data="notBreaching",
-                alarm_actions=[args["topic_arn"]],
-                ok_actions=[args["topic_arn"]],
-                opts=child,
-            )
-        self.log_group_names = pulumi.Output.all(**{name: group.name for name, group in groups.items()})
-        self.register_outputs({"logGroupNames": self.log_group_names})
-
-
-class MonthlyBudgetArgs(TypedDict):
-    monthly_usd: int
-    alert_percents: Sequence[int]
-    topic_arn: pulumi.Input[str]
-
-
-class MonthlyBudget(pulumi.ComponentResource):
-    """A monthly cost budget that speaks on the topic at each percentage."""
-
-    budget_name: pulumi.Output[str]
-
-    def __init__(self, name: str, args: MonthlyBudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("penstock:index:MonthlyBudget", name, None, opts)
-        budget = aws.budgets.Budget(
+        for alarm in [
+            *alarms.edge_alarms(args["load_balancer_dimension"], args["first_byte_seconds"]),
+            *alarms.colour_alarms(args["load_balancer_dimension"], args["target_group_dimensions"]),
+            *alarms.database_alarms(args["database_identifier"], args["database_storage_gib"]),
+            *alarms.cache_alarms(args["cache_members"]),
+            *alarms.queue_alarms(args["dead_queue_name"]),
+        ]:
+            _ring(f"{name}-{alarm.name}", alarm, args["topic_arn"], args["runbooks_url"], child)
+        dashboard = aws.cloudwatch.Dashboard(
             name,
-            budget_type="COST",
-            time_unit="MONTHLY",
-            limit_amount=str(args["monthly_usd"]),
-            limit_unit="USD",
-            notifications=[
-                {
-                    "comparison_operator": "GREATER_THAN",
-                    "notification_type": "ACTUAL",
-                    "threshold": percent,
-                    "threshold_type": "PERCENTAGE",
-                    "subscriber_sns_topic_arns": [args["topic_arn"]],
-                }
-                for percent in args["alert_percents"]
-            ],
-            opts=pulumi.ResourceOptions(parent=self),
+            dashboard_name=args["dashboard_name"],
+            dashboard_body=pulumi.Output.all(
+                balancer=args["load_balancer_dimension"],
+                target_groups=args["target_group_dimensions"],
+                database=args["database_identifier"],
+                cache_members=args["cache_members"],
+                dead_queue=args["dead_queue_name"],
+            ).apply(lambda known: dashboards.body(dashboards.platform_panels(**known), args["region"])),
+            opts=child,
         )
-        self.budget_name = budget.name
-        self.register_outputs({"budgetName": self.budget_name})
+        self.log_group_names = pulumi.Output.all(**{name: group.name for name, group in groups.items()})
+        self.dashboard_name = dashboard.dashboard_name
+        self.register_outputs({"logGroupNames": self.log_group_names, "dashboardName": self.dashboard_name})
+
+
+def _ring(
+    name: str,
+    alarm: alarms.Alarm,
+    topic_arn: pulumi.Input[str],
+    runbooks_url: str,
+    opts: pulumi.ResourceOptions,
+) -> None:
+    aws.cloudwatch.MetricAlarm(
+        name,
+        alarm_description=f"{alarm.says}. Runbook: {runbooks_url}#{alarm.runbook}",
+        namespace=alarm.namespace,
+        metric_name=alarm.metric,
+        dimensions=dict(alarm.dimensions),
+        statistic=None if alarm.percentile else alarm.statistic,
+        extended_statistic=alarm.statistic if alarm.percentile else None,
+        period=alarm.period,
+        evaluation_periods=alarm.of,
+        datapoints_to_alarm=alarm.at_least,
+        comparison_operator="LessThanOrEqualToThreshold" if alarm.falls else "GreaterThanOrEqualToThreshold",
+        threshold=alarm.threshold,
+        # No requests is no failure.
+        treat_missing_data="notBreaching",
+        alarm_actions=[topic_arn],
+        ok_actions=[topic_arn],
+        opts=opts,
+    )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import pulumi
 
 from components.databases import Cache, Database
+from components.events import Events
 from components.keys import DataKeys
 from components.network import Network
 from components.security_groups import SecurityGroups
-from components.stores import Registry, Weights
-from components.watch import Events
+from components.stores import Registry, Weights, WeightsArgs
+from infra.parts import network_endpoints
 from infra.settings import Settings
 
 IMAGES = ("gateway", "engine")
@@ -38,7 +39,15 @@ class Foundation:
     """host:port."""
     database_address: pulumi.Output[str]
     """host:port."""
+    database_identifier: pulumi.Output[str]
+    cache_token: pulumi.Output[str]
+    """Secret; empty where the cache asks for none."""
+    cache_members: Sequence[pulumi.Output[str]]
+    """Ids of the cache's nodes."""
     topic_arn: pulumi.Output[str]
+    events_queue_url: pulumi.Output[str]
+    """What is said on the topic, for gateways to read."""
+    dead_queue_name: pulumi.Output[str]
 
 
 def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderResource) -> Foundation:
@@ -46,14 +55,22 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
     partition = partition_of(settings.aws.region)
     account = settings.aws.account_id
     protected = settings.protected
+    keys = DataKeys(
+        "keys",
+        {"partition": partition, "region": settings.aws.region, "account_id": account, "protected": protected},
+        opts,
+    )
     network = Network(
         "network",
         {
             "region": settings.aws.region,
             "cidr": settings.network.cidr,
             "zones": settings.network.zones,
-            "nat_per_zone": settings.network.nat_gateways == "perZone",
-            "interface_endpoints": settings.network.interface_endpoints,
+            "nat_gateways": settings.network.nat_gateways,
+            "interface_endpoints": network_endpoints(settings),
+            "flow_log_group": f"/penstock/{stack}/network",
+            "flow_log_days": settings.network.flow_log_days,
+            "logs_key_arn": keys.logs,
         },
         opts,
     )
@@ -66,12 +83,7 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         },
         opts,
     )
-    keys = DataKeys(
-        "keys",
-        {"partition": partition, "region": settings.aws.region, "account_id": account, "protected": protected},
-        opts,
-    )
-    weights = Weights("weights", {"key_arn": keys.weights, "protected": protected}, opts)
+    weights = Weights("weights", _weights_args(settings, keys), opts)
     registry = Registry(
         "registry",
         {"prefix": f"penstock-{stack}", "images": IMAGES, "key_arn": keys.images, "protected": protected},
@@ -85,15 +97,19 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
             "engine_version": settings.data.cache.engine_version,
             "replicas": settings.data.cache.replicas,
             "tls": settings.data.cache.tls,
+            "auth": settings.data.cache.auth,
             "subnet_ids": network.intra_subnet_ids,
             "security_group_id": groups.cache_id,
             "key_arn": keys.cache,
+            "credentials_key_arn": keys.credentials,
+            "protected": protected,
         },
         opts,
     )
     database = Database(
         "database",
         {
+            "identifier": f"penstock-{stack}",
             "instance_class": settings.data.database.instance_class,
             "engine_version": settings.data.database.engine_version,
             "storage_gib": settings.data.database.storage_gib,
@@ -104,6 +120,8 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
             "security_group_id": groups.database_id,
             "key_arn": keys.database,
             "credentials_key_arn": keys.credentials,
+            "logs_key_arn": keys.logs,
+            "log_retention_days": settings.watch.log_retention_days.database,
             "protected": protected,
         },
         opts,
@@ -120,5 +138,21 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         image_urls=registry.urls,
         cache_address=cache.address,
         database_address=database.address,
+        database_identifier=database.identifier,
+        cache_token=cache.token,
+        cache_members=cache.members,
         topic_arn=events.topic_arn,
+        events_queue_url=events.queue_url,
+        dead_queue_name=events.dead_queue_name,
     )
+
+
+def _weights_args(settings: Settings, keys: DataKeys) -> WeightsArgs:
+    args: WeightsArgs = {
+        "key_arn": keys.weights,
+        "old_version_days": settings.data.weights.old_version_days,
+        "protected": settings.protected,
+    }
+    if settings.data.weights.access_logs_bucket:
+        args["access_logs_bucket"] = settings.data.weights.access_logs_bucket
+    return args

@@ -13,6 +13,8 @@ Inputs = Mapping[str, Any]
 AUTONAMED: dict[str, str] = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": "name",
     "aws:budgets/budget:Budget": "name",
+    "aws:costexplorer/anomalyMonitor:AnomalyMonitor": "name",
+    "aws:costexplorer/anomalySubscription:AnomalySubscription": "name",
     "aws:ec2/launchTemplate:LaunchTemplate": "name",
     "aws:ec2/securityGroup:SecurityGroup": "name",
     "aws:eks/nodeGroup:NodeGroup": "nodeGroupName",
@@ -30,6 +32,7 @@ AUTONAMED: dict[str, str] = {
     "aws:secretsmanager/secret:Secret": "name",
     "aws:wafv2/webAcl:WebAcl": "name",
     "aws:sns/topic:Topic": "name",
+    "aws:sqs/queue:Queue": "name",
 }
 """Types whose physical name Pulumi makes from the logical one, and the property that holds it."""
 
@@ -69,6 +72,7 @@ SPECIAL: dict[str, Callable[[str, Inputs], dict[str, Any]]] = {
     },
     "aws:lb/targetGroup:TargetGroup": lambda name, inputs: {"arnSuffix": f"targetgroup/{name}/invented"},
     "aws:route53/record:Record": lambda name, inputs: {"fqdn": _text(inputs, "name")},
+    "aws:sqs/queue:Queue": lambda name, inputs: {"url": f"https://sqs.{REGION}.invalid/{ACCOUNT}/{name}"},
     "aws:rds/instance:Instance": lambda name, inputs: {
         "address": f"{name}.database.invalid",
         "masterUserSecrets": [

@@ -42,3 +42,4 @@ def deploy() -> None:
     pulumi.export("models", settings.model_names)
     pulumi.export("databaseAddress", foundation.database_address)
     pulumi.export("cacheAddress", foundation.cache_address)
+    pulumi.export("eventsQueueUrl", foundation.events_queue_url)

@@ -20,11 +20,11 @@ from components.isolation import Isolation
 from components.manifests import EngineShape
 from components.release import Release, encoded
 from components.subnets import plan
-from components.watch import MonthlyBudget, Watch
 from infra.cluster import Cluster
 from infra.foundation import Foundation
 from infra.settings import Settings, model_slug
 from infra.settings.model import ColourRelease, Model
+from infra.watching import build_watch
 
 WEIGHTS_SCHEME = "weights://"
 KEY_BYTES = 32
@@ -58,27 +58,7 @@ def build_serving(
         },
         on_aws,
     )
-    Watch(
-        "watch",
-        {
-            "log_group_prefix": f"/penstock/{stack}",
-            "log_groups": ["gateway", "engine"],
-            "log_retention_days": settings.cluster.log_retention_days,
-            "logs_key_arn": foundation.keys.logs,
-            "topic_arn": foundation.topic_arn,
-            "load_balancer_dimension": edge.load_balancer_dimension,
-        },
-        on_aws,
-    )
-    MonthlyBudget(
-        "budget",
-        {
-            "monthly_usd": settings.budget.monthly_usd,
-            "alert_percents": settings.budget.alert_percents,
-            "topic_arn": foundation.topic_arn,
-        },
-        on_aws,
-    )
+    build_watch(settings, foundation, edge, stack, on_aws)
     api_key = _api_key(settings, foundation, provider)
 
     ground = Ground("ground", {"namespace": settings.namespace}, on_kubernetes)
@@ -97,6 +77,8 @@ def build_serving(
         ground,
         {
             "PENSTOCK_CACHE_ADDRESS": foundation.cache_address,
+            "PENSTOCK_CACHE_PASSWORD": foundation.cache_token,
+            "PENSTOCK_CACHE_TLS": pulumi.Output.from_input(str(settings.data.cache.tls).lower()),
             "PENSTOCK_DATABASE_ADDRESS": foundation.database_address,
         },
         cluster.provider,

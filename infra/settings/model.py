@@ -92,12 +92,13 @@ class Aws(Strict):
 class Network(Strict):
     cidr: Cidr = Field(description="The VPC's range, a /16 to a /20. It cannot change later without a new VPC.")
     zones: tuple[Zone, ...] = Field(min_length=2, max_length=6, description="Zone letters of the region, at least two.")
-    nat_gateways: Literal["one", "perZone"] = Field(
-        description="`one` is cheap and lost with its zone; `perZone` survives the loss of a zone."
+    nat_gateways: Literal["one", "perZone", "none"] = Field(
+        description="`one` is lost with its zone, `perZone` is not; `none`: no way out, AWS is reached by endpoints."
     )
-    interface_endpoints: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")], ...] = Field(
-        description="AWS services reached without NAT, such as ecr.api; each costs per zone and hour."
+    interface_endpoints: Literal["none", "needed"] = Field(
+        description="`needed`: one for each AWS service that the platform's parts call; each costs per zone and hour."
     )
+    flow_log_days: RetentionDays = Field(description="How long the log of all connections is kept.")
 
 
 class AddonVersions(Strict):

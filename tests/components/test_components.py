@@ -17,6 +17,7 @@ TOKENS = {
     "Cache": "penstock:index:Cache",
     "Certificate": "penstock:index:Certificate",
     "Cluster": "penstock:index:Cluster",
+    "CostAnomalies": "penstock:index:CostAnomalies",
     "DataKeys": "penstock:index:DataKeys",
     "Database": "penstock:index:Database",
     "Edge": "penstock:index:Edge",
@@ -40,7 +41,7 @@ TOKENS = {
 Registered = Callable[[Callable[[], object]], Rehearsal]
 
 
-def network(zones: Sequence[str] = ("a", "b", "c"), nat_per_zone: bool = True, endpoints: Sequence[str] = ()) -> object:
+def network(zones: Sequence[str] = ("a", "b", "c"), nat: str = "perZone", endpoints: Sequence[str] = ()) -> object:
     from components.network import Network
 
     return Network(
@@ -49,8 +50,11 @@ def network(zones: Sequence[str] = ("a", "b", "c"), nat_per_zone: bool = True, e
             "region": "eu-central-1",
             "cidr": "10.0.0.0/16",
             "zones": zones,
-            "nat_per_zone": nat_per_zone,
+            "nat_gateways": nat,
             "interface_endpoints": endpoints,
+            "flow_log_group": "/penstock/test/network",
+            "flow_log_days": 30,
+            "logs_key_arn": "arn:key",
         },
     )
 
@@ -222,7 +226,9 @@ def test_one_dry_zone_cannot_fail_the_spot_nodes_of_another(registered: Register
 def test_protected_data_survives_a_destroy(registered: Registered, protected: bool):
     from components.stores import Weights
 
-    rehearsal = registered(lambda: Weights("weights", {"key_arn": "arn:key", "protected": protected}))
+    rehearsal = registered(
+        lambda: Weights("weights", {"key_arn": "arn:key", "old_version_days": 30, "protected": protected})
+    )
     bucket = rehearsal.one("aws:s3/bucket:Bucket", "weights")
     assert (bucket.protect, bucket.retain_on_delete, bucket.inputs["forceDestroy"]) == (
         protected,
@@ -243,9 +249,12 @@ def test_a_cache_with_a_replica_fails_over(registered: Registered):
                     "engine_version": "8.0",
                     "replicas": replicas,
                     "tls": True,
+                    "auth": False,
                     "subnet_ids": ["s"],
                     "security_group_id": "sg",
                     "key_arn": "arn:key",
+                    "credentials_key_arn": "arn:key",
+                    "protected": False,
                 },
             )
         )

@@ -31,6 +31,7 @@ OUTPUTS = {
     "models",
     "databaseAddress",
     "cacheAddress",
+    "eventsQueueUrl",
 }
 
 Rehearsed = Callable[..., Rehearsal]

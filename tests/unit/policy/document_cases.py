@@ -69,6 +69,10 @@ VOLUMES = policies.document(policies.used_through("ec2", REGION, ACCOUNT))
 ENCRYPTING_LOGS = policies.document(policies.logs_may_encrypt("aws", REGION, ACCOUNT))
 PUBLISHING = policies.document(policies.publishers_may_encrypt(ACCOUNT, ["budgets.amazonaws.com"]))
 TLS_ONLY = policies.bucket_over_tls_only(BUCKET)
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:events-1"
+SNS = "sns.amazonaws.com"
+QUEUE_TLS = policies.queue_over_tls_only(QUEUE)
+QUEUE_FED = policies.queue_fed_by_topic(QUEUE, TOPIC)
 TOPIC_POLICY = policies.publish_from_account(TOPIC, ACCOUNT, ["budgets.amazonaws.com"])
 WEIGHTS = policies.read_weights(BUCKET, KEY)
 HERE: dict[str, str | Sequence[str]] = {"aws:SourceAccount": ACCOUNT}
@@ -118,6 +122,17 @@ DOCUMENTS: dict[str, list[Case]] = {
         Case(False, TLS_ONLY, "s3:GetObject", f"{BUCKET}/m", ROLE, PLAIN_HTTP, True, identity=(EVERYTHING,)),
         Case(False, TLS_ONLY, "s3:ListBucket", BUCKET, ROLE, PLAIN_HTTP, True, identity=(EVERYTHING,)),
         Case(False, TLS_ONLY, "s3:GetObject", f"{BUCKET}/m", STRANGER, OVER_TLS, True),
+    ],
+    "queue_over_tls_only": [
+        Case(True, QUEUE_TLS, "sqs:ReceiveMessage", QUEUE, ROLE, OVER_TLS, True, identity=(EVERYTHING,)),
+        Case(False, QUEUE_TLS, "sqs:ReceiveMessage", QUEUE, ROLE, PLAIN_HTTP, True, identity=(EVERYTHING,)),
+    ],
+    "queue_fed_by_topic": [
+        Case(True, QUEUE_FED, "sqs:SendMessage", QUEUE, SNS, OVER_TLS | {"aws:SourceArn": TOPIC}, True),
+        Case(False, QUEUE_FED, "sqs:SendMessage", QUEUE, SNS, OVER_TLS | {"aws:SourceArn": f"{TOPIC}2"}, True),
+        Case(False, QUEUE_FED, "sqs:SendMessage", QUEUE, SNS, PLAIN_HTTP | {"aws:SourceArn": TOPIC}, True),
+        Case(False, QUEUE_FED, "sqs:ReceiveMessage", QUEUE, SNS, OVER_TLS | {"aws:SourceArn": TOPIC}, True),
+        Case(False, QUEUE_FED, "sqs:SendMessage", QUEUE, "events.amazonaws.com", OVER_TLS, True),
     ],
     "publish_from_account": [
         Case(True, TOPIC_POLICY, "sns:Publish", TOPIC, "budgets.amazonaws.com", HERE, True),
