@@ -34,12 +34,12 @@ def main() -> int:
     open_files = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, most))
     try:
-        programs = [compiled(name, cache) for name in ("load", "upstream")]
+        load, upstream = compiled("load", cache), compiled("upstream", cache)
     except Missing as reason:
         print(f"the benchmark cannot run: {reason}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
-        bench = Bench(Path(folder), *programs, Cores.of_this_machine(), open_files)
+        bench = Bench(Path(folder), load, upstream, Cores.of_this_machine(), open_files)
         peers = [peer for peer in PEERS if peer.name in options.only]
         comparison = Comparison(bench, peers, Plan.quick() if options.quick else Plan())
         comparison.run(cache)

@@ -20,6 +20,7 @@ from bench.gateway.modes import MODES, Mode, bodies
 from bench.gateway.peers import OWN, REFERENCE, Peer
 from bench.gateway.report import Facts, Measured, StreamsHeld
 from bench.gateway.runner import Bench, Failed, Run, Server
+from bench.gateway.stores import Stores, stores
 
 IDLE_GAP_MS = 20_000
 """Between the events of an idle stream: below the gateways' time-outs, above the time that is watched."""
@@ -50,9 +51,13 @@ class Comparison:
     missing: dict[str, str] = field(default_factory=dict)
     held: list[StreamsHeld] = field(default_factory=list)
     scaling: dict[int, float] = field(default_factory=dict)
+    on: str = ""
+    off: str = ""
     _installed: dict[str, Installed] = field(default_factory=dict)
     _found: dict[str, Measured] = field(default_factory=dict)
     _real_time: bool = True
+    _waited_for: list[int] = field(default_factory=list)
+    """Processes besides gateway, load and upstream that a request waits for."""
     _begun: float = field(default_factory=time.monotonic)
 
     def measured(self) -> list[Measured]:
@@ -71,6 +76,8 @@ class Comparison:
             own_core=not self.bench.cores.shared,
             load_average=os.getloadavg()[0],
             quick=quick,
+            on=self.on,
+            off=self.off,
         )
 
     def run(self, cache: Path) -> None:
@@ -78,19 +85,42 @@ class Comparison:
         # This process sleeps and reads; it must not do so on the gateway's core.
         os.sched_setaffinity(0, {self.bench.cores.others})
         self._begun = time.monotonic()
-        upstream = self.bench.start_upstream()
         try:
-            for number in range(self.plan.rounds):
-                say(f"round {number + 1} of {self.plan.rounds}")
-                self._round(upstream)
-            self._scale(upstream)
-        finally:
-            upstream.end()
-        self._idle()
+            with stores(self.bench.folder) as found:
+                self.bench.store_environment = found.environment
+                self._waited_for = [found.cache_root]
+                self._measure()
+                self._look_into(found)
+        except Missing as reason:
+            say(f"Redis and PostgreSQL: missing, {reason}")
+            self.off = f"limits in Redis and the ledger: {reason}"
+            self._measure()
         for name, one in list(self._found.items()):
             if not one.cpu:
                 self.missing[one.title] = one.faults[0] if one.faults else "it was not measured"
                 del self._found[name]
+
+    def _measure(self) -> None:
+        upstream = self.bench.start_upstream()
+        try:
+            for number in range(self.plan.rounds):
+                say(f"round {number + 1} of {self.plan.rounds}")
+                self._round(upstream, [peer for peer in self.peers if number == 0 or not peer.slow])
+            self._scale(upstream)
+        finally:
+            upstream.end()
+        self._idle()
+
+    def _look_into(self, found: Stores) -> None:
+        """What the stores hold shows what the gateway did."""
+        rows = found.usage_rows()
+        self.on = f"{rows:,} rows in the ledger in PostgreSQL" if rows else ""
+        off = [] if rows else ["the ledger in PostgreSQL (no row came)"]
+        if found.limits_kept():
+            self.on += ("; " if self.on else "") + "limits of key, tenant and all together in Redis"
+        else:
+            off.append("limits in Redis (it holds no key)")
+        self.off = "; ".join(off)
 
     def _install(self, cache: Path) -> None:
         for peer in self.peers:
@@ -104,10 +134,10 @@ class Comparison:
             self._installed[peer.name] = installed
             self._found[peer.name] = Measured(peer.name, peer.title, installed.version, peer.does)
 
-    def _round(self, upstream: Server) -> None:
+    def _round(self, upstream: Server, peers: Sequence[Peer]) -> None:
         servers: dict[str, Server] = {}
         try:
-            for peer in self.peers:
+            for peer in peers:
                 if peer.name in self._installed:
                     self._begin(peer, servers, upstream.port)
             for mode in MODES:
@@ -131,14 +161,16 @@ class Comparison:
     def _slot(self, mode: Mode, servers: dict[str, Server], upstream: Server) -> None:
         """One mode, all gateways, within seconds of one another."""
         peers = {peer.name: peer for peer in self.peers}
-        order = formulas.running_order(list(servers), REFERENCE, OWN)
+        order = list(servers) if mode.low_load else formulas.running_order(list(servers), REFERENCE, OWN)
         direct = None
         if mode.low_load:
-            self._real_time = kernel.real_time(upstream.root, on=True) and self._real_time
+            for root in (upstream.root, *self._waited_for):
+                self._real_time = kernel.real_time(root, on=True) and self._real_time
             direct = self.bench.direct(mode, upstream)
         runs = [self._one(peers[name], mode, servers[name]) for name in order]
         if mode.low_load:
-            kernel.real_time(upstream.root, on=False)
+            for root in (upstream.root, *self._waited_for):
+                kernel.real_time(root, on=False)
         near = formulas.references(order, REFERENCE)
         for at, (name, run) in enumerate(zip(order, runs, strict=True)):
             if run is None:

@@ -45,11 +45,11 @@ class Mode:
 
 
 MODES = (
-    Mode("json", "JSON, 820 B", "json", 64, 8, 1.5),
-    Mode("sse", "SSE, 32 chunks at 5 ms", "sse", 256, 4, 2.0, warm_seconds=0.6, stream=True),
-    Mode("69KB", "JSON, 69 KB prompt", "69KB", 16, 4, 1.2),
-    Mode("480KB", "JSON, 480 KB prompt", "480KB", 8, 4, 1.2),
-    Mode("json-low", "JSON, low load", "json", 16, 16, 4.0, rate=50, slow_rate=10),
+    Mode("json", "JSON, 820 B", "json", 64, 8, 1.2),
+    Mode("sse", "SSE, 32 chunks at 5 ms", "sse", 256, 4, 1.5, warm_seconds=0.6, stream=True),
+    Mode("69KB", "JSON, 69 KB prompt", "69KB", 16, 4, 1.0),
+    Mode("480KB", "JSON, 480 KB prompt", "480KB", 8, 4, 1.0),
+    Mode("json-low", "JSON, low load", "json", 16, 16, 4.0, rate=60, slow_rate=10),
     Mode("sse-low", "SSE, low load", "sse", 64, 64, 3.0, rate=30, slow_rate=3, stream=True),
 )
 

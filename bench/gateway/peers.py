@@ -54,6 +54,8 @@ class Peer:
     """SSE events that must come through: some drop or merge those without content."""
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = 30.0
+    uses_stores: bool = False
+    """It is given Redis and PostgreSQL."""
     holds_streams: bool = False
     """Takes part in the run with 10,000 idle streams."""
 
@@ -167,11 +169,25 @@ def penstock_files(place: Place) -> Files:
         "input_usd_per_million_tokens": 1.0,
         "output_usd_per_million_tokens": 2.0,
     }
-    config = {"colour": "blue", "namespace": "bench", "models": [model], "max_concurrent_requests": 20_000}
+    # Limits of every scope and kind that no load reaches: each request is admitted and settled against all of them.
+    limits = {
+        "requests_per_second": 1_000_000,
+        "tokens_per_minute": 10_000_000_000,
+        "concurrent_requests": 1_000_000,
+        "usd_per_day": 1_000_000,
+    }
+    config = {
+        "colour": "blue",
+        "namespace": "bench",
+        "models": [model],
+        "max_concurrent_requests": 20_000,
+        "limits": limits,
+        "tenant_limits": limits,
+    }
     # 1,001 keys: a look-up among many, of which the benchmark's is one.
     names = [KEY, *(f"{KEY}-{number}" for number in range(1000))]
     keys = [
-        {"id": f"bench-{number}", "sha256": hashlib.sha256(name.encode()).hexdigest()}
+        {"id": f"bench-{number}", "sha256": hashlib.sha256(name.encode()).hexdigest(), "limits": limits}
         for number, name in enumerate(names)
     ]
     return {"gateway.json": json.dumps(config), "keys.json": json.dumps({"keys": keys})}
@@ -197,7 +213,8 @@ PEERS = (
             *("--keys", str(place.folder / "keys.json"), "--engines", _engine(place)),
             *("--host", "127.0.0.1", "--port", str(place.port)),
         ],
-        "key among 1,001, model, limits, choice of engine, usage and cost, metrics, a log line",
+        "key among 1,001, model, choice of engine, usage and cost, metrics, a log line",
+        uses_stores=True,
         holds_streams=True,
     ),
     Peer(

@@ -53,6 +53,9 @@ class Facts:
     own_core: bool
     load_average: float
     quick: bool
+    on: str = ""
+    off: str = ""
+    """What needs another server, as seen in those servers after the run."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,9 @@ def aims(measured: Sequence[Measured]) -> list[Aim]:
     def times(other: str) -> float | None:
         if own is None or other not in by_name:
             return None
-        mine, theirs = _median(own.cpu, "json"), _median(by_name[other].cpu, "json")
-        return theirs / mine if mine and theirs else None
+        # By their shares of nginx in their own slots, so that a slot in which the machine was busy hits both sides.
+        mine, theirs = _median(own.ratio, "json"), _median(by_name[other].ratio, "json")
+        return mine / theirs if mine and theirs else None
 
     def added(mode: str, at: int) -> float | None:
         return formulas.middle([pair[at] for pair in own.added.get(mode, [])]) if own else None
@@ -229,7 +233,8 @@ def page(
     return f"""# Performance of the gateway
 
 Written by `make bench`; do not edit. {facts.date}, {facts.machine}, Python {facts.python}, commit {facts.commit}.
-Medians of {facts.rounds} round{"s" if facts.rounds != 1 else ""}, {facts.seconds / 60:.0f} minutes in all; load
+Medians of {facts.rounds} round{"s" if facts.rounds != 1 else ""} (slow gateways: one), {
+        facts.seconds / 60:.0f} minutes in all. Load
 average of the machine at the end: {facts.load_average:.1f}.{quick}
 {noise_line(measured)}
 
@@ -275,9 +280,11 @@ core with the load, so CPU per request says more here than requests per second.
 - Gateways that are not being measured are stopped (SIGSTOP). In a slot (one mode, one round) nginx runs before and
   after the others; a share is nginx's CPU per request, the mean of its nearest runs, over the gateway's.
 - Modes: 820 B JSON in a closed loop on 64 connections; SSE of 32 chunks at 5 ms on 256; prompts of 69 KB on 16 and
-  480 KB on 8. Slow gateways (production-stack, LiteLLM) get 4 to 8 connections. Low load: 50 JSON requests and 30
+  480 KB on 8. Slow gateways (production-stack, LiteLLM) get 4 to 8 connections, or streams
+  enough to fill their core. Low load: 60 JSON requests and 30
   streams a second (slow: 10 and 3) in an open loop, counted from the scheduled time,
   {"gateway and load before ordinary processes (SCHED_FIFO)" if facts.real_time else "without real-time scheduling"}.
 - A run with one failed, cut or incomplete answer does not count.
-- Not on in Penstock's process here: what needs another server (limits in Redis, ledger in PostgreSQL).
+- On in Penstock besides what the table says: {facts.on or "nothing"}. Off: {facts.off or "nothing of these"}. Not
+  part of this run: guards and traces.
 """

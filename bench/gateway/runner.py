@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.gateway import formulas, kernel
@@ -111,6 +111,7 @@ class Bench:
     upstream: Path
     cores: Cores
     open_files: int
+    store_environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, body in bodies().items():
@@ -157,6 +158,8 @@ class Bench:
             (folder / name).write_text(content)
         command = [str(installed.program), *peer.arguments(place)]
         environment = os.environ | dict(installed.environment) | dict(peer.environment)
+        if peer.uses_stores and self.store_environment:
+            environment |= dict(self.store_environment) | {"PENSTOCK_LEDGER_FOLDER": str(folder / "ledger")}
         begun = time.monotonic()
         server = self._start(
             f"{peer.name}-{port}", command, port, self.cores.gateway if core is None else core, environment
