@@ -6,6 +6,9 @@ from typing import TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from components import policies
+from components.log_policies import write_flow_logs
+from components.role import ServiceRole
 from components.subnets import ZonePlan, plan
 
 ANYWHERE = "0.0.0.0/0"
@@ -17,10 +20,14 @@ class NetworkArgs(TypedDict):
     """The VPC's range, /16 to /20. A change replaces the VPC."""
     zones: Sequence[str]
     """Zone letters. A zone added at the end moves no range."""
-    nat_per_zone: bool
-    """One NAT gateway in each zone, or one in the first."""
+    nat_gateways: str
+    """`perZone`: one in each zone; `one`: one in the first; `none`: no way out, only endpoints."""
     interface_endpoints: Sequence[str]
     """AWS services that are reached without NAT, such as `ecr.api`."""
+    flow_log_group: str
+    """Name of the log group for the VPC's flow logs."""
+    flow_log_days: int
+    logs_key_arn: pulumi.Input[str]
 
 
 class Network(pulumi.ComponentResource):
@@ -56,7 +63,7 @@ class Network(pulumi.ComponentResource):
         intra = self._subnets("intra", zones, {})
 
         self._public_routes(public)
-        private_tables = self._private_routes(public, private, args["nat_per_zone"])
+        private_tables = self._private_routes(public, private, args["nat_gateways"])
         intra_table = self._table("intra")
         self._associate("intra", intra, [intra_table] * len(intra))
 
@@ -71,6 +78,8 @@ class Network(pulumi.ComponentResource):
         )
         if args["interface_endpoints"]:
             self._endpoints(args["cidr"], args["interface_endpoints"], private)
+
+        self._flow_logs(args)
 
         self.vpc_id = self._vpc.id
         self.public_subnet_ids = pulumi.Output.all(*[subnet.id for subnet in public.values()])
@@ -130,11 +139,42 @@ class Network(pulumi.ComponentResource):
         )
         self._associate("public", public, [table] * len(public))
 
+    def _flow_logs(self, args: NetworkArgs) -> None:
+        """Every connection, taken and refused, each minute."""
+        name = f"{self.pulumi_resource_name}-flow-logs"
+        group = aws.cloudwatch.LogGroup(
+            name,
+            name=args["flow_log_group"],
+            kms_key_id=args["logs_key_arn"],
+            retention_in_days=args["flow_log_days"],
+            opts=self._child,
+        )
+        role = ServiceRole(
+            name,
+            {
+                "services": ["vpc-flow-logs.amazonaws.com"],
+                "description": "Flow logs of the VPC: write to their log group",
+                "managed_policies": [],
+                "policy": group.arn.apply(lambda arn: policies.dumps(write_flow_logs(arn))),
+            },
+            self._child,
+        )
+        aws.ec2.FlowLog(
+            name,
+            vpc_id=self._vpc.id,
+            traffic_type="ALL",
+            iam_role_arn=role.arn,
+            log_destination=group.arn,
+            max_aggregation_interval=60,
+            tags={"Name": "penstock"},
+            opts=self._child,
+        )
+
     def _private_routes(
-        self, public: dict[str, aws.ec2.Subnet], private: dict[str, aws.ec2.Subnet], nat_per_zone: bool
+        self, public: dict[str, aws.ec2.Subnet], private: dict[str, aws.ec2.Subnet], nat: str
     ) -> list[aws.ec2.RouteTable]:
         """One table in each zone in either case, so that a change of NAT moves routes and no subnet."""
-        with_nat = list(public) if nat_per_zone else list(public)[:1]
+        with_nat = {"perZone": list(public), "one": list(public)[:1], "none": []}[nat]
         gateways = {}
         for zone in with_nat:
             address = aws.ec2.Eip(
@@ -153,13 +193,14 @@ class Network(pulumi.ComponentResource):
         tables = []
         for zone in private:
             table = self._table(f"private-{zone}")
-            aws.ec2.Route(
-                f"{self.pulumi_resource_name}-private-{zone}",
-                route_table_id=table.id,
-                destination_cidr_block=ANYWHERE,
-                nat_gateway_id=gateways.get(zone, gateways[with_nat[0]]).id,
-                opts=self._child,
-            )
+            if with_nat:
+                aws.ec2.Route(
+                    f"{self.pulumi_resource_name}-private-{zone}",
+                    route_table_id=table.id,
+                    destination_cidr_block=ANYWHERE,
+                    nat_gateway_id=gateways.get(zone, gateways[with_nat[0]]).id,
+                    opts=self._child,
+                )
             tables.append(table)
         self._associate("private", private, tables)
         return tables

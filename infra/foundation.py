@@ -16,7 +16,7 @@ from components.stores import Registry, Weights, WeightsArgs
 from infra.parts import network_endpoints
 from infra.settings import Settings
 
-IMAGES = ("gateway", "engine")
+IMAGES = ("gateway", "engine", "karpenter")
 
 
 def partition_of(region: str) -> str:

@@ -284,6 +284,29 @@ class Probes(Strict):
     engine_startup_seconds: Whole = Field(ge=5, le=7200, description="Time to load the weights, with room.")
 
 
+class Karpenter(Strict):
+    enabled: Truth = Field(description="Nodes for engines beyond the node groups: spot first, on demand behind.")
+    version: str = Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", description="Of the image; it must fit cluster.version.")
+    image: str = Field(
+        pattern=r"^sha256:[0-9a-f]{64}$", description="Digest in the platform's own karpenter repository."
+    )
+    replicas: Whole = Field(ge=1, le=3, description="One leads, the others wait.")
+    ami_alias: str = Field(
+        pattern=r"^(bottlerocket@v[0-9]+\.[0-9]+\.[0-9]+|al2023@v[0-9]{8})$",
+        description="A pinned node image, such as bottlerocket@v1.50.0; never the latest.",
+    )
+    instance_types: tuple[InstanceType, ...] = Field(min_length=1, max_length=60, description="GPU types, all alike.")
+    volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
+    max_gpus: Whole = Field(ge=0, le=1000, description="Ceiling of each of the two pools, in GPUs.")
+    expire_after_hours: Whole = Field(ge=24, le=8760, description="A node is replaced at this age.")
+    termination_grace_hours: Whole = Field(ge=1, le=168, description="A leaving node's pods are killed after this.")
+    consolidate_after_minutes: Whole = Field(ge=1, le=1440, description="An empty node goes after this.")
+
+
+class Controllers(Strict):
+    karpenter: Karpenter
+
+
 class Shape(Strict):
     """All keys of a stack. `Settings` adds the ways to read it and the rules that span keys."""
 
@@ -293,6 +316,7 @@ class Shape(Strict):
     network: Network
     cluster: Cluster
     node_groups: NodeGroups
+    controllers: Controllers
     data: Data
     models: tuple[Model, ...] = Field(min_length=1, max_length=50)
     release: Release

@@ -13,6 +13,7 @@ from infra.settings.data_rules import DATA_RULES
 from infra.settings.edge_rules import EDGE_RULES
 from infra.settings.errors import Problem
 from infra.settings.model import ColourRelease, Shape
+from infra.settings.network_rules import NETWORK_RULES
 
 SMALLEST_PREFIX = 20
 LARGEST_PREFIX = 16
@@ -208,7 +209,7 @@ def live_data_survives_a_zone(shape: Shape) -> Iterator[Problem]:
         return
     demands = [
         (len(shape.network.zones) >= 3, "network.zones", "three zones or more"),
-        (shape.network.nat_gateways == "perZone", "network.natGateways", "perZone"),
+        (shape.network.nat_gateways != "one", "network.natGateways", "perZone, or none"),
         (
             "0.0.0.0/0" not in shape.cluster.public_endpoint_cidrs,
             "cluster.publicEndpointCidrs",
@@ -257,6 +258,7 @@ RULES = (
     *DATA_RULES,
     live_data_survives_a_zone,
     *EDGE_RULES,
+    *NETWORK_RULES,
     engines_survive_a_zone,
     *CLUSTER_RULES,
 )

@@ -25,6 +25,7 @@ TOKENS = {
     "Firewall": "penstock:index:Firewall",
     "Ground": "penstock:index:Ground",
     "Isolation": "penstock:index:Isolation",
+    "Karpenter": "penstock:index:Karpenter",
     "MonthlyBudget": "penstock:index:MonthlyBudget",
     "Network": "penstock:index:Network",
     "NodeGroups": "penstock:index:NodeGroups",
@@ -111,9 +112,9 @@ def test_children_belong_to_their_component_even_when_the_caller_names_a_parent(
     assert rehearsal.one("penstock:index:Traffic", "traffic").parent_name == "above"
 
 
-@pytest.mark.parametrize(("nat_per_zone", "gateways"), [(True, ["a", "b", "c"]), (False, ["a"])])
-def test_nat_stands_in_each_zone_or_in_the_first(registered: Registered, nat_per_zone: bool, gateways: list[str]):
-    rehearsal = registered(lambda: network(nat_per_zone=nat_per_zone))
+@pytest.mark.parametrize(("nat", "gateways"), [("perZone", ["a", "b", "c"]), ("one", ["a"])])
+def test_nat_stands_in_each_zone_or_in_the_first(registered: Registered, nat: str, gateways: list[str]):
+    rehearsal = registered(lambda: network(nat=nat))
     assert [each.name for each in rehearsal.of_type("aws:ec2/natGateway:NatGateway")] == [
         f"network-nat-{zone}" for zone in gateways
     ]
@@ -123,7 +124,7 @@ def test_nat_stands_in_each_zone_or_in_the_first(registered: Registered, nat_per
         if "natGatewayId" in each.inputs
     }
     assert routes == {
-        f"network-private-{zone}": f"network-nat-{zone if nat_per_zone else 'a'}-id" for zone in ("a", "b", "c")
+        f"network-private-{zone}": f"network-nat-{zone if nat == 'perZone' else 'a'}-id" for zone in ("a", "b", "c")
     }
 
 

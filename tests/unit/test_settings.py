@@ -56,7 +56,7 @@ def test_a_missing_key_is_named():
         ("models.0.inputUsdPerMillionTokens", "cheap", "must be a number, not 'cheap', in tokens"),
         ("protected", "yes", "must be true or false, not 'yes'"),
         ("release.green.weight", 101, "101 is too large; allowed: 100 or less, in per cent"),
-        ("network.natGateways", "two", "'two' is not allowed; allowed: 'one' or 'perZone'"),
+        ("network.natGateways", "two", "'two' is not allowed; allowed: 'one', 'perZone' or 'none'"),
         ("network.cidr", "10.0.0.0", "10.0.0.0/32 is too small; allowed: /16 to /20"),
         ("cluster.version", 1.36, "must be text, not 1.36; write it in quotes"),
         ("release", 5, "must be a mapping of keys, not 5"),

@@ -30,6 +30,14 @@ def test_subnets_lie_inside_the_network_and_never_overlap(cidr: str, zones: list
     assert not any(one.overlaps(other) for one, other in combinations(ranges, 2))
 
 
+@given(networks, st.integers(2, MAX_ZONES))
+def test_every_zone_of_two_to_six_gets_one_subnet_of_each_kind_of_the_same_size(cidr: str, count: int):
+    zones = plan(cidr, LETTERS[:count])
+    assert [each.zone for each in zones] == list(LETTERS[:count])
+    for kind in ("public", "private", "intra"):
+        assert len({IPv4Network(getattr(each, kind)).prefixlen for each in zones}) == 1
+
+
 @given(networks, zone_lists)
 def test_a_zone_added_at_the_end_moves_no_subnet(cidr: str, zones: list[str]):
     assert plan(cidr, LETTERS)[: len(zones)] == plan(cidr, zones)

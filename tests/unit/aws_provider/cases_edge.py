@@ -93,4 +93,15 @@ EDGE_CASES = (
             "aliases": [{"name": "two.elb.amazonaws.com", "zoneId": "Z215JYRZR1TBD5", "evaluateTargetHealth": True}]
         },
     ),
+    Case(
+        "aws:ec2/flowLog:FlowLog",
+        lambda w: {
+            "vpcId": w.vpc.id,
+            "trafficType": "ALL",
+            "iamRoleArn": w.role["arn"],
+            "logDestination": w.firewall_logs,
+            "maxAggregationInterval": 60,
+        },
+        lambda w: {"tags": {"Name": "all"}},
+    ),
 )

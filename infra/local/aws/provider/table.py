@@ -10,9 +10,9 @@ from infra.local.aws.provider.row import Row
 MODULES: dict[str, tuple[str, ...]] = {
     "acm": ("certificates",),
     "budgets": ("cost",),
-    "cloudwatch": ("watch", "dashboards"),
+    "cloudwatch": ("watch", "event_rules", "dashboards"),
     "costexplorer": ("anomalies",),
-    "ec2": ("network", "routing", "security_groups", "launch_template"),
+    "ec2": ("network", "routing", "security_groups", "launch_template", "flow_logs"),
     "ecr": ("registry",),
     "eks": ("cluster", "node_group", "cluster_access"),
     "elasticache": ("cache",),

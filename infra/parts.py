@@ -1,0 +1,13 @@
+"""Which parts of the platform run in the network: what they call decides which endpoints it has."""
+
+from __future__ import annotations
+
+from components import endpoints
+from infra.settings import Settings
+
+DEPLOYED = (endpoints.NODES, endpoints.POD_IDENTITY, endpoints.TARGET_BINDING, endpoints.BUDGET_EVENTS)
+
+
+def network_endpoints(settings: Settings) -> list[str]:
+    """Names of the interface endpoints of a stack; empty where NAT is to carry it all."""
+    return endpoints.interface_endpoints(DEPLOYED) if settings.network.interface_endpoints == "needed" else []
