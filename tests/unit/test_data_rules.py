@@ -1,0 +1,57 @@
+"""Rules about where data rests, who may read the cache, and when money is spoken of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.settings_cases import problems, put
+
+
+def test_a_region_where_data_may_not_rest_is_refused():
+    assert problems(put("aws.allowedRegions", ["eu-west-1", "eu-north-1"])) == {
+        "aws.region": "eu-central-1 is not in aws.allowedRegions; allowed: eu-west-1, eu-north-1"
+    }
+
+
+@pytest.mark.parametrize("regions", [[], ["frankfurt"]])
+def test_allowed_regions_must_be_regions(regions: list[str]):
+    assert any(path.startswith("aws.allowedRegions") for path in problems(put("aws.allowedRegions", regions)))
+
+
+def test_a_cache_takes_a_token_only_beside_tls():
+    assert problems(put("data.cache.auth", True)) == {
+        "data.cache.auth": "true needs data.cache.tls: true, as AWS does; allowed: false"
+    }
+
+
+def test_live_data_wants_a_cache_with_a_token():
+    found = problems(put("data.cache.auth", False), "prod")
+    assert found["data.cache.auth"] == "does not fit protected: true; allowed: true"
+
+
+@pytest.mark.parametrize("key", ["alertPercents", "forecastPercents"])
+def test_percentages_rise(key: str):
+    assert problems(put(f"budget.{key}", [90, 90])) == {f"budget.{key}": "must rise, each once: 90"}
+
+
+@pytest.mark.parametrize("part", ["system", "gpu"])
+def test_no_part_may_cost_more_than_the_whole(part: str):
+    found = problems(put(f"budget.partUsd.{part}", 51))
+    assert found == {f"budget.partUsd.{part}": "51 is too large; allowed: budget.monthlyUsd, 50, or less, in USD"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("watch.runbooksUrl", "http://example.org/runbooks"),
+        ("watch.runbooksUrl", "https://example.org/runbooks#top"),
+        ("watch.firstByteSeconds", 0),
+        ("watch.logRetentionDays.engine", 2),
+        ("data.weights.accessLogsBucket", "Upper"),
+        ("budget.anomalyUsd", 0),
+    ],
+)
+def test_values_out_of_bounds_are_refused_with_their_path(path: str, value: Any):
+    assert path in problems(put(path, value))
