@@ -39,6 +39,9 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(gateway, options.host, options.port))
+    except SettingsError as error:
+        print(f"penstock gateway: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(
             f"penstock gateway: cannot listen on {options.host}:{options.port}: {error.strerror or error}",

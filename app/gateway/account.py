@@ -52,7 +52,10 @@ def read_usage(reply: bytes) -> Usage | None:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Tokens and money of one request. `estimated`: no usage came, so output tokens are the events relayed and input is guessed."""
+    """Tokens and money of one request.
+
+    `estimated`: no usage came, so output tokens are the events relayed, and the prompt's are guessed.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0

@@ -5,14 +5,13 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from app.gateway.account import Usage, settle
-
 if TYPE_CHECKING:
+    from app.gateway.account import Account
     from app.gateway.exchange import Exchange
 
 
-def finish(exchange: Exchange, status: int, outcome: str, usage: Usage | None, events: int) -> None:
-    """Accounts a request. `events` stands for its output tokens where no usage is known."""
+def finish(exchange: Exchange, status: int, outcome: str, account: Account | None) -> None:
+    """Accounts a request. `account`: what it used; None for one that was not admitted. The ledger has it already."""
     service, target, attempt = exchange.service, exchange.target, exchange.attempt
     service.exchanges.discard(exchange)
     seconds = monotonic() - exchange.started_at
@@ -21,9 +20,8 @@ def finish(exchange: Exchange, status: int, outcome: str, usage: Usage | None, e
     metrics.count(status, stream=stream)
     metrics.duration.observe(seconds)
     fields = {}
-    if target is not None:
+    if target is not None and account is not None:
         target.in_flight -= 1
-        account = settle(usage, events, target.route)
         metrics.input_tokens.inc(account.input_tokens)
         metrics.output_tokens.inc(account.output_tokens)
         if account.cached_tokens:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from app.gateway.account import Usage
+from app.gateway.account import Account, Usage, settle
 from app.gateway.errors import Problem, interruption_event
 
 if TYPE_CHECKING:
+    from app.gateway.attempt import Attempt
     from app.gateway.progress import Kept
     from app.gateway.protocol import Connection
     from app.gateway.resume import Resumption
@@ -46,9 +47,12 @@ class Reply:
     service: Service
     protocol: Connection
     target: Target | None
+    attempt: Attempt | None
+    account: Account | None
     kept: Kept | None
     resumption: Resumption | None
     request_id: bytes
+    body: bytes
     chunked: bool
     keep_alive: bool
     more_body: bool
@@ -58,6 +62,20 @@ class Reply:
     status: int
 
     def _finish(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
+        raise NotImplementedError
+
+    def _account(self, status: int, outcome: str, usage: Usage | None, events: int) -> Account | None:
+        """Settles what the request used, once, and gives it to the ledger. None for one that was not admitted.
+
+        To be called before the client gets the last byte: whatever happens to the gateway then, the row is kept.
+        """
+        if self.account is None and self.target is not None:
+            self.account = settle(usage, events, self.target.route, self.body)
+            if self.service.ledger is not None:
+                self._record(status, outcome, self.account)
+        return self.account
+
+    def _record(self, status: int, outcome: str, account: Account) -> None:
         raise NotImplementedError
 
     def _head(
@@ -86,6 +104,7 @@ class Reply:
         if self.more_body:
             self.keep_alive = False
         body = problem.body()
+        self._account(problem.status, problem.code or "error", None, 0)
         self.protocol.transport.write(
             self._head(problem.status, b"application/json", len(body), problem=problem) + body
         )
@@ -93,6 +112,7 @@ class Reply:
 
     def reply(self, content_type: bytes, body: bytes, usage: Usage | None, status: int) -> None:
         """The whole reply at once."""
+        self._account(status, "ok", usage, 0)
         self.protocol.transport.write(self._head(status, content_type, len(body)) + body)
         self._finish(status, "ok", usage, 0)
 
@@ -107,6 +127,8 @@ class Reply:
         """Writes whole events of a stream."""
         if self.kept is not None:
             self.kept.add(events)
+        if self.account is None and self.attempt is not None and self.attempt.whole():
+            self._account(self.status, "ok", *self.attempt.used())
         if self.chunked:
             self.protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(events), events))
         else:
@@ -119,6 +141,7 @@ class Reply:
             self.protocol.transport.write(head + data)
 
     def end(self, outcome: str, usage: Usage | None, events: int) -> None:
+        self._account(self.status, outcome, usage, events)
         if self.chunked:
             self.protocol.transport.write(b"0\r\n\r\n")
         self._finish(self.status, outcome, usage, events)

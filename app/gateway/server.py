@@ -14,6 +14,7 @@ from app.gateway import probes
 from app.gateway.admit import KeyRing
 from app.gateway.choose import Sighting
 from app.gateway.config import GatewayConfig, KeyFile
+from app.gateway.ledger.settings import read_settings
 from app.gateway.log import Log
 from app.gateway.pages import Pages
 from app.gateway.protocol import Connection, make_config
@@ -21,6 +22,7 @@ from app.gateway.service import Service
 from app.gateway.settings import SettingsError, load_keys
 
 if TYPE_CHECKING:
+    from app.gateway.ledger.settings import LedgerSettings
     from app.gateway.watch import Api
 
 KEY_FILE_SECONDS = 1.0
@@ -41,6 +43,7 @@ class Surroundings:
     credentials: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     cache_address: str = ""
     database_address: str = ""
+    ledger: LedgerSettings | None = None
 
 
 @dataclass
@@ -54,11 +57,12 @@ class Gateway:
     _api: Api | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listens and returns the port (a free one where `port` is 0). Raises OSError where it cannot."""
+        """Listens and returns the port (a free one where `port` is 0). Raises OSError, SettingsError."""
         loop = asyncio.get_running_loop()
         self.service = service = Service(self.config, self.keys, self.log, zone=self.surroundings.zone, loop=loop)
         uvicorn_config = make_config(Pages(service))
         self._hurry = asyncio.Event()
+        self._keep_ledger()
         self._server = await loop.create_server(
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
@@ -85,6 +89,20 @@ class Gateway:
             self._spawn(probes.watch_dependency(probes.database_answers, around.database_address, report))
         if self.key_file is not None:
             self._spawn(self._follow_keys(self.key_file))
+
+    def _keep_ledger(self) -> None:
+        settings, service = self.surroundings.ledger, self.service
+        if settings is not None:
+            from app.gateway.ledger.metrics import LedgerMetrics
+            from app.gateway.ledger.writer import Ledger
+
+            try:
+                service.ledger = ledger = Ledger(settings, self.log, LedgerMetrics(service.metrics.registry))
+            except OSError as error:
+                raise SettingsError(f"PENSTOCK_LEDGER_FOLDER: {settings.folder}: {error.strerror or error}") from None
+            self._spawn(ledger.run())
+        elif self.surroundings.database_address:
+            self.log.event("ledger", enabled=False, reason="PENSTOCK_DATABASE_USER is not set")
 
     def _watch_pods(self) -> None:
         # Imported here: aiohttp takes 8 MB and 0.2 s that a gateway with fixed engines does not need.
@@ -164,6 +182,8 @@ class Gateway:
         for connection in self.service.connections():
             connection.transport.abort()
         self.service.stop()
+        if self.service.ledger is not None:
+            await self.service.ledger.close()
         if self._api is not None:
             await self._api.close()
         await asyncio.sleep(0)
@@ -214,6 +234,7 @@ def surroundings(environment: Mapping[str, str], engines: str) -> Surroundings:
         credentials=Path(environment.get("KUBERNETES_CREDENTIALS") or Surroundings.credentials),
         cache_address=_address(environment, "PENSTOCK_CACHE_ADDRESS"),
         database_address=_address(environment, "PENSTOCK_DATABASE_ADDRESS"),
+        ledger=read_settings(environment),
     )
 
 

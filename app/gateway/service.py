@@ -20,6 +20,7 @@ from app.gateway.metrics import OTHER, Metrics, ModelMetrics, PoolCollector
 
 if TYPE_CHECKING:
     from app.gateway.exchange import Exchange
+    from app.gateway.ledger.writer import Ledger
     from app.gateway.log import Log
     from app.gateway.protocol import Connection
 
@@ -63,6 +64,8 @@ class Service:
         self.client = Client(loop, config.timeouts.idle_connection_seconds)
         self.budget = RetryBudget(config.retries.budget_ratio)
         self.exchanges: set[Exchange] = set()
+        self.ledger: Ledger | None = None
+        """None where no database is configured."""
         self.draining = False
         self.started_at = int(time.time())
         self.date_header = b""
