@@ -23,6 +23,7 @@ COMMANDS = {
     "preview": "platform:preview",
     "rehearse": "rehearse:rehearse",
     "preflight": "preflight:preflight",
+    "cost": "cost:cost",
     "status": "status:status",
     "chat": "chat:chat",
     "logs": "logs:logs",
