@@ -49,7 +49,9 @@ def _text(value: object) -> str:
 def _create(scope: Scope, values: Values) -> str:
     # SQS takes a FIFO attribute of a FIFO queue alone, be it false.
     chosen = {
-        wire: _text(values[name]) for name, wire in WIRE.items() if values.get(name) not in (None, "") and values[name]
+        wire: _text(value)
+        for name, wire in WIRE.items()
+        if (value := values.get(name)) is not None and value is not False and value != ""
     }
     return scope.api.create_queue(QueueName=values["name"], Attributes=chosen, **tags_of(scope, values, "tags"))[
         "QueueUrl"
