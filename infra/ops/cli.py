@@ -30,6 +30,7 @@ COMMANDS = {
     "env": "env:env",
     "release": "release:release",
     "load": "load:load",
+    "policy": "policy:policy",
     "eks-token": "eks_token:eks_token",
     "version": "version:version",
 }

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from infra.local.aws.provider.calls import Recorder, attach
+
 CONNECT_SECONDS = 3
 READ_SECONDS = 60
 """Starting a database or a cache happens inside the call."""
@@ -41,8 +43,9 @@ def local_endpoint(environment: Mapping[str, str]) -> str:
 class Clients:
     """Makes boto3 clients lazily; safe to use from many threads."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, record: Recorder | None = None) -> None:
         self.endpoint = endpoint
+        self._record = record
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
         self._session: Any = None
@@ -72,4 +75,7 @@ class Clients:
             max_pool_connections=32,
             s3={"addressing_style": "path"},
         )
-        return self._session.client(service, region_name=region, endpoint_url=self.endpoint, config=config)
+        client = self._session.client(service, region_name=region, endpoint_url=self.endpoint, config=config)
+        if self._record:
+            attach(client, self._record)
+        return client

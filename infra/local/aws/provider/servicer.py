@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty  # ty: ignore[import-not-found]
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
+from infra.local.aws.provider import calls
 from infra.local.aws.provider import config as settings
 from infra.local.aws.provider.check import Request
 from infra.local.aws.provider.clients import Clients, RefusedError, local_endpoint
@@ -129,7 +130,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         news = from_struct(request.args)
         if news.get("region") is not UNKNOWN:
             config = settings.parse(news)
-            clients = Clients(local_endpoint(self._environment))
+            clients = Clients(local_endpoint(self._environment), calls.from_environment(self._environment))
             account = clients.get("sts", config.region).get_caller_identity()["Account"]
             if refusal := config.refusal(account):
                 raise RefusedError(refusal)
