@@ -284,6 +284,10 @@ core with the load, so CPU per request says more here than requests per second.
   enough to fill their core. Low load: 60 JSON requests and 30
   streams a second (slow: 10 and 3) in an open loop, counted from the scheduled time,
   {"gateway and load before ordinary processes (SCHED_FIFO)" if facts.real_time else "without real-time scheduling"}.
+- nginx and HAProxy are the system's, else Debian's packages, unpacked into the user's cache folder (`penstock/bench`);
+  Envoy is in Penstock's environment; LiteLLM and the routers get environments of their own in the cache folder. The
+  production-stack router is on no package index: `PENSTOCK_BENCH_PRODUCTION_STACK` names a checkout of its source.
+  `python -m bench.gateway --only NAME ...` runs some of them; `BENCH=quick make bench` takes one short round.
 - A run with one failed, cut or incomplete answer does not count.
 - On in Penstock besides what the table says: {facts.on or "nothing"}. Off: {facts.off or "nothing of these"}. Not
   part of this run: guards and traces.
