@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,10 +15,12 @@ from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 from botocore.stub import ANY, Stubber
 
+from infra.ops.cli import run
 from infra.ops.preflight import places, quotas, rights
 from infra.ops.preflight.asking import Account, Unanswered
 from infra.ops.preflight.findings import Finding, Status, Verdict, verdict
 from infra.ops.preflight.run import preflight, render
+from infra.ops.stacks import StackAccess
 from infra.settings import Settings
 from tests.unit.settings_cases import VALUES, put
 
@@ -392,3 +395,22 @@ def test_the_verdict_and_the_table_name_what_lacks():
     text = render([fits, lacks])
     assert "    B: three more" in text
     assert text.endswith("The account lacks something that the stack needs.")
+
+
+def test_the_command_ends_with_the_verdict(
+    aws: Stubbed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Session:
+        def client(self, service: str, region_name: str) -> Any:
+            assert region_name == "eu-central-1"
+            return aws(service)
+
+    monkeypatch.setattr(StackAccess, "session", lambda _: Session())
+    caller(aws, "arn:aws:iam::999999999999:user/me", "999999999999")
+    assert run(["preflight", "--stack", "prod", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["checks"][0]["status"]) == ("lacks", "lacks")
+    assert found["capacity"]["survives_a_zone"] is True
+    aws.fail("sts", "get_caller_identity", "AccessDenied")
+    assert run(["preflight", "--stack", "prod"]) == 2
+    assert "sts:GetCallerIdentity is denied; it is needed for this check" in capsys.readouterr().out
