@@ -36,6 +36,17 @@ class Postgres:
     def database(self, name: str) -> Database:
         return Database("127.0.0.1", self.cluster.port, name, "owner", OWNER_PASSWORD)
 
+    async def ready(self) -> None:
+        """The port is open a moment before the server takes sessions."""
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await execute(self.database("postgres"), "SELECT 1")
+                except asyncpg.CannotConnectNowError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
@@ -55,7 +66,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     )
     cluster.create(None)
     cluster.start()
-    yield Postgres(cluster)
+    server = Postgres(cluster)
+    asyncio.run(server.ready())
+    yield server
     cluster.stop()
     quarters.remove()
 

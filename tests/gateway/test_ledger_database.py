@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -38,7 +38,7 @@ def make_ledger(database: Database, folder: Path, spool_bytes: int = 1_000_000) 
 
 
 @contextlib.asynccontextmanager
-async def at_work(ledger: Ledger) -> AsyncIterator[None]:
+async def at_work(ledger: Ledger) -> AsyncGenerator[None]:
     task = asyncio.ensure_future(ledger.run())
     try:
         yield
