@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from bench.gateway.compare import Comparison, Plan
@@ -23,6 +24,7 @@ def main() -> int:
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m bench.gateway", description=__doc__)
     parser.add_argument("--quick", action="store_true", default=os.environ.get("BENCH") == "quick")
+    parser.add_argument("--rounds", type=int, choices=range(1, 10), metavar="N", help="1 to 9 (default 3; quick: 1)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--output", type=Path, default=PAGE, help="where the page is written")
     options = parser.parse_args()
@@ -41,7 +43,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         bench = Bench(Path(folder), load, upstream, Cores.of_this_machine(), open_files)
         peers = [peer for peer in PEERS if peer.name in options.only]
-        comparison = Comparison(bench, peers, Plan.quick() if options.quick else Plan())
+        plan = Plan.quick() if options.quick else Plan()
+        comparison = Comparison(bench, peers, replace(plan, rounds=options.rounds or plan.rounds))
         comparison.run(cache)
     text = page(
         comparison.facts(quick=options.quick),

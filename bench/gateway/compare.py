@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import os
 import platform
@@ -238,18 +239,16 @@ class Comparison:
         for peer in self.peers:
             if not peer.holds_streams or peer.name not in self._installed:
                 continue
-            upstream = self.bench.start_upstream("4", str(IDLE_GAP_MS))
-            try:
-                server = self.bench.start(peer, self._installed[peer.name], upstream.port)
-            except Failed as reason:
-                self._found[peer.name].faults.append(f"idle streams: {reason}")
-                upstream.end()
-                continue
-            try:
+            with contextlib.ExitStack() as stack:
+                try:
+                    upstream = self.bench.start_upstream("4", str(IDLE_GAP_MS))
+                    stack.callback(upstream.end)
+                    server = self.bench.start(peer, self._installed[peer.name], upstream.port)
+                    stack.callback(server.end)
+                except Failed as reason:
+                    self._found[peer.name].faults.append(f"idle streams: {reason}")
+                    continue
                 seen = asyncio.run(idle.hold(server.root, server.port, body, streams))
-            finally:
-                server.end()
-                upstream.end()
             say(f"{peer.title}: {seen.streams} idle streams, opened in {seen.open_seconds:.1f} s")
             self.held.append(
                 StreamsHeld(

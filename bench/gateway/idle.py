@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 from dataclasses import dataclass
 
@@ -65,6 +67,8 @@ async def hold(root: int, port: int, body: bytes, streams: int) -> Idle:
     memory = kernel.pss_mb(root)
     alive = sum(not reader.at_eof() for reader, _ in opened)
     for _, writer in opened:
+        # A reset leaves no port waiting: the next gateway gets as many streams.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     with contextlib.suppress(OSError):
         await asyncio.sleep(0.2)

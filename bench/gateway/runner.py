@@ -92,8 +92,11 @@ class Run:
 
 def free_port() -> int:
     """A port that nobody listens on, with the one above it free too."""
-    for _ in range(50):
+    for _ in range(500):
         with socket.socket() as first, socket.socket() as second:
+            # As servers do: the waiting ends of ten thousand closed streams are no one's ports.
+            for one in (first, second):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             first.bind(("127.0.0.1", 0))
             port = first.getsockname()[1]
             with contextlib.suppress(OSError, OverflowError):

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     os.sched_setaffinity(0, before)
 
 
+def state(process: int) -> str:
+    """The kernel's letter; T is stopped."""
+    return (kernel.PROC / str(process) / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_gateway_is_started_on_its_core_and_measured_until_its_first_answer(bench: Bench):
     installed = Installed(Path(sys.executable), "1.0")
     server = bench.start(peer(ANSWERS, "200"), installed, engine=1)
@@ -60,7 +66,10 @@ def test_a_gateway_is_started_on_its_core_and_measured_until_its_first_answer(be
         assert os.sched_getaffinity(server.root) == {bench.cores.gateway}
         assert 0 < server.start_seconds < 10
         server.hold()
-        assert "T" in (kernel.PROC / str(server.root) / "stat").read_text().rpartition(")")[2].split()[0]
+        until = time.monotonic() + 5
+        while state(server.root) != "T" and time.monotonic() < until:
+            time.sleep(0.01)
+        assert state(server.root) == "T"
         server.go_on()
         assert ask(server.port, b"{}") == 200
     finally:
