@@ -8,6 +8,7 @@ NODES = "nodes"
 POD_IDENTITY = "pod identity"
 TARGET_BINDING = "target binding"
 BUDGET_EVENTS = "budget events"
+KARPENTER = "karpenter"
 
 NEEDS: Mapping[str, Sequence[str]] = {
     # A node asks EC2 for its own data and addresses, EKS for its cluster, STS for its token, ECR for its images.
@@ -18,6 +19,8 @@ NEEDS: Mapping[str, Sequence[str]] = {
     TARGET_BINDING: ("elasticloadbalancing",),
     # Gateways read what budgets say.
     BUDGET_EVENTS: ("sqs",),
+    # It starts nodes, finds their images, and hears of interruptions.
+    KARPENTER: ("ec2", "eks", "sqs", "ssm"),
 }
 """Part of the platform -> names of interface endpoints, as in `com.amazonaws.<region>.<name>`. Amazon EKS user guide,
 "Deploy private clusters with limited internet access"."""
@@ -27,6 +30,9 @@ GATEWAY_SERVICES = ("s3",)
 
 CALLED_BY_AWS = ("kms",)
 """Services that AWS calls for a pod, with the pod's rights: S3 decrypts weights, SQS messages. No endpoint."""
+
+WITHOUT_ENDPOINT = ("iam", "pricing")
+"""Services that a region's network cannot reach from the inside; a controller does without them there."""
 
 PULLED_THROUGH = ("public.ecr.aws", "registry.k8s.io", "quay.io", "docker.io", "ghcr.io")
 """Registries that an ECR pull-through cache serves (ECR user guide, "Sync an upstream registry")."""

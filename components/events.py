@@ -11,8 +11,8 @@ from components import policies
 PUBLISHERS = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com", "costalerts.amazonaws.com"]
 """Alarms, budgets, cost anomaly detection."""
 
-KEY_USERS = [*PUBLISHERS, "sns.amazonaws.com"]
-"""Who writes what the messages' key encrypts: SNS puts it into the queue."""
+KEY_USERS = [*PUBLISHERS, "sns.amazonaws.com", "events.amazonaws.com"]
+"""Who writes what the messages' key encrypts: SNS and EventBridge put it into queues."""
 
 DAY_SECONDS = 86_400
 KEPT_SECONDS = 4 * DAY_SECONDS

@@ -6,6 +6,7 @@ from typing import Any
 from pulumi import ComponentResource
 from pulumi.provider.experimental.component import ComponentProvider
 
+from components.audit import AccessLogs, AuditTrail
 from components.certificate import Certificate
 from components.cluster import Cluster
 from components.databases import Cache, Database
@@ -14,6 +15,7 @@ from components.events import Events
 from components.firewall import Firewall
 from components.ground import Ground
 from components.isolation import Isolation
+from components.karpenter import Karpenter
 from components.keys import DataKeys
 from components.network import Network
 from components.nodes import NodeGroups
@@ -28,6 +30,8 @@ PACKAGE = "penstock"
 VERSION = "0.1.0"
 
 COMPONENTS: list[type[ComponentResource]] = [
+    AccessLogs,
+    AuditTrail,
     Cache,
     Certificate,
     Cluster,
@@ -39,6 +43,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     Firewall,
     Ground,
     Isolation,
+    Karpenter,
     MonthlyBudget,
     Network,
     NodeGroups,

@@ -23,6 +23,10 @@ from infra.settings.model import NodeGroup
 class Cluster:
     name: str
     arn: str
+    control_plane_name: pulumi.Output[str]
+    """The same name, for what must wait for the cluster."""
+    security_group_id: pulumi.Output[str]
+    """EKS's own group."""
     kubeconfig: pulumi.Output[str]
     """Secret. Its user runs `penstock eks-token`."""
     provider: k8s.Provider
@@ -118,7 +122,14 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
         enable_server_side_apply=True,
         opts=pulumi.ResourceOptions(depends_on=[control_plane, nodes, identity]),
     )
-    return Cluster(name=name, arn=arn, kubeconfig=kubeconfig, provider=kubernetes)
+    return Cluster(
+        name=name,
+        arn=arn,
+        control_plane_name=control_plane.cluster_name,
+        security_group_id=control_plane.security_group_id,
+        kubeconfig=kubeconfig,
+        provider=kubernetes,
+    )
 
 
 def kubeconfig_of(name: str, region: str, *, endpoint: str, certificate_authority: str) -> str:

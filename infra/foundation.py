@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.audit import AccessLogs, AuditTrail
 from components.databases import Cache, Database
 from components.events import Events
 from components.keys import DataKeys
@@ -32,6 +33,7 @@ class Foundation:
     vpc_id: pulumi.Output[str]
     public_subnet_ids: pulumi.Output[Sequence[str]]
     private_subnet_ids: pulumi.Output[Sequence[str]]
+    access_logs_bucket: pulumi.Output[str]
     weights_bucket: pulumi.Output[str]
     weights_bucket_arn: pulumi.Output[str]
     image_urls: pulumi.Output[dict[str, str]]
@@ -83,7 +85,26 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         },
         opts,
     )
-    weights = Weights("weights", _weights_args(settings, keys), opts)
+    access_logs = AccessLogs(
+        "access-logs",
+        {"account_id": account, "days": settings.audit.access_log_days, "protected": protected},
+        opts,
+    )
+    if settings.audit.trail:
+        AuditTrail(
+            "trail",
+            {
+                "partition": partition,
+                "region": settings.aws.region,
+                "account_id": account,
+                "trail_name": f"penstock-{stack}",
+                "key_arn": keys.audit,
+                "days": settings.audit.trail_days,
+                "protected": protected,
+            },
+            opts,
+        )
+    weights = Weights("weights", _weights_args(settings, keys, access_logs), opts)
     registry = Registry(
         "registry",
         {"prefix": f"penstock-{stack}", "images": IMAGES, "key_arn": keys.images, "protected": protected},
@@ -133,6 +154,7 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         vpc_id=network.vpc_id,
         public_subnet_ids=network.public_subnet_ids,
         private_subnet_ids=network.private_subnet_ids,
+        access_logs_bucket=access_logs.bucket,
         weights_bucket=weights.bucket,
         weights_bucket_arn=weights.arn,
         image_urls=registry.urls,
@@ -147,12 +169,11 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
     )
 
 
-def _weights_args(settings: Settings, keys: DataKeys) -> WeightsArgs:
+def _weights_args(settings: Settings, keys: DataKeys, access_logs: AccessLogs) -> WeightsArgs:
     args: WeightsArgs = {
         "key_arn": keys.weights,
         "old_version_days": settings.data.weights.old_version_days,
         "protected": settings.protected,
+        "access_logs_bucket": settings.data.weights.access_logs_bucket or access_logs.bucket,
     }
-    if settings.data.weights.access_logs_bucket:
-        args["access_logs_bucket"] = settings.data.weights.access_logs_bucket
     return args

@@ -20,6 +20,8 @@ AUTONAMED: dict[str, str] = {
     "aws:eks/nodeGroup:NodeGroup": "nodeGroupName",
     "aws:elasticache/replicationGroup:ReplicationGroup": "replicationGroupId",
     "aws:elasticache/subnetGroup:SubnetGroup": "name",
+    "aws:cloudwatch/eventRule:EventRule": "name",
+    "aws:iam/instanceProfile:InstanceProfile": "name",
     "aws:iam/role:Role": "name",
     "aws:iam/rolePolicy:RolePolicy": "name",
     "aws:kms/alias:Alias": "name",

@@ -10,4 +10,7 @@ DEPLOYED = (endpoints.NODES, endpoints.POD_IDENTITY, endpoints.TARGET_BINDING, e
 
 def network_endpoints(settings: Settings) -> list[str]:
     """Names of the interface endpoints of a stack; empty where NAT is to carry it all."""
-    return endpoints.interface_endpoints(DEPLOYED) if settings.network.interface_endpoints == "needed" else []
+    if settings.network.interface_endpoints != "needed":
+        return []
+    karpenter = [endpoints.KARPENTER] if settings.controllers.karpenter.enabled else []
+    return endpoints.interface_endpoints([*DEPLOYED, *karpenter])

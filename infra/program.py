@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.cluster import build_cluster
+from infra.controllers import build_controllers
 from infra.foundation import build_foundation
 from infra.serving import build_serving
 from infra.settings import Settings, SettingsError
@@ -29,6 +30,7 @@ def deploy() -> None:
     )
     foundation = build_foundation(settings, stack, provider)
     cluster = build_cluster(settings, foundation, stack, provider)
+    build_controllers(settings, foundation, cluster, provider)
     serving = build_serving(settings, foundation, cluster, stack, provider)
 
     pulumi.export("gatewayUrl", serving.gateway_url)

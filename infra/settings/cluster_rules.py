@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.settings import versions
-from infra.settings.accelerators import RESERVATION_ONLY
+from infra.settings.accelerators import RESERVATION_ONLY, gpus_of
 from infra.settings.errors import Problem
 from infra.settings.model import Shape
+
+_RESERVED = "is had by reservation alone, and none can be named; allowed: a type without one"
 
 
 def versions_fit_together(shape: Shape) -> Iterator[Problem]:
@@ -67,12 +69,45 @@ def reserved_types_have_a_reservation(shape: Shape) -> Iterator[Problem]:
             if instance_type in RESERVATION_ONLY:
                 yield Problem(
                     f"nodeGroups.{name}.instanceTypes[{index}]",
-                    f"{instance_type} is had by reservation alone, and none can be named; allowed: a type without one",
+                    f"{instance_type} {_RESERVED}",
                 )
+
+
+def karpenter_fits(shape: Shape) -> Iterator[Problem]:
+    wanted = shape.controllers.karpenter
+    path = "controllers.karpenter"
+    floor = versions.KARPENTER_FLOOR.get(shape.cluster.version)
+    if floor and versions.numbers(wanted.version) < floor:
+        yield Problem(
+            f"{path}.version",
+            f"{wanted.version} does not know Kubernetes {shape.cluster.version}; allowed: {_text(floor)} or later",
+        )
+    for index, instance_type in enumerate(wanted.instance_types):
+        try:
+            gpus_of(instance_type)
+        except ValueError as problem:
+            yield Problem(f"{path}.instanceTypes[{index}]", str(problem))
+        if instance_type in RESERVATION_ONLY:
+            yield Problem(f"{path}.instanceTypes[{index}]", f"{instance_type} {_RESERVED}")
+    if len({versions.architecture_of(each) for each in wanted.instance_types}) > 1:
+        yield Problem(
+            f"{path}.instanceTypes", "x86_64 and arm64 stand together; allowed: one kind, as the engine image"
+        )
+    if wanted.termination_grace_hours * 3600 < shape.drain.grace_seconds:
+        yield Problem(
+            f"{path}.terminationGraceHours",
+            f"{wanted.termination_grace_hours} h is shorter than drain.graceSeconds {shape.drain.grace_seconds}; "
+            "allowed: as long or longer",
+        )
 
 
 def _text(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
 
-CLUSTER_RULES = (versions_fit_together, node_images_fit_the_instances, reserved_types_have_a_reservation)
+CLUSTER_RULES = (
+    versions_fit_together,
+    node_images_fit_the_instances,
+    reserved_types_have_a_reservation,
+    karpenter_fits,
+)

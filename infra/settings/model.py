@@ -175,7 +175,7 @@ class Database(Strict):
 class Weights(Strict):
     old_version_days: Whole = Field(ge=1, le=3650, description="An overwritten or deleted file is kept so long.")
     access_logs_bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = Field(
-        description="A bucket of the same region and account that takes S3's access logs."
+        description="Another bucket of region and account that takes S3's access logs; null: the platform's own."
     )
 
 
@@ -266,6 +266,12 @@ class Watch(Strict):
     )
 
 
+class Audit(Strict):
+    trail: Truth = Field(description="A trail of all calls to AWS; false where the organisation's trail has them.")
+    trail_days: Whole = Field(ge=1, le=3650, description="How long the trail's files are kept.")
+    access_log_days: Whole = Field(ge=1, le=3650, description="How long access logs (load balancer, S3) are kept.")
+
+
 class Drain(Strict):
     pre_stop_seconds: Whole = Field(ge=1, le=120, description="Sleep before SIGTERM: the pod leaves the endpoints.")
     gateway_shutdown_seconds: Whole = Field(ge=1, le=3600, description="The gateway lets requests end, after SIGTERM.")
@@ -318,6 +324,7 @@ class Shape(Strict):
     node_groups: NodeGroups
     controllers: Controllers
     data: Data
+    audit: Audit
     models: tuple[Model, ...] = Field(min_length=1, max_length=50)
     release: Release
     gateway: Gateway

@@ -14,6 +14,8 @@ from infra.rehearsal import Rehearsal
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
 TOKENS = {
+    "AccessLogs": "penstock:index:AccessLogs",
+    "AuditTrail": "penstock:index:AuditTrail",
     "Cache": "penstock:index:Cache",
     "Certificate": "penstock:index:Certificate",
     "Cluster": "penstock:index:Cluster",

@@ -9,10 +9,11 @@ from infra.local.aws.provider.table import all_rows
 from tests.unit.aws_provider.cases import CASES, Case
 from tests.unit.aws_provider.cases_edge import EDGE_CASES
 from tests.unit.aws_provider.cases_events import EVENT_CASES
+from tests.unit.aws_provider.cases_nodes import NODE_CASES
 from tests.unit.aws_provider.conftest import Plugin
 from tests.unit.aws_provider.world import World
 
-EVERY_CASE = (*CASES, *EDGE_CASES, *EVENT_CASES)
+EVERY_CASE = (*CASES, *EDGE_CASES, *EVENT_CASES, *NODE_CASES)
 NONE, SOME = provider_pb2.DiffResponse.DIFF_NONE, provider_pb2.DiffResponse.DIFF_SOME
 
 

@@ -10,6 +10,7 @@ from infra.local.aws.provider.row import Row
 MODULES: dict[str, tuple[str, ...]] = {
     "acm": ("certificates",),
     "budgets": ("cost",),
+    "cloudtrail": ("trail",),
     "cloudwatch": ("watch", "event_rules", "dashboards"),
     "costexplorer": ("anomalies",),
     "ec2": ("network", "routing", "security_groups", "launch_template", "flow_logs"),

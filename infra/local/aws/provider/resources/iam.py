@@ -1,4 +1,4 @@
-"""aws:iam: role, inline policy, attachment of a managed policy."""
+"""aws:iam: role, inline policy, attachment of a managed policy, instance profile."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
-from infra.local.aws.provider.row import Naming, Row, Scope, Tagging, creating
+from infra.local.aws.provider.row import Naming, Row, Scope, Tagging, creating, tags_of
 from infra.local.aws.provider.schema import block_set, document, flag, integer, out, text, text_set
 from infra.local.aws.provider.values import Values
 
 IAM_TAGS = Tagging(put="tag_role", remove="untag_role", subject="RoleName", arn=False, listed="Tags")
+PROFILE_TAGS = Tagging(
+    put="tag_instance_profile",
+    remove="untag_instance_profile",
+    subject="InstanceProfileName",
+    arn=False,
+    listed="Tags",
+)
 
 
 def _policy_text(policy: Any) -> str:
@@ -184,4 +191,60 @@ ROLE_POLICY_ATTACHMENT = Row(
     delete_before_replace=True,
 )
 
-ROWS = (ROLE, ROLE_POLICY, ROLE_POLICY_ATTACHMENT)
+
+def _create_profile(scope: Scope, values: Values) -> str:
+    made = scope.api.create_instance_profile(
+        InstanceProfileName=values["name"], Path=values["path"], **tags_of(scope, values, "Tags")
+    )
+    return made["InstanceProfile"]["InstanceProfileName"]
+
+
+def _settle_profile(scope: Scope, profile: str, values: Values) -> None:
+    if values.get("role"):
+        scope.api.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=values["role"])
+
+
+def _update_profile(scope: Scope, profile: str, values: Values, changed: frozenset[str]) -> None:
+    if "role" in changed:
+        for role in _profile(scope, profile)["Roles"]:
+            scope.api.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role["RoleName"])
+        _settle_profile(scope, profile, values)
+
+
+def _delete_profile(scope: Scope, profile: str, state: Values) -> None:
+    # IAM refuses to delete a profile that holds a role.
+    for role in _profile(scope, profile)["Roles"]:
+        scope.api.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role["RoleName"])
+    scope.api.delete_instance_profile(InstanceProfileName=profile)
+
+
+def _profile(scope: Scope, profile: str) -> Values:
+    return scope.api.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
+
+
+INSTANCE_PROFILE = Row(
+    kind="aws:iam/instanceProfile:InstanceProfile",
+    service="iam",
+    regional=False,
+    fields={
+        "name": text("InstanceProfileName", replace=True),
+        "namePrefix": text(False, replace=True, write_only=True),
+        "path": text(default="/", replace=True),
+        "role": text(False),
+        "arn": out(text()),
+        "createDate": out(text()),
+        "uniqueId": out(text("InstanceProfileId")),
+    },
+    create=_create_profile,
+    settle=_settle_profile,
+    find=lambda scope, profile, state: _profile(scope, profile),
+    derive=lambda scope, profile, raw, state: {
+        "role": raw["Roles"][0]["RoleName"] if raw.get("Roles") else None,
+    },
+    update=_update_profile,
+    delete=_delete_profile,
+    tagging=PROFILE_TAGS,
+    naming=Naming(limit=128, prefix_field="namePrefix"),
+)
+
+ROWS = (ROLE, ROLE_POLICY, ROLE_POLICY_ATTACHMENT, INSTANCE_PROFILE)

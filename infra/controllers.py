@@ -1,0 +1,52 @@
+"""Controllers that run in the cluster and act on AWS. A stack leaves one out by `enabled: false`."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.karpenter import Karpenter
+from infra.cluster import Cluster
+from infra.foundation import Foundation
+from infra.settings import Settings
+from infra.settings.versions import architecture_of
+
+ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+"""EC2's names of processors -> Kubernetes'."""
+
+
+def build_controllers(
+    settings: Settings, foundation: Foundation, cluster: Cluster, provider: pulumi.ProviderResource
+) -> None:
+    wanted = settings.controllers.karpenter
+    if not wanted.enabled:
+        return
+    zones = settings.network.zones
+    Karpenter(
+        "karpenter",
+        {
+            "partition": foundation.partition,
+            "region": settings.aws.region,
+            "account_id": settings.aws.account_id,
+            "cluster_name": cluster.control_plane_name,
+            "cluster": cluster.name,
+            "image": pulumi.Output.concat(foundation.image_urls["karpenter"], "@", wanted.image),
+            "replicas": wanted.replicas,
+            "isolated": settings.network.nat_gateways == "none",
+            "ami_alias": wanted.ami_alias,
+            "volume_gib": wanted.volume_gib,
+            "subnet_ids": [foundation.private_subnet_ids[index] for index in range(len(zones))],
+            "security_group_ids": [cluster.security_group_id, foundation.security_groups.nodes_id],
+            "volumes_key_arn": foundation.keys.volumes,
+            "messages_key_arn": foundation.keys.messages,
+            "pools": {
+                "zones": [f"{settings.aws.region}{zone}" for zone in zones],
+                "instance_types": wanted.instance_types,
+                "architecture": ARCHITECTURES[architecture_of(wanted.instance_types[0])],
+                "max_gpus": wanted.max_gpus,
+                "expire_after_hours": wanted.expire_after_hours,
+                "termination_grace_hours": wanted.termination_grace_hours,
+                "consolidate_after_minutes": wanted.consolidate_after_minutes,
+            },
+        },
+        pulumi.ResourceOptions(providers=[provider, cluster.provider]),
+    )
