@@ -301,9 +301,13 @@ MESSAGES: dict[str, Needs] = {
     "aws:cloudtrail/trail:Trail": needs(
         "cloudtrail",
         "arn:{partition}:cloudtrail:{region}:{account}:trail/{name}",
-        "DescribeTrails GetTrailStatus GetEventSelectors ListTags",
+        "DescribeTrails GetTrailStatus ListTags",
         "CreateTrail StartLogging UpdateTrail DeleteTrail",
-        more=((TAGS, "AddTags RemoveTags"), (CHANGE, "StopLogging PutEventSelectors PutInsightSelectors")),
+        more=(
+            (TAGS, "AddTags RemoveTags"),
+            (CHANGE, "StopLogging PutEventSelectors PutInsightSelectors"),
+            (OFFICIAL, "GetEventSelectors"),
+        ),
         passes="cloudtrail.amazonaws.com",
     ),
     "aws:cloudwatch/dashboard:Dashboard": needs(
