@@ -27,6 +27,17 @@ def world(plugin: Plugin) -> World:
 
 
 @pytest.fixture(scope="module")
+def cache_subnets(world: World) -> str:
+    """Of a name of its own: the shared one's is taken by other modules' worlds."""
+    return world.make("aws:elasticache/subnetGroup:SubnetGroup", "stores", subnetIds=world.subnets).id
+
+
+@pytest.fixture(scope="module")
+def database_subnets(world: World) -> str:
+    return world.make("aws:rds/subnetGroup:SubnetGroup", "stores", subnetIds=world.subnets).id
+
+
+@pytest.fixture(scope="module")
 def client(endpoint: str) -> Callable[[str], Any]:
     session = boto3.Session("someone", "else", region_name=REGION)
     return lambda service: session.client(service, endpoint_url=endpoint)
@@ -53,14 +64,14 @@ def test_what_the_topic_says_arrives_raw_and_is_set_aside_when_nobody_can_read_i
     assert [it["Body"] for it in aside] == [said]
 
 
-def cache_inputs(world: World, **more: Any) -> dict[str, Any]:
+def cache_inputs(cache_subnets: str, **more: Any) -> dict[str, Any]:
     return {
         "description": "quotas",
         "engine": "valkey",
         "engineVersion": "8.0",
         "nodeType": "cache.t4g.small",
         "numCacheClusters": 1,
-        "subnetGroupName": world.cache_subnets,
+        "subnetGroupName": cache_subnets,
         "atRestEncryptionEnabled": True,
         "transitEncryptionEnabled": True,
         "authToken": Secret(TOKEN),
@@ -69,13 +80,15 @@ def cache_inputs(world: World, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_a_cache_with_a_token_lives_without_drift_and_takes_a_new_one_in_place(plugin: Plugin, world: World) -> None:
-    made = plugin.create(CACHE, "guarded", cache_inputs(world))
+def test_a_cache_with_a_token_lives_without_drift_and_takes_a_new_one_in_place(
+    plugin: Plugin, cache_subnets: str
+) -> None:
+    made = plugin.create(CACHE, "guarded", cache_inputs(cache_subnets))
     seen = plugin.read(made)
     assert seen is not None
     assert (seen.state, seen.inputs) == (made.state, made.inputs)
     assert made["authToken"] == Secret(TOKEN), "the state must keep it as a secret"
-    changed = cache_inputs(world, authToken=Secret("u" * 64))
+    changed = cache_inputs(cache_subnets, authToken=Secret("u" * 64))
     diff = plugin.diff(made, changed)
     assert (diff.changes != NONE, list(diff.replaces)) == (True, [])
     made = plugin.update(made, changed)
@@ -84,12 +97,14 @@ def test_a_cache_with_a_token_lives_without_drift_and_takes_a_new_one_in_place(p
     assert plugin.read(made) is None
 
 
-def test_a_token_without_tls_is_refused_as_aws_does(plugin: Plugin, world: World) -> None:
+def test_a_token_without_tls_is_refused_as_aws_does(plugin: Plugin, cache_subnets: str) -> None:
     with pytest.raises(Exception, match="AuthToken is only supported when encryption-in-transit is enabled"):
-        plugin.create(CACHE, "plain", cache_inputs(world, transitEncryptionEnabled=False))
+        plugin.create(CACHE, "plain", cache_inputs(cache_subnets, transitEncryptionEnabled=False))
 
 
-def test_a_named_database_with_keys_for_everything_lives_without_drift(plugin: Plugin, world: World) -> None:
+def test_a_named_database_with_keys_for_everything_lives_without_drift(
+    plugin: Plugin, world: World, database_subnets: str
+) -> None:
     inputs = {
         "identifier": "penstock-ledger",
         "engine": "postgres",
@@ -104,7 +119,7 @@ def test_a_named_database_with_keys_for_everything_lives_without_drift(plugin: P
         "username": "penstock",
         "manageMasterUserPassword": True,
         "masterUserSecretKmsKeyId": world.key["arn"],
-        "dbSubnetGroupName": world.database_subnets,
+        "dbSubnetGroupName": database_subnets,
         "iamDatabaseAuthenticationEnabled": True,
         "performanceInsightsEnabled": True,
         "performanceInsightsKmsKeyId": world.key["arn"],
