@@ -77,7 +77,7 @@ def build_serving(
         ground,
         {
             "PENSTOCK_CACHE_ADDRESS": foundation.cache_address,
-            "PENSTOCK_CACHE_PASSWORD": foundation.cache_token,
+            "PENSTOCK_CACHE_TOKEN": foundation.cache_token,
             "PENSTOCK_CACHE_TLS": pulumi.Output.from_input(str(settings.data.cache.tls).lower()),
             "PENSTOCK_DATABASE_ADDRESS": foundation.database_address,
         },
@@ -173,6 +173,7 @@ def _edge_args(settings: Settings, foundation: Foundation, opts: pulumi.Resource
         "subnet_ids": foundation.public_subnet_ids,
         "security_group_id": foundation.security_groups.edge_id,
         "port": settings.edge.port,
+        "access_logs_bucket": foundation.access_logs_bucket,
         "idle_timeout_seconds": settings.edge.idle_timeout_seconds,
         "deregistration_delay_seconds": settings.drain.deregistration_delay_seconds,
         "health_period_seconds": max(SHORTEST_HEALTH_PERIOD_SECONDS, settings.probes.period_seconds),
