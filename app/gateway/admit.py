@@ -32,6 +32,8 @@ GENERATING = frozenset({"chat", "completions", "responses"})
 RESUMABLE = frozenset({"chat", "completions"})
 """Routes whose streams can go on at another engine: vLLM continues text, not the typed events of a response."""
 
+COMPLETION_TOKENS = 16
+"""vLLM's and OpenAI's `max_tokens` of /v1/completions where the request names none."""
 MAX_CHOICES = 128
 """Bound of `n` and `best_of`: OpenAI's own."""
 
@@ -105,12 +107,18 @@ _decode_options = msgspec.json.Decoder(_StreamOptions | None).decode
 
 @dataclass(slots=True)
 class Admitted:
-    """A valid request. `add_usage` says that a stream was asked for without its usage, which the gateway needs."""
+    """A valid request. `add_usage` says that a stream was asked for without its usage, which the gateway needs.
+
+    `output_tokens` is the most that all its answers together may have. `add_limit` names the field by which the model's
+    ceiling is given to an engine, where the request names none and the engine's own bound is higher; else it is empty.
+    """
 
     model: str
     stream: bool
     add_usage: bool
     stream_options: bytes | None
+    output_tokens: int = 0
+    add_limit: bytes = b""
 
 
 def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitted:
@@ -132,15 +140,15 @@ def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitt
     if target is None:
         raise Refused(unknown_model(model))
     _require_input(route, fields)
-    stream = False
+    stream, output, add_limit = False, 0, b""
     if route in GENERATING:
         stream = _boolean("stream", fields.stream)
-        _ceilings(route, fields, target)
+        output, add_limit = _ceilings(route, fields, target)
     if route == "responses":
         _stateless(fields)
     options = bytes(fields.stream_options) or None
     add_usage = stream and route in RESUMABLE and not _asks_usage(options)
-    return Admitted(model, stream, add_usage, options)
+    return Admitted(model, stream, add_usage, options, output, add_limit)
 
 
 def _require_input(route: Route, fields: _Body) -> None:
@@ -181,7 +189,8 @@ def _head(raw: msgspec.Raw) -> bytes | None:
     return None if head in (b"", b"null") else head
 
 
-def _ceilings(route: Route, fields: _Body, target: ModelRoute) -> None:
+def _ceilings(route: Route, fields: _Body, target: ModelRoute) -> tuple[int, bytes]:
+    """The most output tokens of a request, and the field that is to hold it to that; see Admitted."""
     # A completion with echo may ask for no token at all: vLLM then returns the prompt's log-probabilities.
     least = 0 if route == "completions" else 1
     asked = (
@@ -193,6 +202,20 @@ def _ceilings(route: Route, fields: _Body, target: ModelRoute) -> None:
         _integer(name, value, least, target.max_output_tokens)
     _integer("n", fields.n, 1, MAX_CHOICES)
     _integer("best_of", fields.best_of, 1, MAX_CHOICES)
+    choices = max(_number(fields.n, 1), _number(fields.best_of, 1))
+    given = [_number(value, 0) for _, value in asked if value is not None]
+    if given:
+        return max(given) * choices, b""
+    if route == "completions" and target.max_output_tokens >= COMPLETION_TOKENS:
+        return COMPLETION_TOKENS * choices, b""
+    if target.max_output_tokens >= target.context_tokens:
+        return target.context_tokens * choices, b""
+    return target.max_output_tokens * choices, b"max_output_tokens" if route == "responses" else b"max_tokens"
+
+
+def _number(value: Scalar, absent: int) -> int:
+    """Of a value that `_integer` let through."""
+    return absent if value is None else int(value)
 
 
 def _integer(name: str, value: Scalar, least: int, most: int) -> None:

@@ -17,12 +17,14 @@ from app.gateway.errors import Problem, no_engine, too_large, too_many
 from app.gateway.finish import finish
 from app.gateway.ledger.record import record
 from app.gateway.ledger.row import FEATURE_RULE, read_feature
+from app.gateway.limits.charge import charge, reservation
 from app.gateway.progress import Kept
 from app.gateway.reply import Reply
 from app.gateway.resume import Resumption
-from app.gateway.rewrite import include_usage
+from app.gateway.rewrite import hold_output, include_usage
 
 if TYPE_CHECKING:
+    from app.gateway.limits.limiter import Permit
     from app.gateway.protocol import Connection
     from app.gateway.service import Service, Target
 
@@ -85,6 +87,9 @@ class Exchange(Reply):
         self._parts: list[bytes] = []
         self._size = 0
         self._my_turn = False
+        self.permit: Permit | None = None
+        self._unheld = b""
+        """The body without the ceiling on its output that the gateway gave it."""
         self._problem = problem
         self._read_head(headers)
 
@@ -131,9 +136,11 @@ class Exchange(Reply):
         """The replies of earlier pipelined requests are out: this one's may begin."""
         self._my_turn = True
         service = self.service
-        if len(service.exchanges) >= service.config.max_concurrent_requests and self._problem is None:
-            service.metrics.refused.labels("concurrency").inc()
-            self._problem = too_many(service.config.max_concurrent_requests)
+        batch = self.key is not None and self.key.priority == "batch"
+        most = service.most_batch_requests if batch else service.config.max_concurrent_requests
+        if len(service.exchanges) >= most and self._problem is None:
+            service.metrics.refused.labels("batch_concurrency" if batch else "concurrency").inc()
+            self._problem = too_many(most)
         service.exchanges.add(self)
         if self._problem is not None:
             if self._refuse_early or not self.more_body:
@@ -179,10 +186,36 @@ class Exchange(Reply):
             return
         self.admitted = admitted
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
+        if admitted.add_limit:
+            self._unheld = self.body
+            self.body = hold_output(
+                self.body, admitted.add_limit, service.by_name[admitted.model].route.max_output_tokens
+            )
         if admitted.stream and self.route in RESUMABLE and service.config.resume.enabled:
             self.kept = Kept(service.config.resume.max_kept_bytes)
         self.target = target = service.by_name[admitted.model]
         target.in_flight += 1
+        plan = None if self.key is None else service.limiter.plan(self.key, target.route)
+        if plan is None:
+            self._begin(target)
+            return
+        tokens, nano = reservation(admitted, len(body), target.route)
+        self.permit = service.limiter.permit(plan, tokens, nano)
+        self.permit.ask(self._limits_answered)
+
+    def _limits_answered(self, problem: Problem | None) -> None:
+        """The limits let this request in or not; it may have ended meanwhile."""
+        permit, target = self.permit, self.target
+        if self.response_complete or permit is None or target is None:
+            return
+        self.limit_lines = permit.lines
+        if problem is not None:
+            self.answer(problem)
+        else:
+            self._begin(target)
+
+    def _begin(self, target: Target) -> None:
+        service = self.service
         now = self.started_at = monotonic()
         self.total_deadline = now + service.config.timeouts.total_seconds
         service.budget.request(now)
@@ -212,6 +245,11 @@ class Exchange(Reply):
         if self.resumption is not None:
             if not self.resumption.failed(engine, failure):
                 self._end_broken(*_told(failure))
+            return
+        if self._unheld and failure.problem.code == "context_length_exceeded":
+            # Prompt and ceiling do not fit the model together: then its context holds the answer below the ceiling.
+            self.body, self._unheld = self._unheld, b""
+            self._try(engine, fresh=True)
             return
         if failure.retry and now < self.total_deadline:
             if failure.reason == "stale_connection":
@@ -291,7 +329,11 @@ class Exchange(Reply):
             return
         self.response_complete = True
         self.deadline = FOREVER
-        finish(self, status, outcome, self._account(status, outcome, usage, events))
+        account = self._account(status, outcome, usage, events)
+        finish(self, status, outcome, account)
+        if self.permit is not None and self.admitted is not None and account is not None and self.target is not None:
+            asked = self.tries > 0 and status == CLIENT_GONE
+            self.permit.settle(*charge(account, self.target.route, len(self.body) if asked else 0))
         self.body = b""
         self.attempt = self.kept = self.resumption = None
         if not self.disconnected:

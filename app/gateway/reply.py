@@ -61,6 +61,9 @@ class Reply:
     disconnected: bool
     status: int
 
+    limit_lines: bytes = b""
+    """Header lines about limits, empty where there are none."""
+
     def _finish(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
         raise NotImplementedError
 
@@ -86,6 +89,8 @@ class Reply:
         self.response_started = True
         self.status = status
         own = self.target.reply_headers if self.target is not None else self.service.plain_headers
+        if self.limit_lines:
+            own += self.limit_lines
         return reply_head(
             self.service,
             status,

@@ -27,6 +27,11 @@ def include_usage(body: bytes, stream_options: bytes | None) -> bytes:
     return b'%b,"stream_options":{%b}}' % (body.rstrip(b" \t\r\n")[:-1], options)
 
 
+def hold_output(body: bytes, name: bytes, tokens: int) -> bytes:
+    """Gives a request its `max_tokens` (or what `name` says), at the end, where it overrides an earlier null."""
+    return b'%b,"%b":%d}' % (body.rstrip(b" \t\r\n")[:-1], name, tokens)
+
+
 class _Event(msgspec.Struct):
     choices: msgspec.Raw = msgspec.Raw()
     usage: Usage | None = None

@@ -15,6 +15,8 @@ from app.gateway.admit import KeyRing
 from app.gateway.choose import Sighting
 from app.gateway.config import GatewayConfig, KeyFile
 from app.gateway.ledger.settings import read_settings
+from app.gateway.limits import scripts
+from app.gateway.limits.link import Link
 from app.gateway.log import Log
 from app.gateway.pages import Pages
 from app.gateway.protocol import Connection, make_config
@@ -42,6 +44,8 @@ class Surroundings:
     api_url: str = ""
     credentials: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     cache_address: str = ""
+    cache_tls: bool = False
+    cache_token: str = field(default="", repr=False)
     database_address: str = ""
     ledger: LedgerSettings | None = None
 
@@ -83,6 +87,7 @@ class Gateway:
             self._watch_pods()
         gauge = service.metrics.dependency_up
         if around.cache_address:
+            self._keep_limits(around)
             self._spawn(probes.watch_dependency(probes.cache_answers, around.cache_address, gauge.labels("cache").set))
         if around.database_address:
             report = gauge.labels("database").set
@@ -103,6 +108,19 @@ class Gateway:
             self._spawn(ledger.run())
         elif self.surroundings.database_address:
             self.log.event("ledger", enabled=False, reason="PENSTOCK_DATABASE_USER is not set")
+
+    def _keep_limits(self, around: Surroundings) -> None:
+        limiter = self.service.limiter
+        limiter.link = link = Link(
+            asyncio.get_running_loop(),
+            around.cache_address,
+            token=around.cache_token,
+            tls=around.cache_tls,
+            scripts=(scripts.ADMIT, scripts.SETTLE),
+            on_change=limiter.changed,
+        )
+        self._spawn(link.run())
+        self._spawn(limiter.keep_renewing())
 
     def _watch_pods(self) -> None:
         # Imported here: aiohttp takes 8 MB and 0.2 s that a gateway with fixed engines does not need.
@@ -233,6 +251,8 @@ def surroundings(environment: Mapping[str, str], engines: str) -> Surroundings:
         api_url=f"https://{shown}:{port}" if host else "",
         credentials=Path(environment.get("KUBERNETES_CREDENTIALS") or Surroundings.credentials),
         cache_address=_address(environment, "PENSTOCK_CACHE_ADDRESS"),
+        cache_tls=_switch(environment, "PENSTOCK_CACHE_TLS"),
+        cache_token=environment.get("PENSTOCK_CACHE_TOKEN", "").strip(),
         database_address=_address(environment, "PENSTOCK_DATABASE_ADDRESS"),
         ledger=read_settings(environment),
     )
@@ -244,6 +264,13 @@ def _engine(url: str) -> tuple[str, int]:
     if not colon or not host or not port.isdigit() or "/" in rest:
         raise SettingsError(f"--engines: {url!r} is not of the form http://HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def _switch(environment: Mapping[str, str], name: str) -> bool:
+    value = environment.get(name, "").strip().lower()
+    if value not in ("", "0", "1", "false", "true"):
+        raise SettingsError(f"{name}: {value!r} is not allowed; it may be true, false, 1 or 0")
+    return value in ("1", "true")
 
 
 def _address(environment: Mapping[str, str], name: str) -> str:

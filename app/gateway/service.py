@@ -16,6 +16,7 @@ from app.gateway.admit import KeyRing
 from app.gateway.choose import Pool, RetryBudget, Sighting
 from app.gateway.client import Client
 from app.gateway.config import GatewayConfig, KeyFile, ModelRoute
+from app.gateway.limits.limiter import Limiter
 from app.gateway.metrics import OTHER, Metrics, ModelMetrics, PoolCollector
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Service:
         self.client = Client(loop, config.timeouts.idle_connection_seconds)
         self.budget = RetryBudget(config.retries.budget_ratio)
         self.exchanges: set[Exchange] = set()
+        self.limiter = Limiter(config, self.metrics.registry, log.event)
+        self.most_batch_requests = max(1, int(config.max_concurrent_requests * config.batch_share))
         self.ledger: Ledger | None = None
         """None where no database is configured."""
         self.draining = False

@@ -78,8 +78,9 @@ async def test_a_chunked_request_body_is_understood():
     async with running(engine := Engine()) as gateway:
         reply, _ = await raw(gateway, HEAD + b"transfer-encoding: chunked\r\n\r\n" + chunks)
         assert reply.status == 200
-        assert engine.requests[0].raw == BODY
-        assert engine.requests[0].headers["content-length"] == str(len(BODY))
+        sent = BODY[:-1] + b',"max_tokens":512}'
+        assert engine.requests[0].raw == sent
+        assert engine.requests[0].headers["content-length"] == str(len(sent))
 
 
 async def test_a_declared_body_above_the_limit_is_refused_before_it_is_sent():

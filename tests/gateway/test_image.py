@@ -11,7 +11,17 @@ from pathlib import Path
 from app.gateway.image import PACKAGES, select
 
 ROOT = Path(__file__).parents[2]
-TOP_LEVEL = {"asyncpg", "uvicorn", "uvloop", "httptools", "msgspec", "aiohttp", "prometheus-client", "pydantic"}
+TOP_LEVEL = {
+    "asyncpg",
+    "uvicorn",
+    "uvloop",
+    "hiredis",
+    "httptools",
+    "msgspec",
+    "aiohttp",
+    "prometheus-client",
+    "pydantic",
+}
 
 
 def needs(name: str) -> set[str]:

@@ -32,7 +32,7 @@ STREAM: dict[str, Any] = CHAT | {"stream": True}
 
 
 async def test_a_body_reaches_the_engine_byte_for_byte():
-    raw = b'{ "model":"tiny",\n "messages":[{"role":"user","content":"\\u00e9 \xc3\xa9"}], "x":1.50 }'
+    raw = b'{ "model":"tiny",\n "messages":[{"role":"user","content":"\\u00e9 \xc3\xa9"}], "x":1.50, "max_tokens":9 }'
     async with running(engine := Engine()) as gateway:
         reply = await gateway.ask(raw)
         assert reply.json == chat_reply()
@@ -64,7 +64,7 @@ async def test_a_reply_bears_our_headers_and_hides_the_engines():
 async def test_a_stream_is_relayed_without_the_usage_that_nobody_asked_for():
     async with running(engine := Engine()) as gateway:
         reply = await gateway.ask(STREAM)
-        assert engine.requests[0].body == STREAM | {"stream_options": {"include_usage": True}}
+        assert engine.requests[0].body == STREAM | {"stream_options": {"include_usage": True}, "max_tokens": 512}
         assert reply.body == event("") + event("hel") + event("lo") + DONE
         assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert reply.headers["cache-control"] == "no-cache"
@@ -72,7 +72,7 @@ async def test_a_stream_is_relayed_without_the_usage_that_nobody_asked_for():
 
 
 async def test_a_stream_with_usage_is_relayed_whole():
-    body = STREAM | {"stream_options": {"include_usage": True}}
+    body = STREAM | {"stream_options": {"include_usage": True}, "max_tokens": 512}
     async with running(engine := Engine()) as gateway:
         reply = await gateway.ask(body)
         assert engine.requests[0].body == body

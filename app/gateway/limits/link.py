@@ -63,6 +63,13 @@ class _Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._answer_seconds, self._check, False)
         return True
 
+    def hurry(self, answer_seconds: float) -> None:
+        """The greeting is over: from now on replies must come within `answer_seconds`."""
+        self._answer_seconds = answer_seconds
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _flush(self) -> None:
         out, self._out = self._out, []
         if self._transport is not None and not self.lost.done():
@@ -187,7 +194,7 @@ class Link:
         except BaseException:
             connection.end("stopped")
             raise
-        connection._answer_seconds = self._answer_seconds
+        connection.hurry(self._answer_seconds)
         return connection
 
     async def _greet(self, connection: _Connection) -> None:
