@@ -107,6 +107,8 @@ class Exchange(Reply):
                 given_id = value
             elif name == b"content-length":
                 length = int(value)  # the parser let only digits through
+            elif name == b"origin":
+                self.origin_lines = self.service.origins.reply_lines(value)
             elif name == b"content-encoding":
                 encoding = value.strip().lower()
             elif name == b"traceparent" or name == b"tracestate":

@@ -12,6 +12,7 @@ import msgspec
 from app.gateway.admit import ROUTES, Refused, request_id
 from app.gateway.config import ModelRoute
 from app.gateway.errors import retry_after, unknown_model, unknown_url, wrong_method
+from app.gateway.openapi import document
 from app.gateway.service import Service
 
 Scope = MutableMapping[str, Any]
@@ -35,10 +36,16 @@ class Pages:
             "/readyz": self._ready,
             "/metrics": self._metrics,
             "/v1/models": self._models,
+            "/v1/openapi.json": lambda: _json(document(service.config)),
         }
 
     async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
+        origins = self._service.origins
+        if scope["method"] == "OPTIONS" and (allowed := origins.preflight(given.get(b"origin"))) is not None:
+            await send({"type": "http.response.start", "status": 204, "headers": [*allowed]})
+            await send({"type": "http.response.body", "body": b""})
+            return
         try:
             status, kind, body, headers = self._reply(scope["method"], scope["path"], given.get(b"authorization"))
         except Refused as refused:
@@ -55,6 +62,7 @@ class Pages:
                     (b"x-request-id", identity),
                     (b"x-penstock-colour", self._service.config.colour.encode()),
                     *headers,
+                    *origins.reply_headers(given.get(b"origin")),
                 ],
             }
         )

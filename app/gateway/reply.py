@@ -60,6 +60,8 @@ class Reply:
     response_complete: bool
     disconnected: bool
     status: int
+    origin_lines: bytes = b""
+    """Header lines for a page of another origin that may read the reply."""
 
     limit_lines: bytes = b""
     """Header lines about limits, empty where there are none."""
@@ -89,6 +91,8 @@ class Reply:
         self.response_started = True
         self.status = status
         own = self.target.reply_headers if self.target is not None else self.service.plain_headers
+        if self.origin_lines:
+            own += self.origin_lines
         if self.limit_lines:
             own += self.limit_lines
         return reply_head(

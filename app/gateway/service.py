@@ -16,6 +16,7 @@ from app.gateway.admit import KeyRing
 from app.gateway.choose import Pool, RetryBudget, Sighting
 from app.gateway.client import Client
 from app.gateway.config import GatewayConfig, KeyFile, ModelRoute
+from app.gateway.cors import Origins
 from app.gateway.limits.limiter import Limiter
 from app.gateway.metrics import OTHER, Metrics, ModelMetrics, PoolCollector
 
@@ -61,6 +62,7 @@ class Service:
             self.targets[model.name] = target
             self.by_name |= dict.fromkeys((model.name, *model.aliases), target)
         self.routes = {name: target.route for name, target in self.by_name.items()}
+        self.origins = Origins(config.cors_origins)
         self.plain_headers = f"x-penstock-colour: {config.colour}\r\n".encode()
         self.client = Client(loop, config.timeouts.idle_connection_seconds)
         self.budget = RetryBudget(config.retries.budget_ratio)
