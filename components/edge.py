@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from components.audit import EDGE_PREFIX
 from components.manifests import GATEWAY_PORT
 from components.options import child_of
 
@@ -26,6 +27,8 @@ class EdgeArgs(TypedDict):
     """The name that clients use; without one the load balancer's own."""
     hosted_zone_id: NotRequired[str]
     """The Route 53 zone in which `hostname` is to point to the load balancer; without one somebody else does that."""
+    access_logs_bucket: NotRequired[pulumi.Input[str]]
+    """A bucket in which the load balancer may write under `edge/`; without one no access log is kept."""
     idle_timeout_seconds: int
     """Above the longest silent gap inside a stream."""
     deregistration_delay_seconds: int
@@ -60,6 +63,11 @@ class Edge(pulumi.ComponentResource):
             drop_invalid_header_fields=True,
             desync_mitigation_mode="strictest",
             enable_deletion_protection=args["protected"],
+            access_logs=(
+                {"bucket": args["access_logs_bucket"], "prefix": EDGE_PREFIX, "enabled": True}
+                if "access_logs_bucket" in args
+                else None
+            ),
             opts=child,
         )
         groups = {colour: self._target_group(colour, args) for colour in COLOURS}

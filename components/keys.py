@@ -7,6 +7,7 @@ import pulumi_aws as aws
 
 from components import policies
 from components.events import KEY_USERS
+from components.log_policies import trail_may_encrypt
 from components.options import stateful
 
 ROTATION_DAYS = 365
@@ -43,6 +44,7 @@ def key_policies(partition: str, region: str, account: str) -> dict[str, dict]:
             policies.publishers_may_encrypt(account, KEY_USERS),
         ),
         "credentials": through("secretsmanager"),
+        "audit": policies.document(administered, trail_may_encrypt(partition, region, account)),
     }
 
 
@@ -67,6 +69,8 @@ class DataKeys(pulumi.ComponentResource):
     """Key ARN for topics."""
     credentials: pulumi.Output[str]
     """Key ARN for secrets: API keys, the database's password."""
+    audit: pulumi.Output[str]
+    """Key ARN for the trail of calls to AWS."""
 
     def __init__(self, name: str, args: DataKeysArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:DataKeys", name, None, opts)
@@ -83,6 +87,7 @@ class DataKeys(pulumi.ComponentResource):
         self.logs = arns["logs"]
         self.messages = arns["messages"]
         self.credentials = arns["credentials"]
+        self.audit = arns["audit"]
         self.register_outputs(arns)
 
     def _key(self, data_class: str, policy: str, protected: bool) -> pulumi.Output[str]:

@@ -1,6 +1,5 @@
 """Who may write the logs of the network and of the account: policies as plain documents. Pure functions."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from components.policies import Statement, bucket_over_tls_only, document
@@ -24,9 +23,8 @@ def write_flow_logs(group_arn: str) -> dict[str, Any]:
     )
 
 
-def trail_may_encrypt(trail_arn: str, account: str) -> Statement:
-    """For the key of the trail's bucket: CloudTrail makes a data key for each file, for this one trail."""
-    partition = trail_arn.split(":")[1]
+def trail_may_encrypt(partition: str, region: str, account: str) -> Statement:
+    """For the key of a trail's bucket: CloudTrail makes a data key for each file of a trail of the account."""
     return {
         "Sid": "CloudTrailEncrypts",
         "Effect": "Allow",
@@ -34,7 +32,7 @@ def trail_may_encrypt(trail_arn: str, account: str) -> Statement:
         "Action": ["kms:GenerateDataKey*", "kms:DescribeKey"],
         "Resource": "*",
         "Condition": {
-            "StringEquals": {"aws:SourceArn": trail_arn},
+            "ArnLike": {"aws:SourceArn": f"arn:{partition}:cloudtrail:{region}:{account}:trail/*"},
             "StringLike": {
                 "kms:EncryptionContext:aws:cloudtrail:arn": f"arn:{partition}:cloudtrail:*:{account}:trail/*"
             },
@@ -66,15 +64,23 @@ def trail_bucket(bucket_arn: str, trail_arn: str, account: str) -> dict[str, Any
     )
 
 
-def access_log_bucket(bucket_arn: str, account: str, prefixes: Sequence[str]) -> dict[str, Any]:
-    """Load balancers and buckets of the account write under these prefixes, and nowhere else."""
+def access_log_bucket(bucket_arn: str, account: str, edge_prefix: str, weights_prefix: str) -> dict[str, Any]:
+    """Load balancers and buckets of the account write, each under its prefix and nowhere else."""
     return document(
         {
-            "Sid": "AccessLogsArrive",
+            "Sid": "LoadBalancersWrite",
             "Effect": "Allow",
-            "Principal": {"Service": [LOAD_BALANCER_LOGS, S3_LOGS]},
+            "Principal": {"Service": LOAD_BALANCER_LOGS},
             "Action": "s3:PutObject",
-            "Resource": [f"{bucket_arn}/{prefix}/*" for prefix in prefixes],
+            # The service puts the account of the load balancer into the path, and no other.
+            "Resource": f"{bucket_arn}/{edge_prefix}/AWSLogs/{account}/*",
+        },
+        {
+            "Sid": "BucketsWrite",
+            "Effect": "Allow",
+            "Principal": {"Service": S3_LOGS},
+            "Action": "s3:PutObject",
+            "Resource": f"{bucket_arn}/{weights_prefix}/*",
             "Condition": {"StringEquals": {"aws:SourceAccount": account}},
         },
         *bucket_over_tls_only(bucket_arn)["Statement"],

@@ -17,7 +17,7 @@ class WeightsArgs(TypedDict):
     key_arn: pulumi.Input[str]
     old_version_days: int
     """What is overwritten or deleted can be brought back so long."""
-    access_logs_bucket: NotRequired[str]
+    access_logs_bucket: NotRequired[pulumi.Input[str]]
     """A bucket that takes S3's access logs; without one none are written."""
     protected: bool
 

@@ -104,4 +104,15 @@ EDGE_CASES = (
         },
         lambda w: {"tags": {"Name": "all"}},
     ),
+    Case(
+        "aws:cloudtrail/trail:Trail",
+        lambda w: {
+            "s3BucketName": w.log_bucket,
+            "kmsKeyId": w.key["arn"],
+            "isMultiRegionTrail": True,
+            "enableLogFileValidation": True,
+            "tags": {"a": "b"},
+        },
+        lambda w: {"includeGlobalServiceEvents": False, "enableLogging": False, "tags": {"a": "c"}},
+    ),
 )

@@ -163,6 +163,14 @@ OF_SERVICE = {
     "credentials": "secretsmanager",
 }
 """Data classes whose key anyone of the account uses through one service."""
+TRAIL = "cloudtrail.amazonaws.com"
+
+
+def trail_of(account: str) -> dict[str, str | Sequence[str]]:
+    arn = f"arn:aws:cloudtrail:{REGION}:{account}:trail/penstock-prod"
+    return {"aws:SourceArn": arn, "kms:EncryptionContext:aws:cloudtrail:arn": arn}
+
+
 KEY_CASES: dict[str, list[Case]] = {
     data_class: [
         key(True, KEYS[data_class], "kms:Decrypt", context=through(service)),
@@ -186,6 +194,11 @@ KEY_CASES: dict[str, list[Case]] = {
     "messages": [
         key(True, KEYS["messages"], "kms:Decrypt", principal="cloudwatch.amazonaws.com", context=HERE),
         key(False, KEYS["messages"], "kms:Decrypt", principal="cloudwatch.amazonaws.com", context=ELSEWHERE),
+    ],
+    "audit": [
+        key(True, KEYS["audit"], "kms:GenerateDataKey", principal=TRAIL, context=trail_of(ACCOUNT)),
+        key(False, KEYS["audit"], "kms:GenerateDataKey", principal=TRAIL, context=trail_of(OTHER)),
+        key(False, KEYS["audit"], "kms:Decrypt", principal=TRAIL, context=trail_of(ACCOUNT)),
     ],
 }
 """Data class of components/keys.py to the cases of its key's policy."""
