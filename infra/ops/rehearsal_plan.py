@@ -158,13 +158,17 @@ def _scale(config: Config) -> Edit:
     spot = settings.node_groups.gpu_spot
     on_spot = spot.desired_nodes_per_zone * len(settings.network.zones) * min(map(gpus_of, spot.instance_types))
     added = min(settings.models, key=lambda model: model.gpus)
+    floor = _floor(settings)
     wanted = 0
     for release in (settings.release.blue, settings.release.green):
-        wanted += added.gpus
+        wanted += floor * added.gpus
         for model in settings.models:
-            wanted += max(1, release.engine_replicas[model.name]) * model.gpus
+            wanted += max(floor, release.engine_replicas[model.name]) * model.gpus
     group["desiredNodes"] = max(group["desiredNodes"] + 1, -(-(wanted - on_spot) // per_node))
-    group["maxNodes"] = max(group["maxNodes"], group["desiredNodes"])
+    # The new model in both colours, and so much more that it fits without the nodes of one zone.
+    zones = len(settings.network.zones)
+    more = -(-2 * floor * added.gpus * zones // (per_node * max(zones - 1, 1)))
+    group["maxNodes"] = max(group["maxNodes"] + more, group["desiredNodes"])
     return Edit(
         f"scale gpu {settings.node_groups.gpu.desired_nodes} -> {group['desiredNodes']}",
         after,
@@ -179,7 +183,7 @@ def _add_model(config: Config) -> Edit:
     after["penstock:models"].append({**copy.deepcopy(smallest), "name": MODEL, "aliases": []})
     expected: list[Expected] = []
     for colour, weight in settings.weights.items():
-        after["penstock:release"][colour]["engineReplicas"][MODEL] = 1 if weight else 0
+        after["penstock:release"][colour]["engineReplicas"][MODEL] = _floor(settings) if weight else 0
         engine = f"engine-{model_slug(MODEL)}-{colour}"
         expected += [
             Expected("create", DEPLOYMENT, engine),
@@ -200,7 +204,8 @@ def _stage(config: Config) -> Edit | None:
     after = copy.deepcopy(config)
     given = after["penstock:release"][idle]
     given["gatewayReplicas"] = max(given["gatewayReplicas"], zones)
-    given["engineReplicas"] = {model: max(1, replicas) for model, replicas in given["engineReplicas"].items()}
+    floor = _floor(settings)
+    given["engineReplicas"] = {model: max(floor, replicas) for model, replicas in given["engineReplicas"].items()}
     return Edit(
         f"stage {idle}",
         after,
@@ -229,6 +234,11 @@ def _retention(config: Config) -> Edit:
     after["penstock:cluster"]["logRetentionDays"] = longer
     group = Expected("update", "aws:cloudwatch/logGroup:LogGroup", "*", "retentionInDays")
     return Edit(f"keep logs {kept} -> {longer} days", after, (group,))
+
+
+def _floor(settings: Settings) -> int:
+    """The fewest engines of a model with traffic: a protected stack must keep one when a zone is lost."""
+    return len(settings.network.zones) if settings.protected else 1
 
 
 def _idle(settings: Settings) -> tuple[str, Any]:

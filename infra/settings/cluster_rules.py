@@ -47,6 +47,12 @@ def node_images_fit_the_instances(shape: Shape) -> Iterator[Problem]:
             yield Problem(f"{path}.amiType", f"{image} is not made any more; allowed: AL2023_... or BOTTLEROCKET_...")
         if gpus and not versions.carries_driver(image):
             yield Problem(f"{path}.amiType", f"{image} has no NVIDIA driver; allowed: a type that names NVIDIA")
+        if gpus and versions.needs_device_plugin(image):
+            yield Problem(
+                f"{path}.amiType",
+                f"{image} does not carry NVIDIA's device plugin, and the program does not install it: no pod would get "
+                "a GPU; allowed: a Bottlerocket image that names NVIDIA",
+            )
         if not gpus and versions.carries_driver(image):
             yield Problem(f"{path}.amiType", f"{image} is for GPU nodes; allowed: a type that does not name NVIDIA")
         wanted = versions.architecture_of_image(image)
