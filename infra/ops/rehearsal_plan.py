@@ -131,7 +131,7 @@ def release_protection(config: Config) -> Edit | None:
         Expected("update", "aws:rds/instance:Instance", "database"),
         Expected("update", CLUSTER, "cluster", "deletionProtection"),
         Expected("update", "aws:lb/loadBalancer:LoadBalancer", "edge", "enableDeletionProtection"),
-        Expected("update", "aws:s3/bucket:Bucket", "weights", "forceDestroy"),
+        Expected("update", "aws:s3/bucket:Bucket", "*", "forceDestroy"),
         Expected("update", "aws:ecr/repository:Repository", "*", "forceDelete"),
         Expected("update", "aws:secretsmanager/secret:Secret", "*", "recoveryWindowInDays"),
     )
