@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def simulated_engines(count: int) -> AsyncIterator[list[tuple[int, asyncio.subprocess.Process]]]:
+async def simulated_engines(count: int) -> AsyncGenerator[list[tuple[int, asyncio.subprocess.Process]]]:
     """Ports and processes of engines that serve `tiny`, ready."""
     started = []
     try:
