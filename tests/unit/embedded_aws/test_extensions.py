@@ -151,3 +151,15 @@ def test_the_routes_of_a_gateway_endpoint_follow_its_route_tables(aws, network) 
     assert (has_route(first), has_route(second)) == (False, True)
     ec2.delete_vpc_endpoints(VpcEndpointIds=[made])
     assert not has_route(second)
+
+
+def test_a_queue_keeps_its_policy_when_another_attribute_changes(aws) -> None:
+    sqs = aws.client("sqs")
+    statement = '{"Version":"2012-10-17","Statement":[{"Sid":"kept","Effect":"Deny","Principal":"*","Action":"sqs:*"}]}'
+    queue = sqs.create_queue(QueueName="policed", Attributes={"Policy": statement})["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedriveAllowPolicy": '{"redrivePermission":"denyAll"}'})
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert '"kept"' in attributes["Policy"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert '"kept"' not in attributes.get("Policy", "")

@@ -1,4 +1,4 @@
-"""SQS: the redrive-allow policy, and redrive JSON without blanks, as SQS returns it."""
+"""SQS: the redrive-allow policy, redrive JSON without blanks, a policy that outlives a change of other attributes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def install() -> None:
             values["RedrivePolicy"] = json.dumps(json.loads(values["RedrivePolicy"]), separators=(",", ":"))
         return {k: v for k, v in values.items() if v is not None and (v or k != "RedriveAllowPolicy")}
 
+    set_attributes = Queue._set_attributes
+
+    def set_attributes_and_keep_policy(self: Any, given: dict[str, Any], now: float | None = None) -> None:
+        kept = getattr(self, "_policy_json", None)
+        set_attributes(self, given, now)
+        if kept is not None and "Policy" not in given:
+            self._policy_json = kept
+
     Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
-    for name, value in (("redrive_allow_policy", None), ("attributes", property(attributes))):
+    for name, value in (
+        ("redrive_allow_policy", None),
+        ("attributes", property(attributes)),
+        ("_set_attributes", set_attributes_and_keep_policy),
+    ):
         setattr(Queue, name, value)
