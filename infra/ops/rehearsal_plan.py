@@ -188,6 +188,7 @@ def _add_model(config: Config) -> Edit:
         expected += [
             Expected("create", DEPLOYMENT, engine),
             Expected("create", SERVICE, engine),
+            Expected("create", BUDGET, engine, required=False),
             Expected("replace", CONFIG_MAP, f"gateway-{colour}"),
             Expected("update", DEPLOYMENT, f"gateway-{colour}"),
         ]
