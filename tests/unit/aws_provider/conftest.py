@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -144,9 +145,9 @@ def configured(endpoint: str, settings: Mapping[str, Any] | None = None) -> Plug
     return plugin
 
 
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """The address of an embedded AWS of this session's own."""
+@contextlib.contextmanager
+def embedded_aws() -> Generator[str]:
+    """The address of a fresh embedded AWS, which ends with the context."""
     command = [sys.executable, str(SCRIPT)]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     pipe = subprocess.PIPE
@@ -157,6 +158,13 @@ def endpoint() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The embedded AWS that this folder's tests share."""
+    with embedded_aws() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

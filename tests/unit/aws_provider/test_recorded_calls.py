@@ -12,7 +12,7 @@ from infra.local.aws.provider.servicer import Servicer
 from infra.local.aws.provider.values import to_struct
 from infra.policy.actions import iam_action
 from infra.policy.needs_services import NEEDS
-from tests.unit.aws_provider.conftest import REGION, Plugin
+from tests.unit.aws_provider.conftest import REGION, Plugin, embedded_aws
 from tests.unit.aws_provider.test_life_cycles import EVERY_CASE
 from tests.unit.aws_provider.world import World
 
@@ -20,24 +20,26 @@ TAGS = '{"tags": {"project": "penstock"}}'
 
 
 @pytest.fixture(scope="module")
-def recorded(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Resource type to the IAM actions of its life: made, read, changed, deleted."""
     file = tmp_path_factory.mktemp("calls") / "calls.txt"
-    plugin = Plugin(Servicer({"AWS_ENDPOINT_URL": endpoint, VARIABLE: str(file)}))
-    request = provider_pb2.ConfigureRequest(args=to_struct({"region": REGION, "defaultTags": TAGS}))
-    plugin.servicer.Configure(request, plugin.context)
-    world = World(plugin)
-    found: dict[str, set[str]] = {}
-    for case in EVERY_CASE:
-        # What a resource stands on is made before the record begins.
-        inputs = case.inputs(world)
-        changed = {**inputs, **case.change(world)} if case.change else None
-        file.write_text("")
-        made = plugin.create(case.kind, "recorded", inputs)
-        plugin.read(made)
-        made = plugin.update(made, changed) if changed else made
-        plugin.delete(made)
-        found.setdefault(case.kind, set()).update(map(iam_action, file.read_text().split()))
+    # An account of its own: other tests keep what they share under the same names.
+    with embedded_aws() as endpoint:
+        plugin = Plugin(Servicer({"AWS_ENDPOINT_URL": endpoint, VARIABLE: str(file)}))
+        request = provider_pb2.ConfigureRequest(args=to_struct({"region": REGION, "defaultTags": TAGS}))
+        plugin.servicer.Configure(request, plugin.context)
+        world = World(plugin)
+        found: dict[str, set[str]] = {}
+        for case in EVERY_CASE:
+            # What a resource stands on is made before the record begins.
+            inputs = case.inputs(world)
+            changed = {**inputs, **case.change(world)} if case.change else None
+            file.write_text("")
+            made = plugin.create(case.kind, "recorded", inputs)
+            plugin.read(made)
+            made = plugin.update(made, changed) if changed else made
+            plugin.delete(made)
+            found.setdefault(case.kind, set()).update(map(iam_action, file.read_text().split()))
     return found
 
 
