@@ -35,11 +35,13 @@ class Usage(msgspec.Struct):
             self.prompt_tokens_details = self.input_tokens_details
 
 
-class _Reply(msgspec.Struct):
+class Billed(msgspec.Struct):
+    """What holds a `usage`: a JSON reply, or the response inside a typed event."""
+
     usage: Usage | None = None
 
 
-_decode = msgspec.json.Decoder(_Reply).decode
+_decode = msgspec.json.Decoder(Billed).decode
 
 
 def read_usage(reply: bytes) -> Usage | None:

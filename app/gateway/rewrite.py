@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from app.gateway.account import Usage, read_usage
+from app.gateway.account import Billed, Usage, read_usage
 from app.gateway.errors import EngineError, clean, parse_engine_error
 
 _INCLUDE = b'"include_usage":true'
@@ -133,12 +133,8 @@ class EventStream:
         return b"" if self.strip_usage and only_usage else event
 
 
-class _Reply(msgspec.Struct):
-    usage: Usage | None = None
-
-
 class _Typed(msgspec.Struct):
-    response: _Reply | None = None
+    response: Billed | None = None
 
 
 # Quotes inside JSON strings are escaped, so no text that an engine generates can look like this.
