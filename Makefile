@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status test e2e fmt lint types golden docs bench bench-local lock clean
+.PHONY: help setup up down status test e2e fmt lint types golden docs scan bench bench-local lock clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ golden: $(READY)  ## write the golden files anew, for a review of their diff
 docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.settings.reference
 
+scan: $(READY)  ## run checkov over what dev and prod make (installs it in an environment of its own)
+	@$(BIN)/python -m infra.policy.scan $(ARGS)
+
 bench: $(READY)  ## compare the gateway with others, 6 minutes (BENCH=quick: 1); writes docs/performance.md
 	@$(BIN)/python -m bench.gateway
 
@@ -72,6 +75,8 @@ bench-local: $(READY)  ## measure program time, and the local platform from up t
 lock: $(READY)  ## resolve the dependencies anew (hashes only, no registry addresses)
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --group local --group dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" .ci/checkov.in --output-file .ci/checkov.txt
 
 clean:  ## remove the virtual environment and tool caches of this checkout (stop the platform first)
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
