@@ -119,6 +119,8 @@ class Admitted:
     stream_options: bytes | None
     output_tokens: int = 0
     add_limit: bytes = b""
+    prefix: bytes = b""
+    """The prompt's beginning, where the model's engines are chosen by it."""
 
 
 def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitted:
@@ -148,7 +150,16 @@ def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitt
         _stateless(fields)
     options = bytes(fields.stream_options) or None
     add_usage = stream and route in RESUMABLE and not _asks_usage(options)
-    return Admitted(model, stream, add_usage, options, output, add_limit)
+    prefix = _prefix(fields, target.balance.prefix_bytes) if target.balance.policy == "prefix" else b""
+    return Admitted(model, stream, add_usage, options, output, add_limit, prefix)
+
+
+def _prefix(fields: _Body, size: int) -> bytes:
+    """The first bytes of what the model is given, as they were sent."""
+    for raw in (fields.messages, fields.prompt, fields.input):
+        if head := bytes(memoryview(raw)[:size]):
+            return head
+    return b""
 
 
 def _require_input(route: Route, fields: _Body) -> None:

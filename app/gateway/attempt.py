@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.gateway import retry
 from app.gateway.account import Usage, read_usage
 from app.gateway.admit import GENERATING
+from app.gateway.balance import placing
 from app.gateway.choose import Engine
 from app.gateway.client import Connection
 from app.gateway.continuation import ContinuedStream
@@ -69,6 +70,8 @@ class Attempt:
     def start(self, *, fresh: bool) -> None:
         exchange, engine = self.exchange, self.engine
         body = exchange.body if exchange.resumption is None else exchange.resumption.plan.body
+        if not engine.in_flight:
+            engine.heard_at = monotonic()
         engine.in_flight += 1
         self._probe = engine.failures > 0
         engine.probes += self._probe
@@ -108,9 +111,12 @@ class Attempt:
 
     def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status = status
+        self.engine.heard_at = monotonic()
         for name, value in headers:
             if name == b"content-type":
                 self._content_type = value
+        if status < 300 and self.exchange.hedge is not None:
+            self.exchange.hedge.answered(self)
         if status >= 300:
             self._state = ERROR
         elif self._content_type.startswith(b"text/event-stream"):
@@ -134,6 +140,7 @@ class Attempt:
             self._relay_events(data)
             return
         self._wait(self.times.between_bytes_seconds)
+        self.engine.heard_at = monotonic()
         if self._state == THROUGH:
             self._tail = (self._tail + data)[-TAIL_BYTES:]
             self.exchange.write(data)
@@ -185,6 +192,7 @@ class Attempt:
         assert stream is not None  # noqa: S101 - the state says so
         now = monotonic()
         exchange.deadline = min(now + self.times.between_bytes_seconds, exchange.total_deadline)
+        self.engine.heard_at = now
         out = stream.feed(data)
         if out:
             if self._relayed:
@@ -277,8 +285,12 @@ class Attempt:
             self._state = DONE
             self.engine.in_flight -= 1
             self.engine.probes -= self._probe
-            if well and self.engine.failures and self.exchange.target is not None:
-                self.exchange.target.pool.succeeded(self.engine)
+            target = self.exchange.target
+            if target is not None:
+                if well and self.engine.failures:
+                    target.pool.succeeded(self.engine)
+                if target.room is not None:
+                    target.room.freed()
 
     def _fail(self, failure: retry.Failure) -> None:
         self._leave(well=failure.reason == "refused")
@@ -321,6 +333,27 @@ class Attempt:
             self._fail(retry.no_first_byte(times.first_byte_seconds))
         else:
             self._fail(retry.silent_inside_answer(times.between_bytes_seconds))
+
+    def engine_hangs(self) -> None:
+        """Probes found the engine hung. What it has not begun to answer goes elsewhere, and a stream of text goes on.
+
+        Any other answer waits for its time-out: it would be lost, and the probes may be wrong.
+        """
+        if self._state == CONNECTING or self._state == WAITING:
+            self._drop_connection()
+            self._fail(retry.engine_hangs(self.model))
+        elif self._state == STREAM and self._relayed and placing.may_go_on(self.exchange):
+            self._drop_connection()
+            self._cut("The engine fell silent in the middle of the answer.", "timeout")
+
+    @property
+    def connected(self) -> bool:
+        return self._state != CONNECTING
+
+    @property
+    def waiting(self) -> bool:
+        """True while nothing of an answer has come."""
+        return self._state == CONNECTING or self._state == WAITING
 
     def whole(self) -> bool:
         """True for a stream of which all was read."""

@@ -1,17 +1,22 @@
 """Which engine gets a request, and which engine rests after a failure, without I/O.
 
-Least in-flight work of this gateway, the own zone first. Work in the own zone may grow to `SPILL_BASE` + `SPILL_FACTOR`
-times that of the best engine elsewhere before requests cross zones.
+The policy is the model's, least in-flight work of this gateway where it names none; the own zone comes first. Work in
+the own zone may grow to `SPILL_BASE` + `SPILL_FACTOR` times that of the best engine elsewhere before requests cross
+zones.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from app.gateway.balance import pick as balance
+from app.gateway.balance.settings import BalancePolicy
 
 SPILL_BASE, SPILL_FACTOR = 2, 1.25
 COOL_DOWN_SECONDS, LONGEST_COOL_DOWN_SECONDS = 1.0, 15.0
+HUNG_REST_SECONDS = 3.0
 DRAIN_REST_SECONDS = 5.0
 """How long an engine that says it drains is passed over: its pod's deletion is known by then."""
 
@@ -33,6 +38,22 @@ class Engine:
     failures: int = 0
     cool_until: float = 0.0
     rest_until: float = 0.0
+    weight: float = 1.0
+    fresh_seconds: float = 1.0
+    """How long the slow start lasts that ends at `fresh_until`."""
+    fresh_until: float = 0.0
+    turn: float = 0.0
+    """Its place in the round: see `by_turns`."""
+    heard_at: float = 0.0
+    """When a byte came from it, or a request met it idle."""
+    left: bool = False
+    """True once it is no longer of the set."""
+    hung: bool = False
+    """True from failed probes to the next that succeeds: it has a connection and says nothing."""
+    seed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seed = balance.seed(self.key)
 
     @property
     def state(self) -> str:
@@ -50,36 +71,99 @@ class Sighting:
     zone: str
     ready: bool
     draining: bool
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRules:
+    """How one model's requests are spread. `most_in_flight` (of one engine) 0: no bound."""
+
+    policy: BalancePolicy = "least"
+    load_factor: float = 1.25
+    most_in_flight: int = 0
+    slow_start_seconds: float = 0.0
 
 
 class Pool:
     """The engines of one model. Times are seconds of one monotonic clock, given by the caller."""
 
-    def __init__(self, zone: str = "", pick: Callable[[int], int] = random.randrange) -> None:
+    def __init__(
+        self,
+        zone: str = "",
+        pick: Callable[[int], int] = random.randrange,
+        rules: PoolRules = PoolRules(),
+    ) -> None:
         self.zone = zone
+        self.rules = rules
+        self.at_home = self.moved = self.spilled = 0
+        """Requests that went to their key's engine, that its load sent to another, and that crossed zones by load."""
+        self._fresh_until = 0.0
         self.engines: dict[str, Engine] = {}
         self._serving: list[Engine] = []
         self._troubled = False
         self._pick = pick
 
-    def update(self, sightings: Iterable[Sighting]) -> list[Engine]:
+    def update(self, sightings: Iterable[Sighting], now: float = 0.0) -> list[Engine]:
         """Takes over the whole set. Engines that stay keep their work and history. Returns those that left."""
         before, self.engines = self.engines, {}
+        served = set(self._serving)
         for seen in sightings:
             engine = before.get(seen.key)
             if engine is None or (engine.host, engine.port) != (seen.host, seen.port):
                 engine = Engine(seen.key, seen.name, seen.host, seen.port)
             engine.zone, engine.ready, engine.draining = seen.zone, seen.ready, seen.draining
+            engine.weight = seen.weight
             self.engines[seen.key] = engine
         self._serving = [engine for engine in self.engines.values() if engine.ready and not engine.draining]
-        return [engine for engine in before.values() if self.engines.get(engine.key) is not engine]
+        if self.rules.slow_start_seconds and served:  # where all are fresh none is
+            for engine in self._serving:
+                if engine not in served:
+                    engine.fresh_seconds = self.rules.slow_start_seconds
+                    engine.fresh_until = self._fresh_until = now + engine.fresh_seconds
+        gone = [engine for engine in before.values() if self.engines.get(engine.key) is not engine]
+        for engine in gone:
+            engine.left = True
+        return gone
 
     @property
     def ready(self) -> int:
         return len(self._serving)
 
-    def choose(self, now: float, tried: Collection[Engine] = ()) -> Engine | None:
-        """The engine for a request that failed on `tried`. None where no other engine is ready."""
+    def choose(
+        self,
+        now: float,
+        tried: Collection[Engine] = (),
+        key: int | None = None,
+        *,
+        session: bool = False,
+        over: bool = False,
+    ) -> Engine | None:
+        """The engine for a request that failed on `tried`. None where no other engine is ready and has room.
+
+        `key` is what keeps the request near an engine; that of a `session` does so in all zones, so that every
+        gateway finds the same one. `over`: the bound of an engine's requests does not hold for this one.
+        """
+        candidates = self._candidates(now, tried, over=over)
+        if len(candidates) < 2:
+            return candidates[0] if candidates else None
+        rules = self.rules
+        if key is not None:
+            near = candidates if session else self._near(candidates)
+            engine, home = balance.affine(near, key, rules.load_factor, now)
+            self.at_home += home
+            self.moved += not home
+            return engine
+        if rules.policy == "round-robin" or rules.policy == "weighted":
+            return balance.by_turns(self._near(candidates), now, weighted=rules.policy == "weighted")
+        if now < self._fresh_until:
+            return balance.least_for_share(self._near(candidates), now, self._pick)
+        return self._least(candidates)
+
+    def has_room(self, now: float) -> bool:
+        """True when `choose` would find an engine."""
+        return bool(self._candidates(now, ()))
+
+    def _candidates(self, now: float, tried: Collection[Engine], *, over: bool = False) -> list[Engine]:
         candidates = self._serving
         if self._troubled:
             candidates = self._without_resting(now)
@@ -87,7 +171,22 @@ class Pool:
             candidates = [engine for engine in candidates if engine not in tried]
             if not candidates:
                 candidates = [engine for engine in self._serving if engine not in tried]
-        return self._least(candidates)
+        most = self.rules.most_in_flight
+        if most and not over:
+            candidates = [engine for engine in candidates if engine.in_flight < most]
+        return candidates
+
+    def _near(self, candidates: list[Engine]) -> list[Engine]:
+        """Those of the own zone, or those elsewhere once the own zone is much busier."""
+        own = [engine for engine in candidates if engine.zone == self.zone]
+        if not own or len(own) == len(candidates):
+            return candidates
+        other = [engine for engine in candidates if engine.zone != self.zone]
+        least = min(engine.in_flight for engine in other)
+        if min(engine.in_flight for engine in own) > SPILL_BASE + SPILL_FACTOR * least:
+            self.spilled += 1
+            return other
+        return own
 
     def _least(self, candidates: list[Engine]) -> Engine | None:
         count = len(candidates)
@@ -105,7 +204,10 @@ class Pool:
                 other = engine
         if own is None or other is None:
             return own or other
-        return other if own.in_flight > SPILL_BASE + SPILL_FACTOR * other.in_flight else own
+        if own.in_flight > SPILL_BASE + SPILL_FACTOR * other.in_flight:
+            self.spilled += 1
+            return other
+        return own
 
     def _without_resting(self, now: float) -> list[Engine]:
         """Leaves out engines that drain or cool down, of the latter at most half: the next to wake is kept first."""
@@ -128,6 +230,23 @@ class Pool:
         engine.cool_until = now + min(seconds, LONGEST_COOL_DOWN_SECONDS)
         self._troubled = True
 
+    def hangs(self, engine: Engine, now: float) -> None:
+        """Probes found it hung, or still do: it rests until the next one."""
+        if not engine.hung:
+            self.failed(engine, now)
+            engine.hung = True
+        engine.cool_until = max(engine.cool_until, now + HUNG_REST_SECONDS)
+
+    def lives(self, engine: Engine, now: float) -> None:
+        """A hung engine answers probes again: it may have one request."""
+        engine.hung = False
+        engine.cool_until = now
+
+    @property
+    def resting(self) -> int:
+        """Serving engines that failed and have not answered since."""
+        return sum(engine.failures > 0 for engine in self._serving)
+
     def drains(self, engine: Engine, now: float) -> None:
         """The engine said that it drains: no failure, but nothing new for it while others are there."""
         engine.rest_until = now + DRAIN_REST_SECONDS
@@ -136,6 +255,7 @@ class Pool:
     def succeeded(self, engine: Engine) -> None:
         engine.failures = 0
         engine.cool_until = 0.0
+        engine.hung = False
 
 
 class RetryBudget:
@@ -144,8 +264,9 @@ class RetryBudget:
     WINDOW_SECONDS = 10
     FLOOR = 10
 
-    def __init__(self, ratio: float) -> None:
+    def __init__(self, ratio: float, floor: int = FLOOR) -> None:
         self._ratio = ratio
+        self._floor = floor
         self._requests = [0] * self.WINDOW_SECONDS
         self._retries = [0] * self.WINDOW_SECONDS
         self._second = 0
@@ -163,7 +284,7 @@ class RetryBudget:
     def take(self, now: float) -> bool:
         """True, and counted, when one more retry is within the budget."""
         slot = self._turn(now)
-        if sum(self._retries) >= self.FLOOR + self._ratio * sum(self._requests):
+        if sum(self._retries) >= self._floor + self._ratio * sum(self._requests):
             return False
         self._retries[slot] += 1
         return True

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
 
 Colour = Literal["blue", "green"]
 Priority = Literal["interactive", "batch"]
+Route = Literal["chat", "completions", "responses", "embeddings", "tokenize", "detokenize"]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
+"""Signatures by a private key alone: with a shared secret (HS*) whoever can check a token could make one."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 
 
@@ -51,6 +56,16 @@ class ModelRoute(Strict):
     input_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million prompt tokens cost.")
     output_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million output tokens cost.")
     limits: Limits | None = Field(default=None, description="What all clients together may use of this model.")
+    balance: Balance = Field(default=Balance(), description="How requests are spread over the engines.")
+    sticky: Sticky | None = Field(default=None, description="Sessions stay at one engine; none by default.")
+    max_in_flight_per_engine: int | None = Field(
+        default=None, ge=1, le=100_000, description="Requests of one gateway at one engine; no bound by default."
+    )
+    slow_start_seconds: float = Field(
+        default=0.0, ge=0, le=3600, description="How long the share of an engine that joins others grows to its full."
+    )
+    queue: QueueRules | None = Field(default=None, description="Where requests wait for room; 503 at once by default.")
+    hedge: HedgeRules | None = Field(default=None, description="A second engine for slow, short requests.")
 
 
 class Timeouts(Strict):
@@ -86,6 +101,35 @@ class Resume(Strict):
     )
 
 
+class Jwt(Strict):
+    """Tokens of an OpenID Connect issuer, taken beside API keys."""
+
+    issuer: str = Field(pattern=r"^https?://\S+$", description="The `iss` that tokens must have, to the letter.")
+    audience: tuple[str, ...] = Field(min_length=1, description="A token's `aud` must have one of these.")
+    jwks_url: str = Field(pattern=r"^https?://\S+$", description="Where the issuer publishes its public keys.")
+    algorithms: tuple[Algorithm, ...] = Field(default=("RS256", "ES256"), min_length=1, description="Those allowed.")
+    subject_claim: str = Field(default="sub", min_length=1, description="Who asks; limits of a key count for each.")
+    tenant_claim: str = Field(default="tenant", min_length=1, description="The tenant's name.")
+    default_tenant: Name | None = Field(
+        default=None, description="Tenant of tokens without that claim; without it they are refused."
+    )
+    scopes_claim: str = Field(
+        default="scope",
+        min_length=1,
+        description="Scopes, a list or words: `model:NAME` and `route:NAME` narrow a token to what they name.",
+    )
+    required_scope: str | None = Field(default=None, min_length=1, description="A scope that each token must have.")
+    priority_claim: str | None = Field(
+        default=None, min_length=1, description="Claim with `interactive` or `batch`; without it all are interactive."
+    )
+    limits: Limits | None = Field(default=None, description="What each subject may use.")
+    clock_skew_seconds: int = Field(default=30, ge=0, le=300, description="By how much clocks may differ.")
+    refresh_seconds: float = Field(default=300.0, ge=1, le=86_400, description="Between two reads of `jwks_url`.")
+    refresh_floor_seconds: float = Field(
+        default=10.0, ge=0.05, le=3600, description="An unknown signing key causes at most one read in this time."
+    )
+
+
 class GatewayConfig(Strict):
     colour: Colour = Field(description="The release colour that this gateway belongs to.")
     namespace: Name = Field(description="The Kubernetes namespace in which engine pods are watched.")
@@ -93,6 +137,7 @@ class GatewayConfig(Strict):
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     resume: Resume = Resume()
+    health: Health = Health()
     max_concurrent_requests: int = Field(
         default=2000, ge=1, description="Requests under way in one gateway; beyond it clients get 503 and Retry-After."
     )
@@ -111,6 +156,7 @@ class GatewayConfig(Strict):
     cors_origins: tuple[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")], ...] = Field(
         default=(), description="Origins (scheme://host[:port]) whose pages may call from a browser; none by default."
     )
+    jwt: Jwt | None = Field(default=None, description="Tokens of an OpenID Connect issuer; none by default.")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
         default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."
@@ -125,15 +171,58 @@ class GatewayConfig(Strict):
         return self
 
 
-class ApiKey(Strict):
+class Access(Strict):
+    """What a client may ask for. What is not set is not narrowed."""
+
+    tenant: Name = Field(default="default", description="Whose requests these are, for limits and reports.")
+    priority: Priority = Field(default="interactive", description="Batch is shed first.")
+    limits: Limits | None = Field(default=None, description="What this key alone may use.")
+    models: tuple[Name, ...] | None = Field(
+        default=None, description="Names that may be asked for. A model's own name allows its aliases too."
+    )
+    routes: tuple[Route, ...] | None = Field(default=None, description="Routes that may be used.")
+    max_output_tokens: int | None = Field(default=None, ge=1, description="Ceiling for max_tokens on every model.")
+    max_output_tokens_by_model: dict[Name, int] = Field(
+        default={}, description="Ceilings on single models, by their own names; the lowest ceiling holds."
+    )
+    expires_at: AwareDatetime | None = Field(default=None, description="From then on the key is refused.")
+    enabled: bool = Field(default=True, description="False: refused until it is set again.")
+
+    @model_validator(mode="after")
+    def narrows_to_something(self) -> Self:
+        if self.models == () or self.routes == ():
+            raise ValueError("models and routes: an empty list allows nothing; use null for all, or disable the key")
+        wrong = sorted(name for name, ceiling in self.max_output_tokens_by_model.items() if ceiling < 1)
+        if wrong:
+            raise ValueError(f"max_output_tokens_by_model: {', '.join(wrong)}: the least is 1")
+        return self
+
+
+class ApiKey(Access):
     """One client key. The key itself is never stored: `sha256` is the hex digest of its UTF-8 bytes."""
 
     id: Name
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    tenant: Name = "default"
-    priority: Priority = "interactive"
-    limits: Limits | None = None
+
+
+class AdminKey(Strict):
+    """A key of /admin/v1 and /debug, which no client key opens. `id` is the actor in the audit."""
+
+    id: Name
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class KeyFile(Strict):
-    keys: tuple[ApiKey, ...] = Field(min_length=1)
+    """Keys that work without a database. It is read again within a second of each change."""
+
+    keys: tuple[ApiKey, ...] = Field(default=(), description="Client keys.")
+    admins: tuple[AdminKey, ...] = Field(default=(), description="Admin keys; without any there is no admin API.")
+
+    @model_validator(mode="after")
+    def opens_something(self) -> Self:
+        if not self.keys and not self.admins:
+            raise ValueError("neither `keys` nor `admins` has an entry")
+        both = {key.sha256 for key in self.keys} & {admin.sha256 for admin in self.admins}
+        if both:
+            raise ValueError("a key is a client key and an admin key: make two")
+        return self

@@ -10,10 +10,11 @@ from app.gateway import retry
 from app.gateway.account import Account, Usage
 from app.gateway.admit import RESUMABLE, Admitted, Refused, Route, admit, request_id
 from app.gateway.attempt import Attempt
+from app.gateway.balance import placing
 from app.gateway.choose import Engine
 from app.gateway.config import ApiKey
 from app.gateway.continuation import DONE
-from app.gateway.errors import Problem, no_engine, too_large, too_many
+from app.gateway.errors import Problem, too_large, too_many
 from app.gateway.finish import finish
 from app.gateway.ledger.record import record
 from app.gateway.ledger.row import FEATURE_RULE, read_feature
@@ -24,8 +25,10 @@ from app.gateway.resume import Resumption
 from app.gateway.rewrite import hold_output, include_usage
 
 if TYPE_CHECKING:
+    from app.gateway.balance.hedge import Hedge
     from app.gateway.limits.limiter import Permit
     from app.gateway.protocol import Connection
+    from app.gateway.queue.room import Place
     from app.gateway.service import Service, Target
 
 CLIENT_GONE = 499
@@ -83,7 +86,15 @@ class Exchange(Reply):
         """What was relayed of a stream, while it could be continued at another engine."""
         self.resumption: Resumption | None = None
         self.tries = 0
-        self._tried: list[Engine] = []
+        self.tried: list[Engine] = []
+        self.hedge: Hedge | None = None
+        self.place: Place | None = None
+        """Where it waits for an engine."""
+        self.queued_seconds = 0.0
+        self.home: int | None = None
+        """What keeps it near an engine; of a session where `in_session`."""
+        self.in_session = False
+        self.sticky_headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._size = 0
         self._my_turn = False
@@ -113,6 +124,8 @@ class Exchange(Reply):
                 encoding = value.strip().lower()
             elif name == b"traceparent" or name == b"tracestate":
                 self.trace += b"%b: %b\r\n" % (name, value)
+            elif name in self.service.sticky_headers:
+                self.sticky_headers.append((name, value))
             elif name == b"x-penstock-feature":
                 self.feature = read_feature(value)
                 if self.feature is None and self._problem is None:
@@ -221,17 +234,13 @@ class Exchange(Reply):
         now = self.started_at = monotonic()
         self.total_deadline = now + service.config.timeouts.total_seconds
         service.budget.request(now)
-        engine = target.pool.choose(now)
-        if engine is None:
-            self.answer(no_engine(target.route.name))
-        else:
-            self._try(engine)
+        placing.place(self, target, now)
 
     # -- engines --
 
-    def _try(self, engine: Engine, *, fresh: bool = False) -> None:
+    def try_engine(self, engine: Engine, *, fresh: bool = False) -> None:
         self.tries += not fresh
-        self._tried.append(engine)
+        self.tried.append(engine)
         self.attempt = Attempt(self, engine)
         self.attempt.start(fresh=fresh)
 
@@ -244,6 +253,8 @@ class Exchange(Reply):
             target.pool.drains(engine, now)
         elif failure.rest != "no":
             target.pool.failed(engine, now, grow=failure.rest == "growing")
+        if self.hedge is not None and (failure.retry or attempt is not self.attempt) and self.hedge.goes_on(attempt):
+            return
         if self.resumption is not None:
             if not self.resumption.failed(engine, failure):
                 self._end_broken(*_told(failure))
@@ -251,17 +262,22 @@ class Exchange(Reply):
         if self._unheld and failure.problem.code == "context_length_exceeded":
             # Prompt and ceiling do not fit the model together: then its context holds the answer below the ceiling.
             self.body, self._unheld = self._unheld, b""
-            self._try(engine, fresh=True)
+            self.try_engine(engine, fresh=True)
             return
         if failure.retry and now < self.total_deadline:
             if failure.reason == "stale_connection":
                 service.metrics.retries.labels(failure.reason).inc()
-                self._try(engine, fresh=True)
+                self.try_engine(engine, fresh=True)
                 return
-            other = target.pool.choose(now, self._tried) if self.tries < service.config.retries.attempts else None
-            if other is not None and (not failure.budgeted or service.budget.take(now)):
+            more = self.tries < service.config.retries.attempts
+            other = placing.choose(self, target, now) if more else None
+            waits = more and other is None and target.room is not None and len(target.pool.engines) > 1
+            if (other is not None or waits) and (not failure.budgeted or service.budget.take(now)):
                 service.metrics.retries.labels(failure.reason).inc()
-                self._try(other)
+                if other is not None:
+                    self.try_engine(other)
+                elif target.room is not None:
+                    target.room.enter(self)
                 return
         self.answer(failure.problem)
 
@@ -278,7 +294,7 @@ class Exchange(Reply):
 
     def go_on(self, engine: Engine, *, fresh: bool = False) -> None:
         """Asks an engine to continue the stream."""
-        self._try(engine, fresh=fresh)
+        self.try_engine(engine, fresh=fresh)
 
     def _end_broken(self, message: str, code: str) -> None:
         """No engine goes on with this stream. Where only its end is missing the client gets that."""
@@ -294,7 +310,7 @@ class Exchange(Reply):
     # -- from outside --
 
     def expired(self, now: float) -> None:
-        if self.attempt is not None:
+        if not placing.expired(self, now) and self.attempt is not None:
             self.attempt.expired(now)
 
     def pause(self) -> None:
@@ -315,7 +331,11 @@ class Exchange(Reply):
 
     def stop(self) -> None:
         """The drain's time is over."""
-        if self.attempt is not None:
+        if self.hedge is not None:
+            self.hedge.close()
+        if self.place is not None:
+            self.answer(retry.shutting_down().problem)
+        elif self.attempt is not None:
             self.attempt.stop()
         elif not self.response_complete:
             self.protocol.transport.abort()
@@ -331,6 +351,7 @@ class Exchange(Reply):
             return
         self.response_complete = True
         self.deadline = FOREVER
+        placing.leave(self, status)
         account = self._account(status, outcome, usage, events)
         finish(self, status, outcome, account)
         if self.permit is not None and self.admitted is not None and account is not None and self.target is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from app.gateway.balance.placing import log_fields
+
 if TYPE_CHECKING:
     from app.gateway.account import Account
     from app.gateway.exchange import Exchange
@@ -47,6 +49,7 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
         engine=None if attempt is None else attempt.engine.name,
         zone=None if attempt is None else attempt.engine.zone,
         tries=exchange.tries,
+        **log_fields(exchange),
         ttft_ms=round((exchange.first_event_at - exchange.started_at) * 1e3, 2) if exchange.first_event_at else None,
         duration_ms=round(seconds * 1e3, 2),
         **fields,

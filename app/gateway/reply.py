@@ -65,6 +65,8 @@ class Reply:
 
     limit_lines: bytes = b""
     """Header lines about limits, empty where there are none."""
+    balance_lines: bytes = b""
+    """Header lines about the choice of an engine: the session's cookie, and how long the request waited."""
 
     def _finish(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
         raise NotImplementedError
@@ -95,6 +97,8 @@ class Reply:
             own += self.origin_lines
         if self.limit_lines:
             own += self.limit_lines
+        if self.balance_lines:
+            own += self.balance_lines
         return reply_head(
             self.service,
             status,
@@ -112,6 +116,11 @@ class Reply:
             return
         if self.more_body:
             self.keep_alive = False
+        if self.response_started:  # a stream that was told its place in the queue
+            self.status = problem.status
+            self.write(b"data: %b\n\n" % problem.body())
+            self.end(problem.code or "error", None, 0)
+            return
         body = problem.body()
         self._account(problem.status, problem.code or "error", None, 0)
         self.protocol.transport.write(

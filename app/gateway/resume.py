@@ -92,7 +92,7 @@ class Resumption:
             return self._gives_up("failed", "total_timeout")
         if self._tries >= service.config.resume.attempts:
             return self._gives_up("failed", "attempts")
-        engine = target.pool.choose(now, self._tried) if target is not None else None
+        engine = target.pool.choose(now, self._tried, over=True) if target is not None else None
         if engine is None:
             return self._gives_up("no_engine", "no_engine")
         self._tries += 1

@@ -38,6 +38,11 @@ def cannot_connect(model: str) -> Failure:
     return Failure("connect", unreachable(model))
 
 
+def engine_hangs(model: str) -> Failure:
+    """It has the request and is silent, probes too. Each request moves once for that, so nothing is multiplied."""
+    return Failure("engine_hung", engine_failed(model), budgeted=False)
+
+
 def lost_before_answer(model: str) -> Failure:
     return Failure("connection_lost", engine_failed(model))
 

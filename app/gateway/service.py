@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, cast
 from uvicorn.server import ServerState
 
 from app.gateway.admit import KeyRing
-from app.gateway.choose import Pool, RetryBudget, Sighting
+from app.gateway.balance.affinity import sticky_headers
+from app.gateway.balance.health import Prober
+from app.gateway.balance.metrics import BalanceCollector, BalanceMetrics
+from app.gateway.choose import Pool, PoolRules, RetryBudget, Sighting
 from app.gateway.client import Client
 from app.gateway.config import GatewayConfig, KeyFile, ModelRoute
 from app.gateway.cors import Origins
 from app.gateway.limits.limiter import Limiter
 from app.gateway.metrics import OTHER, Metrics, ModelMetrics, PoolCollector
+from app.gateway.queue.room import WaitingRoom
 
 if TYPE_CHECKING:
+    from app.gateway.balance.hedge import Hedger
     from app.gateway.exchange import Exchange
     from app.gateway.ledger.writer import Ledger
     from app.gateway.log import Log
@@ -40,6 +45,15 @@ class Target:
     in_flight: int = 0
     listed: bool = False
     """True once the engines are known, be it that there are none."""
+    room: WaitingRoom | None = None
+    hedger: Hedger | None = None
+    near: bool = False
+    """True where a session or a prefix chooses the engine."""
+
+    @property
+    def at_engines(self) -> int:
+        """Requests at engines that are still of the set."""
+        return sum(engine.in_flight for engine in self.pool.engines.values())
 
 
 class Service:
@@ -50,15 +64,18 @@ class Service:
         self.keys = KeyRing(keys.keys)
         self.log = log
         self.loop = loop
+        self.sticky_headers = sticky_headers(config.models)
         self.state = ServerState()
         self.metrics = Metrics((model.name for model in config.models), config.colour)
+        self.balance_metrics = BalanceMetrics(self.metrics.registry)
         log.on_drop = self.metrics.logs_dropped.inc
         self.other = self.metrics.models[OTHER]
         self.targets: dict[str, Target] = {}
         self.by_name: dict[str, Target] = {}
         for model in config.models:
             headers = f"x-penstock-colour: {config.colour}\r\nx-penstock-model: {model.name}\r\n".encode()
-            target = Target(model, Pool(zone), self.metrics.models[model.name], headers)
+            target = Target(model, Pool(zone, rules=_pool_rules(model)), self.metrics.models[model.name], headers)
+            self._furnish(target)
             self.targets[model.name] = target
             self.by_name |= dict.fromkeys((model.name, *model.aliases), target)
         self.routes = {name: target.route for name, target in self.by_name.items()}
@@ -86,6 +103,18 @@ class Service:
         self._tick_seconds = min(LONGEST_TICK_SECONDS, shortest / 4)
         self._timer: asyncio.TimerHandle | None = None
         self.metrics.registry.register(PoolCollector(lambda: self))
+        self.metrics.registry.register(BalanceCollector(lambda: self))
+        self._prober = Prober(self)
+
+    def _furnish(self, target: Target) -> None:
+        route = target.route
+        target.near = route.sticky is not None or route.balance.policy == "prefix"
+        if route.queue is not None:
+            target.room = WaitingRoom(self, target, route.queue, self.balance_metrics)
+        if route.hedge is not None:
+            from app.gateway.balance.hedge import Hedger  # imports the exchange's half, which imports this module
+
+            target.hedger = Hedger(route.hedge, self.balance_metrics, route.name)
 
     def start(self) -> None:
         self._tick()
@@ -105,6 +134,10 @@ class Service:
         self._timer = self.loop.call_later(self._tick_seconds, self._tick)
         for exchange in [exchange for exchange in self.exchanges if exchange.deadline <= now]:
             exchange.expired(now)
+        self._prober.look(now, self._tick_seconds)
+        for target in self.targets.values():
+            if target.room is not None:
+                target.room.tick(now)
         self.client.expire(now)
         second = int(time.time())
         if second != self._date_second:
@@ -119,9 +152,26 @@ class Service:
         """Takes over the whole set of a model's engines. Streams of engines that left go on."""
         target = self.targets[model]
         target.listed = True
-        for engine in target.pool.update(sightings):
+        for engine in target.pool.update(sightings, monotonic()):
             self.client.drop(engine)
+        if target.room is not None:
+            target.room.freed()
 
     def not_ready(self) -> list[str]:
         """The models that cannot be served now."""
-        return [name for name, target in self.targets.items() if target.pool.ready == 0]
+        return [name for name, target in self.targets.items() if target.pool.ready == 0 and not _holds(target)]
+
+
+def _holds(target: Target) -> bool:
+    """True for a model whose requests wait while its engines come up from zero."""
+    queue = target.route.queue
+    return queue is not None and queue.from_zero and target.listed
+
+
+def _pool_rules(route: ModelRoute) -> PoolRules:
+    return PoolRules(
+        route.balance.policy,
+        route.balance.load_factor,
+        route.max_in_flight_per_engine or 0,
+        route.slow_start_seconds,
+    )

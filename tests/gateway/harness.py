@@ -171,10 +171,17 @@ async def hang(request: Request, wire: Wire) -> None:
     await wire.gone()
 
 
+async def healthy(request: Request, wire: Wire) -> None:
+    await wire.raw(200, b"")
+
+
 @dataclass
 class Engine:
     answer: Answer = well
     requests: list[Request] = field(default_factory=list)
+    health: Answer = healthy
+    probes: int = 0
+    """Requests of /health, which are not in `requests`."""
     connections: int = 0
     port: int = 0
     _server: asyncio.Server | None = None
@@ -202,6 +209,10 @@ class Engine:
                 headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in fields)}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 request = Request(line.split(" ")[1], headers, body, number)
+                if request.path == "/health":
+                    self.probes += 1
+                    await self.health(request, Wire(writer, reader))
+                    continue
                 self.requests.append(request)
                 await self.answer(request, Wire(writer, reader))
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -1,0 +1,1 @@
+"""Which engine a request goes to: policies, sessions, prefixes, probes of silent engines, and hedging."""

@@ -1,0 +1,82 @@
+"""How a request comes to an engine: straight, through the waiting room, or to a second one."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from app.gateway.balance.affinity import affinity
+from app.gateway.errors import no_engine
+
+if TYPE_CHECKING:
+    from app.gateway.choose import Engine
+    from app.gateway.exchange import Exchange
+    from app.gateway.service import Target
+
+
+def place(exchange: Exchange, target: Target, now: float) -> None:
+    """Sends an admitted request to an engine, or lets it wait, or answers it with 503."""
+    if target.near:
+        tenant = "" if exchange.key is None else exchange.key.tenant
+        prefix = b"" if exchange.admitted is None else exchange.admitted.prefix
+        exchange.home, exchange.in_session, exchange.balance_lines = affinity(
+            target.route, tenant, exchange.sticky_headers, prefix
+        )
+    room = target.room
+    engine = choose(exchange, target, now) if not room else None  # nobody overtakes those that wait
+    if engine is not None:
+        exchange.try_engine(engine)
+        if target.hedger is not None:
+            exchange.hedge = target.hedger.watch(exchange)
+    elif room is not None:
+        room.enter(exchange)
+        room.freed()
+    else:
+        exchange.answer(no_engine(target.route.name))
+
+
+def choose(exchange: Exchange, target: Target, now: float) -> Engine | None:
+    return target.pool.choose(now, exchange.tried, exchange.home, session=exchange.in_session)
+
+
+def place_from_room(exchange: Exchange, target: Target, now: float) -> None:
+    """An engine has room for this request, which waited: its time for the answer begins."""
+    exchange.total_deadline = now + exchange.service.config.timeouts.total_seconds
+    if not exchange.response_started:
+        exchange.balance_lines += b"x-penstock-queued-seconds: %.3f\r\n" % exchange.queued_seconds
+    engine = choose(exchange, target, now) or target.pool.choose(now)
+    if engine is None:
+        exchange.answer(no_engine(target.route.name))
+    else:
+        exchange.try_engine(engine)
+
+
+def expired(exchange: Exchange, now: float) -> bool:
+    """A deadline passed. True when it was none of the engine's that answers."""
+    if exchange.place is not None and exchange.target is not None and exchange.target.room is not None:
+        exchange.target.room.expired(exchange, now)
+        return True
+    return exchange.hedge is not None and exchange.hedge.expired(now)
+
+
+def leave(exchange: Exchange, status: int) -> None:
+    """The request ends, wherever it is."""
+    if exchange.place is not None and exchange.target is not None and exchange.target.room is not None:
+        exchange.target.room.leave(exchange, monotonic())
+    if exchange.hedge is not None:
+        exchange.hedge.close(status)
+
+
+def may_go_on(exchange: Exchange) -> bool:
+    """True for a stream of plain text: another engine can most likely go on with it."""
+    progress = None if exchange.kept is None else exchange.kept.progress()
+    return progress is not None and not progress.obstacle and not progress.beyond_text
+
+
+def log_fields(exchange: Exchange) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    if exchange.queued_seconds:
+        fields["queued_ms"] = round(exchange.queued_seconds * 1e3, 2)
+    if exchange.hedge is not None and exchange.hedge.sent:
+        fields["hedged"] = True
+    return fields

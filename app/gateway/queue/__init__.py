@@ -1,0 +1,1 @@
+"""The waiting room: requests that no engine has room for yet."""
