@@ -9,6 +9,7 @@ POD_IDENTITY = "pod identity"
 TARGET_BINDING = "target binding"
 BUDGET_EVENTS = "budget events"
 KARPENTER = "karpenter"
+MIGRATION = "migration"
 
 NEEDS: Mapping[str, Sequence[str]] = {
     # A node asks EC2 for its own data and addresses, EKS for its cluster, STS for its token, ECR for its images.
@@ -19,6 +20,8 @@ NEEDS: Mapping[str, Sequence[str]] = {
     TARGET_BINDING: ("elasticloadbalancing",),
     # Gateways read what budgets say.
     BUDGET_EVENTS: ("sqs",),
+    # It reads the password of the database's owner.
+    MIGRATION: ("secretsmanager",),
     # It starts nodes, finds their images, and hears of interruptions.
     KARPENTER: ("ec2", "eks", "sqs", "ssm"),
 }

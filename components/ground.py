@@ -5,8 +5,8 @@ from typing import TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.manifests import PART_OF
-from components.pods import Manifest
+from components.migration import APP as MIGRATION
+from components.pods import PART_OF, Manifest
 
 BINDING_GROUP = "elbv2.k8s.aws"
 BINDING_VERSION = "v1beta1"
@@ -95,11 +95,11 @@ class Ground(pulumi.ComponentResource):
             app: k8s.core.v1.ServiceAccount(
                 f"{name}-{app}",
                 metadata={"name": app, "namespace": here, "labels": marks},
-                # An engine has no business with the API server.
+                # The others have no business with the API server.
                 automount_service_account_token=app == "gateway",
                 opts=child,
             )
-            for app in ("gateway", "engine")
+            for app in ("gateway", "engine", MIGRATION)
         }
         role = k8s.rbac.v1.Role(
             f"{name}-gateway",

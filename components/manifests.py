@@ -8,22 +8,26 @@ from typing import TypedDict
 
 import pulumi
 
-from components import pods
-from components.pods import DrainShape, Manifest, ProbesShape
+from components import migration, pods
+from components.pods import PART_OF, DrainShape, Manifest, ProbesShape
 
-PART_OF = "penstock"
 GATEWAY_PORT = 8080
 ENGINE_PORT = 8000
 CACHE_PORT = 6379
 DATABASE_PORT = 5432
 ZONE_LABEL = "topology.kubernetes.io/zone"
 CAPACITY_LABEL = "eks.amazonaws.com/capacityType"
+READINESS_GATE = "target-health.elbv2.k8s.aws"
+"""With `/` and a TargetGroupBinding's name: the condition that the load balancer controller sets on pods."""
 SYSTEM_POOL = "system"
 GPU_POOLS = ("gpu", "gpu-spot")
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where Kubernetes mounts it
 CONFIG_FOLDER = "/etc/penstock/config"
 KEYS_FOLDER = "/etc/penstock/keys"
 CACHE_FOLDER = "/var/cache/penstock"
+SPOOL_FOLDER = "/var/spool/penstock"
+SPOOL_ROOM_MIB = 32
+"""Above the ledger's own bound: a pod whose volume passes its limit is evicted."""
 
 
 class EngineShape(TypedDict):
@@ -157,11 +161,18 @@ def gateway_deployment(
     config_map: pulumi.Input[str],
     keys_secret: pulumi.Input[str],
     addresses_secret: pulumi.Input[str],
+    database_tls: str,
+    spool_mib: int,
     zones: int,
     drain: DrainShape,
     probes: ProbesShape,
+    waits_for_load_balancer: bool = False,
 ) -> Manifest:
+    """`waits_for_load_balancer`: a pod is ready once its target is healthy, so that no update outruns the registration.
+    Whoever binds the pods opens the gate."""
     mine = labels("gateway", colour)
+    gates = [{"conditionType": f"{READINESS_GATE}/gateway-{colour}"}]
+    spool_limit = f"{spool_mib + SPOOL_ROOM_MIB}Mi"
     container = {
         "name": "gateway",
         "image": image,
@@ -181,16 +192,23 @@ def gateway_deployment(
             pods.from_field("POD_NAME", "metadata.name"),
             pods.from_field("POD_ZONE", f"metadata.labels['{ZONE_LABEL}']"),
             {"name": "KUBERNETES_CREDENTIALS", "value": TOKEN_FOLDER},
+            *migration.database_tls(database_tls),
+            {"name": "PENSTOCK_LEDGER_FOLDER", "value": SPOOL_FOLDER},
+            {"name": "PENSTOCK_LEDGER_SPOOL_BYTES", "value": str(spool_mib * 1024 * 1024)},
         ],
         "envFrom": [{"secretRef": {"name": addresses_secret}}],
         "ports": [{"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"}],
-        "resources": {"requests": pods.size(cpu_millicores, memory_mib), "limits": {"memory": f"{memory_mib}Mi"}},
+        "resources": {
+            "requests": pods.size(cpu_millicores, memory_mib) | {"ephemeral-storage": spool_limit},
+            "limits": {"memory": f"{memory_mib}Mi"},
+        },
         **pods.http_probes("/healthz", "/readyz", "/healthz", probes, probes["gateway_startup_seconds"]),
         "lifecycle": pods.pre_stop(drain),
         "securityContext": pods.container_security(read_only=True),
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
             {"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True},
+            {"name": "spool", "mountPath": SPOOL_FOLDER},
         ],
     }
     return _deployment(
@@ -202,6 +220,7 @@ def gateway_deployment(
         startup_seconds=probes["gateway_startup_seconds"],
         pod={
             "serviceAccountName": "gateway",
+            **({"readinessGates": gates} if waits_for_load_balancer else {}),
             "priorityClassName": pods.INTERACTIVE_PRIORITY_CLASS,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": drain["grace_seconds"],
@@ -214,6 +233,8 @@ def gateway_deployment(
             "volumes": [
                 {"name": "config", "configMap": {"name": config_map}},
                 {"name": "keys", "secret": {"secretName": keys_secret}},
+                # On disk and of the pod's own: it outlives the container, and ends with the pod.
+                {"name": "spool", "emptyDir": {"sizeLimit": spool_limit}},
             ],
         },
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from components.manifests import CACHE_PORT, DATABASE_PORT, ENGINE_PORT, GATEWAY_PORT, PART_OF
+from components.migration import APP as MIGRATION
 from components.pods import Manifest
 
 DNS_PORT = 53
@@ -36,6 +37,18 @@ def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Mani
                 _to([_range("0.0.0.0/0")], HTTPS_PORT),
             ],
         },
+        "migration": {
+            "podSelector": _app(MIGRATION),
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [
+                cluster_dns,
+                identity,
+                _to([_range(vpc_cidr)], DATABASE_PORT),
+                # Secrets Manager, which keeps the owner's password.
+                _to([_range("0.0.0.0/0")], HTTPS_PORT),
+            ],
+        },
         "engine": {
             "podSelector": engines,
             "policyTypes": ["Ingress", "Egress"],
@@ -48,6 +61,15 @@ def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Mani
             ],
         },
     }
+
+
+def to_aws() -> list[Manifest]:
+    """Egress of a controller that acts on AWS: DNS, its credentials, and HTTPS to the API server and to AWS."""
+    return [
+        _to([_pods_of("kube-system", {"k8s-app": "kube-dns"})], DNS_PORT, "UDP", "TCP"),
+        _to([_range(IDENTITY_AGENT)], IDENTITY_PORT),
+        _to([_range("0.0.0.0/0")], HTTPS_PORT),
+    ]
 
 
 def _app(name: str) -> Manifest:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+PART_OF = "penstock"
 POOL_LABEL = "penstock.dev/pool"
 UNPRIVILEGED_USER = 10001
 INTERACTIVE_PRIORITY_CLASS = "penstock-interactive"
@@ -27,6 +28,10 @@ class ProbesShape(TypedDict):
 
 def from_field(name: str, path: str) -> Manifest:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def from_secret(name: str, secret: Any, key: str) -> Manifest:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def size(cpu_millicores: int, memory_mib: int) -> Manifest:

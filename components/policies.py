@@ -139,6 +139,62 @@ def read_weights(bucket_arn: str, key_arn: str) -> dict[str, Any]:
     )
 
 
+def read_secret(secret_arn: str) -> dict[str, Any]:
+    """One secret. Its key is open to who may use it through Secrets Manager."""
+    return document(
+        {
+            "Sid": "ReadSecret",
+            "Effect": "Allow",
+            "Action": "secretsmanager:GetSecretValue",
+            "Resource": secret_arn,
+        }
+    )
+
+
+def copy_weights(
+    from_arn: str, from_key_arn: str, to_arn: str, to_key_arn: str, *, from_region: str, to_region: str
+) -> dict[str, Any]:
+    """What S3 needs to copy encrypted objects (S3 user guide, "Replicating encrypted objects")."""
+    return document(
+        {
+            "Sid": "ReadTheRule",
+            "Effect": "Allow",
+            "Action": ["s3:GetReplicationConfiguration", "s3:ListBucket"],
+            "Resource": from_arn,
+        },
+        {
+            "Sid": "ReadVersions",
+            "Effect": "Allow",
+            "Action": [
+                "s3:GetObjectVersionForReplication",
+                "s3:GetObjectVersionAcl",
+                "s3:GetObjectVersionTagging",
+            ],
+            "Resource": f"{from_arn}/*",
+        },
+        {
+            "Sid": "WriteCopies",
+            "Effect": "Allow",
+            "Action": ["s3:ReplicateObject", "s3:ReplicateTags"],
+            "Resource": f"{to_arn}/*",
+        },
+        {
+            "Sid": "DecryptOriginals",
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": from_key_arn,
+            "Condition": {"StringEquals": {"kms:ViaService": f"s3.{from_region}.amazonaws.com"}},
+        },
+        {
+            "Sid": "EncryptCopies",
+            "Effect": "Allow",
+            "Action": ["kms:Encrypt", "kms:GenerateDataKey"],
+            "Resource": to_key_arn,
+            "Condition": {"StringEquals": {"kms:ViaService": f"s3.{to_region}.amazonaws.com"}},
+        },
+    )
+
+
 def keep_newest_images(count: int) -> dict[str, Any]:
     """An ECR lifecycle policy."""
     return {

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 from components import manifests
 from components.ground import BINDING_GROUP, BINDING_VERSION
 from components.manifests import EngineShape
+from components.migration import DEADLINE_SECONDS, MigrationShape, migration_job
 from components.options import child_of
 from components.pods import DrainShape, ProbesShape
 
@@ -32,9 +33,15 @@ class ReleaseArgs(TypedDict):
     """Name of the Kubernetes Secret with keys.json."""
     addresses_secret: pulumi.Input[str]
     """Name of the Kubernetes Secret whose keys become environment variables of the gateway."""
+    migration: MigrationShape
+    """What makes the gateways' tables and their login, before they start."""
+    spool_mib: int
+    """Disk in each gateway pod for usage that waits for the database."""
     engine_image: pulumi.Input[str]
     engines: Sequence[EngineShape]
     target_group_arn: pulumi.Input[str]
+    waits_for_load_balancer: NotRequired[bool]
+    """A gateway is ready once the load balancer sees it healthy. Needs a controller that opens readiness gates."""
     drain: DrainShape
     probes: ProbesShape
 
@@ -67,6 +74,7 @@ class Release(pulumi.ComponentResource):
         self.config_map = config.metadata["name"]
         for engine in args["engines"]:
             self._engine(engine)
+        migrated = [self._migrate()] if args["gateway_replicas"] else []
         self._workload(
             gateway,
             manifests.gateway_deployment(
@@ -79,13 +87,17 @@ class Release(pulumi.ComponentResource):
                 config_map=self.config_map,
                 keys_secret=args["keys_secret"],
                 addresses_secret=args["addresses_secret"],
+                database_tls=args["migration"]["database_tls"],
+                spool_mib=args["spool_mib"],
                 zones=args["zones"],
                 drain=args["drain"],
                 probes=args["probes"],
+                waits_for_load_balancer=args.get("waits_for_load_balancer", False),
             ),
             marks,
             manifests.GATEWAY_PORT,
             args["probes"]["gateway_startup_seconds"],
+            migrated,
         )
         k8s.apiextensions.CustomResource(
             gateway,
@@ -100,6 +112,24 @@ class Release(pulumi.ComponentResource):
             opts=self._child,
         )
         self.register_outputs({"configMap": self.config_map})
+
+    def _migrate(self) -> k8s.batch.v1.Job:
+        args = self._args
+        job = migration_job(
+            args["migration"],
+            namespace=args["namespace"],
+            image=args["gateway_image"],
+            pool=manifests.SYSTEM_POOL,
+        )
+        return k8s.batch.v1.Job(
+            f"migration-{args['colour']}",
+            metadata=job["metadata"],
+            spec=job["spec"],
+            opts=pulumi.ResourceOptions.merge(
+                self._child,
+                pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=f"{DEADLINE_SECONDS + 60}s")),
+            ),
+        )
 
     def _engine(self, engine: EngineShape) -> None:
         args = self._args
@@ -120,9 +150,15 @@ class Release(pulumi.ComponentResource):
         )
 
     def _workload(
-        self, name: str, deployment: dict[str, Any], marks: dict[str, str], port: int, startup_seconds: int
+        self,
+        name: str,
+        deployment: dict[str, Any],
+        marks: dict[str, str],
+        port: int,
+        startup_seconds: int,
+        after: Sequence[pulumi.Resource] = (),
     ) -> None:
-        """Deployment, Service and, from two pods on, a disruption budget: all of one name."""
+        """Deployment, Service and, from two pods on, a disruption budget: all of one name. Pods come `after` these."""
         namespace = self._args["namespace"]
         replicas = deployment["spec"]["replicas"]
         seconds = manifests.rollout_seconds(replicas, startup_seconds, self._args["drain"]["grace_seconds"])
@@ -133,7 +169,9 @@ class Release(pulumi.ComponentResource):
             spec=deployment["spec"],
             opts=pulumi.ResourceOptions.merge(
                 self._child,
-                pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit)),
+                pulumi.ResourceOptions(
+                    custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit), depends_on=list(after)
+                ),
             ),
         )
         service = manifests.service(name, namespace, marks, port)

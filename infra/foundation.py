@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.audit import AccessLogs, AuditTrail
+from components.copies import Copies
 from components.databases import Cache, Database
 from components.events import Events
 from components.keys import DataKeys
@@ -18,6 +19,11 @@ from infra.parts import network_endpoints
 from infra.settings import Settings
 
 IMAGES = ("gateway", "engine", "karpenter")
+
+
+def images_of(settings: Settings) -> tuple[str, ...]:
+    """The repositories of a stack: what it always runs, and the controllers that it asks for."""
+    return (*IMAGES, *(["load-balancer-controller"] if settings.controllers.load_balancer.enabled else []))
 
 
 def partition_of(region: str) -> str:
@@ -33,6 +39,8 @@ class Foundation:
     vpc_id: pulumi.Output[str]
     public_subnet_ids: pulumi.Output[Sequence[str]]
     private_subnet_ids: pulumi.Output[Sequence[str]]
+    zone_ids: pulumi.Output[dict[str, str]]
+    """By zone letter."""
     access_logs_bucket: pulumi.Output[str]
     weights_bucket: pulumi.Output[str]
     weights_bucket_arn: pulumi.Output[str]
@@ -42,6 +50,8 @@ class Foundation:
     database_address: pulumi.Output[str]
     """host:port."""
     database_identifier: pulumi.Output[str]
+    database_secret_arn: pulumi.Output[str]
+    """The secret in which AWS keeps the owner's name and password, and rotates it."""
     cache_token: pulumi.Output[str]
     """Secret; empty where the cache asks for none."""
     cache_members: Sequence[pulumi.Output[str]]
@@ -107,7 +117,7 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
     weights = Weights("weights", _weights_args(settings, keys, access_logs), opts)
     registry = Registry(
         "registry",
-        {"prefix": f"penstock-{stack}", "images": IMAGES, "key_arn": keys.images, "protected": protected},
+        {"prefix": f"penstock-{stack}", "images": images_of(settings), "key_arn": keys.images, "protected": protected},
         opts,
     )
     events = Events("events", {"account_id": account, "key_arn": keys.messages}, opts)
@@ -147,6 +157,24 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         },
         opts,
     )
+    if settings.data.copy_region is not None:
+        Copies(
+            "copies",
+            {
+                "partition": partition,
+                "account_id": account,
+                "region": settings.data.copy_region,
+                "home_region": settings.aws.region,
+                "weights_bucket": weights.versioned_bucket,
+                "weights_bucket_arn": weights.arn,
+                "weights_key_arn": keys.weights,
+                "old_version_days": settings.data.weights.old_version_days,
+                "database_arn": database.arn,
+                "backup_days": settings.data.database.backup_days,
+                "protected": protected,
+            },
+            opts,
+        )
     return Foundation(
         partition=partition,
         keys=keys,
@@ -154,6 +182,7 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         vpc_id=network.vpc_id,
         public_subnet_ids=network.public_subnet_ids,
         private_subnet_ids=network.private_subnet_ids,
+        zone_ids=network.zone_ids,
         access_logs_bucket=access_logs.bucket,
         weights_bucket=weights.bucket,
         weights_bucket_arn=weights.arn,
@@ -161,6 +190,7 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         cache_address=cache.address,
         database_address=database.address,
         database_identifier=database.identifier,
+        database_secret_arn=database.secret_arn,
         cache_token=cache.token,
         cache_members=cache.members,
         topic_arn=events.topic_arn,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from components import endpoints
 from infra.settings import Settings
 
-DEPLOYED = (endpoints.NODES, endpoints.POD_IDENTITY, endpoints.TARGET_BINDING, endpoints.BUDGET_EVENTS)
+DEPLOYED = (
+    endpoints.NODES,
+    endpoints.POD_IDENTITY,
+    endpoints.TARGET_BINDING,
+    endpoints.BUDGET_EVENTS,
+    endpoints.MIGRATION,
+)
 
 
 def network_endpoints(settings: Settings) -> list[str]:

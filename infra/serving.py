@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 
@@ -10,8 +9,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as k8s
 
-from app.gateway.config import ApiKey, Colour, GatewayConfig, KeyFile, ModelRoute
-from components import manifests
+from components import manifests, migration, policies
 from components.certificate import Certificate
 from components.edge import Edge, EdgeArgs, Traffic
 from components.firewall import Firewall
@@ -19,9 +17,12 @@ from components.ground import Ground
 from components.isolation import Isolation
 from components.manifests import EngineShape
 from components.release import Release, encoded
+from components.role import ServiceRole
 from components.subnets import plan
 from infra.cluster import Cluster
+from infra.controllers import bind_targets
 from infra.foundation import Foundation
+from infra.gateway_config import gateway_config, key_file
 from infra.settings import Settings, model_slug
 from infra.settings.model import ColourRelease, Model
 from infra.watching import build_watch
@@ -59,7 +60,8 @@ def build_serving(
         on_aws,
     )
     build_watch(settings, foundation, edge, stack, on_aws)
-    api_key = _api_key(settings, foundation, provider)
+    api_key = _made_once("api-key", "API key of the first client", "pk-", settings, foundation, provider)
+    password = _made_once("gateway-login", "The gateways' password in the database", "", settings, foundation, provider)
 
     ground = Ground("ground", {"namespace": settings.namespace}, on_kubernetes)
     isolation = Isolation(
@@ -80,11 +82,17 @@ def build_serving(
             "PENSTOCK_CACHE_TOKEN": foundation.cache_token,
             "PENSTOCK_CACHE_TLS": pulumi.Output.from_input(str(settings.data.cache.tls).lower()),
             "PENSTOCK_DATABASE_ADDRESS": foundation.database_address,
+            "PENSTOCK_DATABASE_USER": pulumi.Output.from_input(migration.GATEWAY_LOGIN),
+            migration.PASSWORD_KEY: password,
         },
         cluster.provider,
     )
     target_groups = {"blue": edge.blue_target_group_arn, "green": edge.green_target_group_arn}
-    pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=[ground, isolation])
+    owner = _owner_of_the_database(settings, foundation, cluster, provider)
+    waited: list[pulumi.Resource] = [ground, isolation, owner]
+    if controller := bind_targets(settings, foundation, cluster, ground.namespace, target_groups, provider):
+        waited.append(controller)
+    pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=waited)
     releases = []
     for colour, release in (("blue", settings.release.blue), ("green", settings.release.green)):
         releases.append(
@@ -101,9 +109,18 @@ def build_serving(
                     "gateway_config": gateway_config(settings, colour).model_dump_json(indent=2),
                     "keys_secret": keys_secret,
                     "addresses_secret": addresses_secret,
+                    "migration": {
+                        "database_address": foundation.database_address,
+                        "database_tls": settings.data.database.tls,
+                        "owner_secret_arn": foundation.database_secret_arn,
+                        "login_secret": addresses_secret,
+                        "keep_days": settings.gateway.ledger.keep_days,
+                    },
+                    "spool_mib": settings.gateway.ledger.spool_mib,
                     "engine_image": image(foundation.image_urls["engine"], release.engine_image),
                     "engines": [_engine(model, release, foundation) for model in settings.models],
                     "target_group_arn": target_groups[colour],
+                    "waits_for_load_balancer": settings.controllers.load_balancer.readiness_gates,
                     "drain": {
                         "pre_stop_seconds": settings.drain.pre_stop_seconds,
                         "engine_shutdown_seconds": settings.drain.engine_shutdown_seconds,
@@ -127,39 +144,14 @@ def build_serving(
             "blue_target_group_arn": edge.blue_target_group_arn,
             "green_target_group_arn": edge.green_target_group_arn,
             "weights": settings.weights,
+            "probe_token": _made_once(
+                "release-probe", "Header value of `penstock release`", "", settings, foundation, provider
+            ),
         },
         # Traffic moves after the pods of both colours are ready and bound, never before.
         pulumi.ResourceOptions(providers=[provider], depends_on=releases),
     )
     return Serving(gateway_url=edge.url, api_key=api_key)
-
-
-def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
-    """The settings of one colour's gateways: complete at preview, for nothing in it comes from a resource."""
-    return GatewayConfig(
-        colour=colour,
-        namespace=settings.namespace,
-        models=tuple(
-            ModelRoute(
-                name=model.name,
-                aliases=model.aliases,
-                selector=manifests.selector("engine", colour, model.name),
-                port=manifests.ENGINE_PORT,
-                context_tokens=model.max_model_len,
-                max_output_tokens=model.max_output_tokens,
-                input_usd_per_million_tokens=model.input_usd_per_million_tokens,
-                output_usd_per_million_tokens=model.output_usd_per_million_tokens,
-            )
-            for model in settings.models
-        ),
-        drain_seconds=settings.drain.gateway_shutdown_seconds,
-    )
-
-
-def key_file(api_key: str) -> str:
-    """keys.json of the first client: the key's hash, never the key."""
-    digest = hashlib.sha256(api_key.encode()).hexdigest()
-    return KeyFile(keys=(ApiKey(id="first", sha256=digest),)).model_dump_json()
 
 
 def image(url: pulumi.Output[str], reference: str) -> pulumi.Output[str]:
@@ -209,22 +201,53 @@ def _engine(model: Model, release: ColourRelease, foundation: Foundation) -> Eng
     }
 
 
-def _api_key(settings: Settings, foundation: Foundation, provider: pulumi.ProviderResource) -> pulumi.Output[str]:
-    """The first client's key. Made once: the program offers a new one each time, and the first that was taken stays."""
+def _made_once(
+    name: str,
+    description: str,
+    prefix: str,
+    settings: Settings,
+    foundation: Foundation,
+    provider: pulumi.ProviderResource,
+) -> pulumi.Output[str]:
+    """A random text in Secrets Manager: the program offers a new one each time, and the first that was taken stays."""
     secret = aws.secretsmanager.Secret(
-        "api-key",
-        description="API key of the first client",
+        name,
+        description=description,
         kms_key_id=foundation.keys.credentials,
         recovery_window_in_days=RECOVERY_DAYS if settings.protected else 0,
         opts=pulumi.ResourceOptions(provider=provider),
     )
     version = aws.secretsmanager.SecretVersion(
-        "api-key",
+        name,
         secret_id=secret.id,
-        secret_string=pulumi.Output.secret("pk-" + secrets.token_urlsafe(KEY_BYTES)),
+        secret_string=pulumi.Output.secret(prefix + secrets.token_urlsafe(KEY_BYTES)),
         opts=pulumi.ResourceOptions(provider=provider, ignore_changes=["secretString"]),
     )
     return pulumi.Output.secret(version.secret_string.apply(lambda text: text or ""))
+
+
+def _owner_of_the_database(
+    settings: Settings, foundation: Foundation, cluster: Cluster, provider: pulumi.ProviderResource
+) -> aws.eks.PodIdentityAssociation:
+    """Lets the migration's pods, and nobody else in the cluster, read the owner's password."""
+    role = ServiceRole(
+        migration.APP,
+        {
+            "services": ["pods.eks.amazonaws.com"],
+            "description": "Migration: read the password of the database's owner",
+            "managed_policies": [],
+            "policy": foundation.database_secret_arn.apply(lambda arn: policies.dumps(policies.read_secret(arn))),
+        },
+        pulumi.ResourceOptions(providers=[provider]),
+    )
+    return aws.eks.PodIdentityAssociation(
+        migration.APP,
+        cluster_name=cluster.control_plane_name,
+        namespace=settings.namespace,
+        service_account=migration.APP,
+        role_arn=role.arn,
+        opts=pulumi.ResourceOptions(provider=provider),
+    )
 
 
 def _secret(

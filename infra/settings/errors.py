@@ -96,10 +96,14 @@ def _unit(path: str) -> str:
 
 
 def _field(root: type[BaseModel], location: Sequence[int | str]) -> tuple[Any, str]:
-    """The annotation and the description of the field at a location; (None, "") below a free mapping."""
+    """The annotation and the description of the field at a location; (None, "") where there is none."""
     current: Any = root
     description = ""
     for part in location:
+        current = _without_null(current)
+        if typing.get_origin(current) is dict:
+            current, description = typing.get_args(current)[1], ""
+            continue
         if isinstance(part, int):
             arguments = [argument for argument in typing.get_args(current) if argument is not Ellipsis]
             current = arguments[0] if arguments else None
@@ -110,9 +114,11 @@ def _field(root: type[BaseModel], location: Sequence[int | str]) -> tuple[Any, s
         if not found:
             return None, ""
         current, description = found[0].annotation, found[0].description or ""
-    if isinstance(current, types.UnionType):
-        current = typing.get_args(current)[0]
-    return current, description
+    return _without_null(current), description
+
+
+def _without_null(annotation: Any) -> Any:
+    return typing.get_args(annotation)[0] if isinstance(annotation, types.UnionType) else annotation
 
 
 def _description(root: type[BaseModel], location: Sequence[int | str]) -> str:

@@ -6,79 +6,36 @@ and never in keys; a value that may be absent is written as `null`.
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from app.gateway.config import Name
+from infra.settings.controllers import Access, Controllers
+from infra.settings.gate import Gate, Shares
+from infra.settings.gateway import Gateway, Limits
+from infra.settings.kinds import (
+    AccountId,
+    AddonVersion,
+    Cidr,
+    Decimal,
+    Image,
+    InstanceType,
+    Percent,
+    Percents,
+    Principal,
+    Region,
+    RetentionDays,
+    Strict,
+    Tokens,
+    Truth,
+    Usd,
+    Whole,
+    Zone,
+)
 
 NAMESPACE = "penstock"
 """The project's config namespace: each key is written as `penstock:<key>` in a stack file."""
-
-
-def _whole(value: Any) -> Any:
-    """`pulumi config set` may store a number as text: take `50` and "50", refuse `50.0`, `true` and "50s"."""
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value):
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"must be a whole number, not {value!r}")
-
-
-def _decimal(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
-        return float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    raise ValueError(f"must be a number, not {value!r}")
-
-
-def _truth(value: Any) -> Any:
-    if isinstance(value, bool):
-        return value
-    if value in ("true", "false"):
-        return value == "true"
-    raise ValueError(f"must be true or false, not {value!r}")
-
-
-def _account(value: Any) -> Any:
-    """An id that was set without quotes arrives as a number; one with a leading zero is then already damaged."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _cidr(value: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(value))
-    except ValueError as problem:
-        raise ValueError(f"must be an IPv4 range such as 10.0.0.0/16: {problem}") from None
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Decimal = Annotated[float, BeforeValidator(_decimal)]
-Truth = Annotated[bool, BeforeValidator(_truth)]
-Cidr = Annotated[str, AfterValidator(_cidr)]
-Usd = Annotated[Whole, Field(ge=1, le=100_000_000)]
-Percents = Annotated[tuple[Annotated[Whole, Field(ge=1, le=1000)], ...], Field(min_length=1, max_length=5)]
-Percent = Annotated[Whole, Field(ge=0, le=100)]
-Tokens = Annotated[Whole, Field(ge=1, le=10_000_000)]
-Zone = Literal["a", "b", "c", "d", "e", "f"]
-AccountId = Annotated[str, BeforeValidator(_account), Field(pattern=r"^[0-9]{12}$")]
-Image = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")]
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
-InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
-AddonVersion = Annotated[str, Field(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+-eksbuild\.[0-9]+$")]
-Principal = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+$")]
-RetentionDays = Literal[
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
-]
-"""The retention periods that CloudWatch Logs accepts (PutRetentionPolicy)."""
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, validate_by_alias=True)
 
 
 class Aws(Strict):
@@ -170,6 +127,9 @@ class Database(Strict):
     max_storage_gib: Whole = Field(ge=20, le=65536, description="Storage grows by itself up to this.")
     multi_zone: Truth = Field(description="A standby in a second zone.")
     backup_days: Whole = Field(ge=0, le=35)
+    tls: Literal["prefer", "require", "verify-full"] = Field(
+        description="Of gateways: `prefer` and `require` verify nothing; `verify-full` takes AWS's own roots alone."
+    )
 
 
 class Weights(Strict):
@@ -183,6 +143,9 @@ class Data(Strict):
     cache: Cache
     database: Database
     weights: Weights = Field(description="The bucket of model weights.")
+    copy_region: str | None = Field(
+        description="Weights and database backups are copied to this region, one of aws.allowedRegions; null: not."
+    )
 
 
 class Model(Strict):
@@ -199,6 +162,7 @@ class Model(Strict):
     memory_mib: Whole = Field(ge=256, le=2_000_000, description="Memory request of one engine pod.")
     input_usd_per_million_tokens: Decimal = Field(ge=0)
     output_usd_per_million_tokens: Decimal = Field(ge=0)
+    limits: Limits | None = Field(description="What all clients together may use of this model.")
 
 
 class ColourRelease(Strict):
@@ -212,11 +176,9 @@ class ColourRelease(Strict):
 class Release(Strict):
     blue: ColourRelease
     green: ColourRelease
-
-
-class Gateway(Strict):
-    cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
-    memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
+    steps: Shares = Field(description="Rising shares of `penstock release promote`, in per cent; the last one is 100.")
+    soak_seconds: Whole = Field(ge=1, le=86_400, description="Each step is watched so long at the least.")
+    gate: Gate
 
 
 class Edge(Strict):
@@ -290,33 +252,11 @@ class Probes(Strict):
     engine_startup_seconds: Whole = Field(ge=5, le=7200, description="Time to load the weights, with room.")
 
 
-class Karpenter(Strict):
-    enabled: Truth = Field(description="Nodes for engines beyond the node groups: spot first, on demand behind.")
-    version: str = Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", description="Of the image; it must fit cluster.version.")
-    image: str = Field(
-        pattern=r"^sha256:[0-9a-f]{64}$", description="Digest in the platform's own karpenter repository."
-    )
-    replicas: Whole = Field(ge=1, le=3, description="One leads, the others wait.")
-    ami_alias: str = Field(
-        pattern=r"^(bottlerocket@v[0-9]+\.[0-9]+\.[0-9]+|al2023@v[0-9]{8})$",
-        description="A pinned node image, such as bottlerocket@v1.50.0; never the latest.",
-    )
-    instance_types: tuple[InstanceType, ...] = Field(min_length=1, max_length=60, description="GPU types, all alike.")
-    volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
-    max_gpus: Whole = Field(ge=0, le=1000, description="Ceiling of each of the two pools, in GPUs.")
-    expire_after_hours: Whole = Field(ge=24, le=8760, description="A node is replaced at this age.")
-    termination_grace_hours: Whole = Field(ge=1, le=168, description="A leaving node's pods are killed after this.")
-    consolidate_after_minutes: Whole = Field(ge=1, le=1440, description="An empty node goes after this.")
-
-
-class Controllers(Strict):
-    karpenter: Karpenter
-
-
 class Shape(Strict):
     """All keys of a stack. `Settings` adds the ways to read it and the rules that span keys."""
 
     aws: Aws
+    access: Access
     namespace: Name = Field(description="Kubernetes namespace of gateways and engines.")
     protected: Truth = Field(description="Live data: deletion protection everywhere, and the rules of production.")
     network: Network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,24 +42,31 @@ def _rows(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str, s
     for field in model.model_fields.values():
         path = f"{above}{field.alias}"
         inner, suffix = _inner(field.annotation)
-        kind = "list" if suffix == "[]" else "object" if inner else _kind(field.annotation)
-        if suffix == ".<model>":
-            kind = "object"
+        kind = "list" if suffix == "[]" else "object" if inner or suffix else _kind(field.annotation)
+        if inner and _nullable(field.annotation):
+            kind = "object or null"
         yield path, kind, _allowed(field), (field.description or "").replace("|", "\\|")
         if inner:
             yield from _rows(inner, f"{path}{suffix}.")
 
 
 def _inner(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """The model inside an annotation, and what its keys' path adds: `[]` for a list's items."""
+    """The model inside an annotation, and what its keys' path adds: `[]` for a list's items, a name for a mapping's."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, ""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is tuple:
         return _inner(arguments[0])[0], "[]"
     if origin is dict:
-        return None, ".<model>"
+        found = _inner(arguments[1])[0]
+        return found, ".<name>" if found else ".<model>"
+    if _nullable(annotation):
+        return _inner(arguments[0])
     return None, ""
+
+
+def _nullable(annotation: Any) -> bool:
+    return isinstance(annotation, types.UnionType) and type(None) in typing.get_args(annotation)
 
 
 def _kind(annotation: Any) -> str:
@@ -86,6 +94,8 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
+    if _nullable(field.annotation) and not field.metadata:
+        field = FieldInfo.from_annotation(typing.get_args(field.annotation)[0])
     low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
     high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
     fewest = next((bound.min_length for bound in field.metadata if isinstance(bound, MinLen)), None)

@@ -12,8 +12,10 @@ from infra.settings.cluster_rules import CLUSTER_RULES
 from infra.settings.data_rules import DATA_RULES
 from infra.settings.edge_rules import EDGE_RULES
 from infra.settings.errors import Problem
+from infra.settings.gateway_rules import GATEWAY_RULES
 from infra.settings.model import ColourRelease, Shape
 from infra.settings.network_rules import NETWORK_RULES
+from infra.settings.release_rules import RELEASE_RULES
 
 SMALLEST_PREFIX = 20
 LARGEST_PREFIX = 16
@@ -142,32 +144,36 @@ def node_counts_are_ordered(shape: Shape) -> Iterator[Problem]:
 
 def engines_find_gpus(shape: Shape) -> Iterator[Problem]:
     groups = shape.node_groups
-    zones = len(shape.network.zones)
-    capacity = 0
-    for path, types, nodes in (
-        ("nodeGroups.gpu", groups.gpu.instance_types, groups.gpu.max_nodes),
-        ("nodeGroups.gpuSpot", groups.gpu_spot.instance_types, groups.gpu_spot.max_nodes_per_zone * zones),
+    unknown = False
+    for path, types in (
+        ("nodeGroups.gpu", groups.gpu.instance_types),
+        ("nodeGroups.gpuSpot", groups.gpu_spot.instance_types),
     ):
-        counts: list[int] = []
         for index, instance_type in enumerate(types):
             try:
-                counts.append(gpus_of(instance_type))
+                gpus_of(instance_type)
             except ValueError as problem:
+                unknown = True
                 yield Problem(f"{path}.instanceTypes[{index}]", str(problem))
-        if len(counts) < len(types):
-            return
-        capacity += min(counts) * nodes
+    if unknown:
+        return
+    try:
+        pools = capacity.gpu_pools(shape)
+    except ValueError:
+        return  # another rule names the type
+    room = sum(pool.gpus * pool.most for pool in pools)
     gpus = {model.name: model.gpus for model in shape.models}
     wanted = sum(
         gpus.get(model, 0) * replicas
         for release in colours(shape).values()
         for model, replicas in release.engine_replicas.items()
     )
-    if wanted > capacity:
+    if wanted > room:
+        names = [pool.name for pool in pools]
         yield Problem(
             "release",
-            f"the engines of both colours want {wanted} GPUs, the groups gpu and gpuSpot have {capacity} at most; "
-            "allowed: fewer engineReplicas, or more maxNodes",
+            f"the engines of both colours want {wanted} GPUs, {', '.join(names[:-1])} and {names[-1]} have {room} at "
+            "most; allowed: fewer engineReplicas, or more maxNodes",
         )
 
 
@@ -219,6 +225,7 @@ def live_data_survives_a_zone(shape: Shape) -> Iterator[Problem]:
         (shape.data.cache.tls, "data.cache.tls", "true"),
         (shape.data.cache.auth, "data.cache.auth", "true"),
         (shape.data.database.multi_zone, "data.database.multiZone", "true"),
+        (shape.data.database.tls == "verify-full", "data.database.tls", "verify-full"),
         (shape.data.database.backup_days >= 7, "data.database.backupDays", "7 or more, in days"),
         (
             shape.edge.certificate_arn is not None or shape.edge.hosted_zone_id is not None,
@@ -256,8 +263,10 @@ RULES = (
     drain_contract_holds,
     storage_can_grow,
     *DATA_RULES,
+    *RELEASE_RULES,
     live_data_survives_a_zone,
     *EDGE_RULES,
+    *GATEWAY_RULES,
     *NETWORK_RULES,
     engines_survive_a_zone,
     *CLUSTER_RULES,

@@ -74,7 +74,17 @@ SNS = "sns.amazonaws.com"
 QUEUE_TLS = policies.queue_over_tls_only(QUEUE)
 QUEUE_FED = policies.queue_fed_by_topic(QUEUE, TOPIC)
 TOPIC_POLICY = policies.publish_from_account(TOPIC, ACCOUNT, ["budgets.amazonaws.com"])
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1"
+OWNER = policies.read_secret(SECRET)
 WEIGHTS = policies.read_weights(BUCKET, KEY)
+COPIES, COPIES_KEY = "arn:aws:s3:::copies-1", f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/2"
+COPYING = policies.copy_weights(BUCKET, KEY, COPIES, COPIES_KEY, from_region=REGION, to_region="eu-west-1")
+
+
+def by_s3(region: str) -> dict[str, str | Sequence[str]]:
+    return {"kms:ViaService": f"s3.{region}.amazonaws.com"}
+
+
 HERE: dict[str, str | Sequence[str]] = {"aws:SourceAccount": ACCOUNT}
 ELSEWHERE: dict[str, str | Sequence[str]] = {"aws:SourceAccount": OTHER}
 OVER_TLS: dict[str, str | Sequence[str]] = {"aws:SecureTransport": "true"}
@@ -140,6 +150,24 @@ DOCUMENTS: dict[str, list[Case]] = {
         Case(False, TOPIC_POLICY, "sns:Publish", TOPIC, "events.amazonaws.com", HERE, True),
         Case(False, TOPIC_POLICY, "sns:Subscribe", TOPIC, "budgets.amazonaws.com", HERE, True),
         Case(False, TOPIC_POLICY, "sns:Publish", f"{TOPIC}2", "budgets.amazonaws.com", HERE, True),
+    ],
+    "copy_weights": [
+        Case(True, COPYING, "s3:GetReplicationConfiguration", BUCKET),
+        Case(True, COPYING, "s3:GetObjectVersionForReplication", f"{BUCKET}/qwen/model.safetensors"),
+        Case(True, COPYING, "s3:ReplicateObject", f"{COPIES}/qwen/model.safetensors"),
+        Case(True, COPYING, "kms:Decrypt", KEY, context=by_s3(REGION)),
+        Case(True, COPYING, "kms:Encrypt", COPIES_KEY, context=by_s3("eu-west-1")),
+        Case(False, COPYING, "s3:ReplicateObject", f"{BUCKET}/qwen/model.safetensors"),
+        Case(False, COPYING, "s3:ReplicateDelete", f"{COPIES}/qwen/model.safetensors"),
+        Case(False, COPYING, "s3:GetObject", f"{BUCKET}/qwen/model.safetensors"),
+        Case(False, COPYING, "kms:Decrypt", KEY),
+        Case(False, COPYING, "kms:Decrypt", COPIES_KEY, context=by_s3("eu-west-1")),
+        Case(False, COPYING, "kms:Encrypt", KEY, context=by_s3(REGION)),
+    ],
+    "read_secret": [
+        Case(True, OWNER, "secretsmanager:GetSecretValue", SECRET),
+        Case(False, OWNER, "secretsmanager:GetSecretValue", f"{SECRET}2"),
+        Case(False, OWNER, "secretsmanager:PutSecretValue", SECRET),
     ],
     "read_weights": [
         Case(True, WEIGHTS, "s3:ListBucket", BUCKET),

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from infra.local.kubernetes.agent.api import Api, Credentials
 from infra.local.kubernetes.agent.aws import Aws
 from infra.local.kubernetes.agent.events import Events
+from infra.local.kubernetes.agent.identities import Identities, identity_environment
 from infra.local.kubernetes.agent.kubelet import Kubelet, end_orphans
 from infra.local.kubernetes.agent.nodes import Nodes, NodeServices
 from infra.local.kubernetes.agent.options import Options
@@ -36,7 +37,8 @@ async def run(layout: Layout, options: Options, region: str) -> None:
     api = Api(Credentials.from_kubeconfig(layout.admin_kubeconfig), timeout_seconds=options.request_seconds)
     aws = Aws(layout.aws_url, region, key, timeout_seconds=options.request_seconds)
     events = Events(api)
-    services = Services(api, events, layout, options)
+    identities = Identities(aws, identity_environment(layout.aws_url, region, key))
+    services = Services(api, events, layout, options, identities)
     end_orphans(services)
 
     nodes, pods = Store(api, "/api/v1/nodes"), Store(api, "/api/v1/pods", fieldSelector="spec.nodeName!=")

@@ -1,6 +1,6 @@
 """The three AWS APIs that the agent reads and writes, signed and asynchronous.
 
-Not boto3: with its EC2, EKS and ELBv2 models it takes 38 MB, and its calls need threads. The agent makes eight kinds of
+Not boto3: with its EC2, EKS and ELBv2 models it takes 38 MB, and its calls need threads. The agent makes nine kinds of
 call.
 """
 
@@ -94,13 +94,18 @@ class Aws:
         await self._session.close()
 
     async def clusters(self) -> list[str]:
-        return await self._eks_names("/clusters", "clusters")
+        return await self._eks_list("/clusters", "clusters")
 
     async def node_groups(self, cluster: str) -> list[dict[str, Any]]:
         """Descriptions as EKS gives them (`nodegroupName`, `subnets`, `scalingConfig`, ...)."""
         path = f"/clusters/{quote(cluster, safe='')}/node-groups"
-        names = await self._eks_names(path, "nodegroups")
+        names = await self._eks_list(path, "nodegroups")
         return [(await self._eks(f"{path}/{quote(name, safe='')}"))["nodegroup"] for name in names]
+
+    async def pod_identities(self, cluster: str) -> set[tuple[str, str]]:
+        """Namespace and name of each service account that takes an IAM role."""
+        found = await self._eks_list(f"/clusters/{quote(cluster, safe='')}/pod-identity-associations", "associations")
+        return {(association["namespace"], association["serviceAccount"]) for association in found}
 
     async def subnet_zones(self, subnets: Iterable[str]) -> dict[str, str]:
         parameters = {f"SubnetId.{n}": subnet for n, subnet in enumerate(subnets, 1)}
@@ -136,14 +141,14 @@ class Aws:
     async def deregister(self, group: str, targets: Iterable[Target]) -> None:
         await self._query("elasticloadbalancing", "DeregisterTargets", ELB_VERSION, _targets(group, targets))
 
-    async def _eks_names(self, path: str, field: str) -> list[str]:
-        names: list[str] = []
+    async def _eks_list(self, path: str, field: str) -> list[Any]:
+        found: list[Any] = []
         token = ""
         while True:
             reply = await self._eks(path + (f"?nextToken={quote(token, safe='')}" if token else ""))
-            names += reply[field]
+            found += reply[field]
             if not (token := reply.get("nextToken") or ""):
-                return names
+                return found
 
     async def _eks(self, path: str) -> dict[str, Any]:
         raw = await self._send("GET", path, b"", "eks", {})

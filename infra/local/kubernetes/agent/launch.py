@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,13 +31,23 @@ class Launch:
 
 
 async def prepare(
-    api: Api, layout: Layout, *, pod: Json, container: Json, words: list[str], place: Place, folder: Path
+    api: Api,
+    layout: Layout,
+    *,
+    identity: Mapping[str, str],
+    pod: Json,
+    container: Json,
+    words: list[str],
+    place: Place,
+    folder: Path,
 ) -> Launch:
     """Fetches what the environment refers to and puts the process's start together. `words` is the argument vector as
-    the pod has it, `folder` the pod's own. Raises ConfigError for what is missing, ApiError where it cannot be read."""
+    the pod has it, `folder` the pod's own, `identity` the variables of its role. Raises ConfigError for what is
+    missing, ApiError where it cannot be read."""
     fetched = await _fetch(api, pod["metadata"]["namespace"], references(container))
     server = urlsplit(layout.api_server_url)
     services = {
+        **identity,
         "KUBERNETES_SERVICE_HOST": str(server.hostname),
         "KUBERNETES_SERVICE_PORT": str(server.port),
         "KUBERNETES_SERVICE_PORT_HTTPS": str(server.port),

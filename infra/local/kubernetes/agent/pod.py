@@ -17,6 +17,7 @@ from infra.local.kubernetes.agent.api import STRATEGIC, Api, ApiError, Json
 from infra.local.kubernetes.agent.container import Container
 from infra.local.kubernetes.agent.environment import ConfigError, Place
 from infra.local.kubernetes.agent.events import Events, Severity
+from infra.local.kubernetes.agent.identities import Identities
 from infra.local.kubernetes.agent.launch import Launch, prepare
 from infra.local.kubernetes.agent.mounts import mounts_of
 from infra.local.kubernetes.agent.objects import ObjectOnly
@@ -38,6 +39,8 @@ class Services:
     events: Events
     layout: Layout
     options: Options
+    identities: Identities | None = None
+    """None where no pod has a role."""
 
 
 @dataclass(frozen=True)
@@ -223,8 +226,10 @@ class PodWorker:
     # What containers need (container.Surroundings)
 
     async def launch(self, container: Json, words: list[str]) -> Launch:
+        identities = self._services.identities
+        identity = {} if identities is None else await identities.environment_of(self.pod)
         return await prepare(
-            self._services.api, self._services.layout,
+            self._services.api, self._services.layout, identity=identity,
             pod=self.pod, container=container, words=words, place=self._place, folder=self.folder,
         )  # fmt: skip
 

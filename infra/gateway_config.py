@@ -1,0 +1,55 @@
+"""The gateways' files, from the settings of a stack. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+from app.gateway.config import ApiKey, Colour, GatewayConfig, KeyFile, Limits, ModelRoute, Timeouts
+from components import manifests
+from infra.settings import Settings
+from infra.settings import gateway as shapes
+
+
+def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
+    """The settings of one colour's gateways: complete at preview, for nothing in it comes from a resource."""
+    gateway = settings.gateway
+    # Of this colour alone: a change of the other one must not restart these gateways.
+    release = settings.release.blue if colour == "blue" else settings.release.green
+    return GatewayConfig(
+        colour=colour,
+        namespace=settings.namespace,
+        models=tuple(
+            ModelRoute(
+                name=model.name,
+                aliases=model.aliases,
+                selector=manifests.selector("engine", colour, model.name),
+                port=manifests.ENGINE_PORT,
+                context_tokens=model.max_model_len,
+                max_output_tokens=model.max_output_tokens,
+                input_usd_per_million_tokens=model.input_usd_per_million_tokens,
+                output_usd_per_million_tokens=model.output_usd_per_million_tokens,
+                limits=_limits(model.limits),
+            )
+            for model in settings.models
+        ),
+        timeouts=Timeouts(**gateway.timeouts.model_dump()),
+        max_concurrent_requests=gateway.max_concurrent_requests,
+        max_body_bytes=gateway.max_body_mib * 1024 * 1024,
+        batch_share=gateway.batch_share,
+        cors_origins=gateway.cors_origins,
+        limits=_limits(gateway.limits),
+        tenant_limits=_limits(gateway.tenant_limits),
+        tenants={tenant: Limits(**limits.model_dump()) for tenant, limits in gateway.tenants.items()},
+        replicas=max(1, release.gateway_replicas),
+        drain_seconds=settings.drain.gateway_shutdown_seconds,
+    )
+
+
+def _limits(shape: shapes.Limits | None) -> Limits | None:
+    return None if shape is None else Limits(**shape.model_dump())
+
+
+def key_file(api_key: str) -> str:
+    """keys.json of the first client: the key's hash, never the key."""
+    digest = hashlib.sha256(api_key.encode()).hexdigest()
+    return KeyFile(keys=(ApiKey(id="first", sha256=digest),)).model_dump_json()

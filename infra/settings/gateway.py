@@ -1,0 +1,65 @@
+"""The keys of the gateways: size, limits, times, ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.gateway.config import Name
+from infra.settings.kinds import Decimal, Strict, Whole
+
+Rate = Annotated[Decimal, Field(ge=0.001, le=1_000_000)]
+Money = Annotated[Decimal, Field(ge=0.01, le=1_000_000)]
+Seconds = Annotated[Decimal, Field(ge=0.1, le=3600)]
+Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")]
+
+
+class Limits(Strict):
+    """What a tenant or a model, or all together, may use; a key that is null limits nothing."""
+
+    requests_per_second: Rate | None
+    requests_per_minute: Rate | None
+    burst_requests: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(
+        description="Requests that may come at once; null: those of one second, or of ten under a minute's rate."
+    )
+    tokens_per_minute: Annotated[Whole, Field(ge=1, le=10_000_000_000)] | None = Field(
+        description="Prompt and output tokens."
+    )
+    concurrent_requests: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = Field(description="Requests under way.")
+    usd_per_day: Money | None = Field(description="At the models' prices, by UTC calendar.")
+    usd_per_month: Money | None = Field(description="At the models' prices, by UTC calendar.")
+
+
+class Timeouts(Strict):
+    connect_seconds: Seconds = Field(description="To open a connection to an engine.")
+    first_byte_seconds: Seconds = Field(description="From the request to an engine's first byte.")
+    between_bytes_seconds: Seconds = Field(description="Longest silence of an engine inside an answer.")
+    total_seconds: Seconds = Field(description="For one request, tries at other engines included.")
+
+
+class Ledger(Strict):
+    keep_days: Whole = Field(ge=2, le=3650, description="Rows of usage are kept so long.")
+    spool_mib: Whole = Field(
+        ge=1, le=10_240, description="Disk in each gateway pod for rows that wait for the database."
+    )
+
+
+class Gateway(Strict):
+    cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
+    memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
+    max_concurrent_requests: Whole = Field(
+        ge=1, le=100_000, description="Requests under way in one gateway; beyond it clients get 503 and Retry-After."
+    )
+    max_body_mib: Whole = Field(ge=1, le=256, description="Largest request body.")
+    batch_share: Decimal = Field(
+        ge=0.01, le=1, description="Share of a concurrency limit that batch keys may fill; the rest is interactive."
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        max_length=100, description="Origins (scheme://host[:port]) whose pages may call from a browser."
+    )
+    timeouts: Timeouts
+    limits: Limits | None = Field(description="What all clients together may use; null: as much as there is.")
+    tenant_limits: Limits | None = Field(description="For each tenant that `tenants` does not name.")
+    tenants: dict[Name, Limits] = Field(max_length=10_000, description="Limits of single tenants, by name.")
+    ledger: Ledger = Field(description="The ledger of usage in the database.")

@@ -1,0 +1,85 @@
+"""Rules about the gateways' limits and times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infra.settings.errors import Problem
+from infra.settings.gateway import Limits
+from infra.settings.model import Shape
+
+
+def _limits(shape: Shape) -> Iterator[tuple[str, Limits]]:
+    gateway = shape.gateway
+    named = [
+        ("gateway.limits", gateway.limits),
+        ("gateway.tenantLimits", gateway.tenant_limits),
+        *((f"gateway.tenants.{tenant}", limits) for tenant, limits in gateway.tenants.items()),
+        *((f"models[{index}].limits", model.limits) for index, model in enumerate(shape.models)),
+    ]
+    yield from ((path, limits) for path, limits in named if limits is not None)
+
+
+def a_burst_has_a_rate(shape: Shape) -> Iterator[Problem]:
+    for path, limits in _limits(shape):
+        if limits.burst_requests is not None and not (limits.requests_per_second or limits.requests_per_minute):
+            yield Problem(
+                f"{path}.burstRequests", "has no rate to fill it; allowed: null, or requestsPerSecond or -Minute"
+            )
+
+
+def a_month_is_no_less_than_a_day(shape: Shape) -> Iterator[Problem]:
+    for path, limits in _limits(shape):
+        day, month = limits.usd_per_day, limits.usd_per_month
+        if day is not None and month is not None and month < day:
+            yield Problem(
+                f"{path}.usdPerMonth", f"{month:g} is too small; allowed: {day:g} (usdPerDay) or more, in USD"
+            )
+
+
+def a_request_of_the_largest_size_can_pass(shape: Shape) -> Iterator[Problem]:
+    """A limit below one request's reservation would refuse that request for ever."""
+    for index, model in enumerate(shape.models):
+        for path, limits in _limits(shape):
+            if path.startswith("models[") and path != f"models[{index}].limits":
+                continue
+            tokens = limits.tokens_per_minute
+            if tokens is not None and tokens < model.max_output_tokens:
+                yield Problem(
+                    f"{path}.tokensPerMinute",
+                    f"{tokens} is too small; allowed: {model.max_output_tokens} or more, the maxOutputTokens of "
+                    f"{model.name}",
+                )
+
+
+def times_fit_each_other(shape: Shape) -> Iterator[Problem]:
+    times = shape.gateway.timeouts
+    for key, seconds in (
+        ("connectSeconds", times.connect_seconds),
+        ("firstByteSeconds", times.first_byte_seconds),
+        ("betweenBytesSeconds", times.between_bytes_seconds),
+    ):
+        if seconds > times.total_seconds:
+            yield Problem(
+                f"gateway.timeouts.{key}",
+                f"{seconds:g} is too large; allowed: totalSeconds, {times.total_seconds:g}, or less, in seconds",
+            )
+    idle = shape.edge.idle_timeout_seconds
+    for key, seconds in (
+        ("firstByteSeconds", times.first_byte_seconds),
+        ("betweenBytesSeconds", times.between_bytes_seconds),
+    ):
+        if seconds >= idle:
+            yield Problem(
+                f"gateway.timeouts.{key}",
+                f"{seconds:g} is too large; allowed: less than edge.idleTimeoutSeconds, {idle}: the load balancer "
+                "would end the answer first",
+            )
+
+
+GATEWAY_RULES = (
+    a_burst_has_a_rate,
+    a_month_is_no_less_than_a_day,
+    a_request_of_the_largest_size_can_pass,
+    times_fit_each_other,
+)

@@ -1,0 +1,121 @@
+"""What a stack file may say of the gateways: limits, times, the ledger."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+
+from app.gateway import config as gateway
+from infra.gateway_config import gateway_config
+from infra.settings import Settings
+from infra.settings import gateway as shapes
+from tests.unit.settings_cases import VALUES, Values, problems, put
+
+NONE = {
+    "requestsPerSecond": None,
+    "requestsPerMinute": None,
+    "burstRequests": None,
+    "tokensPerMinute": None,
+    "concurrentRequests": None,
+    "usdPerDay": None,
+    "usdPerMonth": None,
+}
+PLACES = ("gateway.limits", "gateway.tenantLimits", "gateway.tenants.acme", "models.0.limits")
+
+
+def written(place: str) -> str:
+    return place.replace("models.0", "models[0]")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_limits_reach_the_gateways_from_every_place(place: str):
+    def edit(values: Values) -> None:
+        put(place, NONE | {"requestsPerMinute": 90, "usdPerDay": 2.5})(values)
+
+    values = Settings.parse(_edited(edit))
+    config = gateway_config(values, "blue")
+    found = {
+        "gateway.limits": config.limits,
+        "gateway.tenantLimits": config.tenant_limits,
+        "gateway.tenants.acme": config.tenants.get("acme"),
+        "models.0.limits": config.models[0].limits,
+    }
+    assert found[place] == gateway.Limits(requests_per_minute=90, usd_per_day=2.5)
+    assert all(limits is None for other, limits in found.items() if other != place)
+
+
+def _edited(edit: Callable[[Values], object]) -> Values:
+    values = copy.deepcopy(VALUES["local"])
+    edit(values)
+    return values
+
+
+def test_the_stack_file_and_the_gateway_have_the_same_limits_and_times():
+    assert set(shapes.Limits.model_fields) == set(gateway.Limits.model_fields)
+    # How long a pooled connection may rest follows from vLLM, and is nobody's to set.
+    assert set(shapes.Timeouts.model_fields) == set(gateway.Timeouts.model_fields) - {"idle_connection_seconds"}
+
+
+def test_gateways_share_limits_among_those_of_their_colour():
+    def scaled(values: Values) -> None:
+        values["release"]["blue"]["gatewayReplicas"] = 5
+        values["release"]["green"]["gatewayReplicas"] = 0
+
+    settings = Settings.parse(_edited(scaled))
+    assert gateway_config(settings, "blue").replicas == 5
+    assert gateway_config(settings, "green").replicas == 1, "of none there is nothing to share, and none is refused"
+
+
+def test_scaling_one_colour_leaves_the_other_colours_settings_alone():
+    before = gateway_config(Settings.parse(_edited(lambda values: None)), "blue")
+    after = gateway_config(Settings.parse(_edited(put("release.green.gatewayReplicas", 9))), "blue")
+    assert before == after
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_limit_that_is_wrong_is_named_by_its_whole_path(place: str):
+    found = problems(put(place, NONE | {"requestsPerMinute": "many"}))
+    assert found[f"{written(place)}.requestsPerMinute"] == "must be a number, not 'many'"
+    unknown = problems(put(place, NONE | {"requestPerMinute": 1}))
+    assert "did you mean requestsPerMinute?" in unknown[f"{written(place)}.requestPerMinute"]
+    incomplete = problems(put(place, {key: None for key in NONE if key != "usdPerDay"}))
+    assert incomplete[f"{written(place)}.usdPerDay"] == "is missing"
+
+
+def test_a_name_that_is_no_tenants_is_refused():
+    found = problems(put("gateway.tenants", {"Acme Ltd": NONE}))
+    assert len(found) == 1
+    assert next(iter(found)).startswith("gateway.tenants.Acme Ltd")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_burst_needs_a_rate(place: str):
+    assert f"{written(place)}.burstRequests" in problems(put(place, NONE | {"burstRequests": 5}))
+    assert problems(put(place, NONE | {"burstRequests": 5, "requestsPerMinute": 1})) == {}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_month_is_no_less_than_a_day(place: str):
+    found = problems(put(place, NONE | {"usdPerDay": 10, "usdPerMonth": 9}))
+    assert "10 (usdPerDay) or more" in found[f"{written(place)}.usdPerMonth"]
+    assert problems(put(place, NONE | {"usdPerDay": 10, "usdPerMonth": 10})) == {}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_limit_of_tokens_lets_the_largest_answer_pass(place: str):
+    most = VALUES["local"]["models"][0]["maxOutputTokens"]
+    assert f"{written(place)}.tokensPerMinute" in problems(put(place, NONE | {"tokensPerMinute": most - 1}))
+    assert problems(put(place, NONE | {"tokensPerMinute": most})) == {}
+
+
+def test_times_fit_each_other_and_the_load_balancer():
+    assert "gateway.timeouts.firstByteSeconds" in problems(put("gateway.timeouts.totalSeconds", 59))
+    assert "gateway.timeouts.betweenBytesSeconds" in problems(put("edge.idleTimeoutSeconds", 30))
+    assert problems(put("edge.idleTimeoutSeconds", 61)) == {}
+
+
+def test_production_verifies_its_database():
+    assert "data.database.tls" in problems(put("data.database.tls", "require"), "prod")
+    assert problems(put("data.database.tls", "require"), "dev") == {}
