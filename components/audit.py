@@ -1,16 +1,14 @@
 """What a later inquiry needs: the trail of all calls to AWS, and who asked the load balancer and the buckets."""
 
-from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
-from components import log_policies, policies
-from components.options import stateful
+from components import log_policies
+from components.buckets import private_bucket
 
 EDGE_PREFIX, WEIGHTS_PREFIX = "edge", "weights"
-UNFINISHED_UPLOAD_DAYS = 7
 
 
 class AccessLogsArgs(TypedDict):
@@ -29,15 +27,17 @@ class AccessLogs(pulumi.ComponentResource):
     def __init__(self, name: str, args: AccessLogsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:AccessLogs", name, None, opts)
         account = args["account_id"]
-        bucket, allowed = _log_bucket(
+        made = private_bucket(
             self,
             name,
-            policy=lambda arn: log_policies.access_log_bucket(arn, account, EDGE_PREFIX, WEIGHTS_PREFIX),
-            encryption={"sse_algorithm": "AES256"},
-            days=args["days"],
             protected=args["protected"],
+            policy=lambda arn: log_policies.access_log_bucket(arn, account, EDGE_PREFIX, WEIGHTS_PREFIX),
+            key_arn=None,
+            rule="retention",
+            days=args["days"],
+            old_version_days=args["days"],
         )
-        self.bucket = pulumi.Output.all(bucket.bucket, allowed.id).apply(lambda parts: parts[0])
+        self.bucket = pulumi.Output.all(made.bucket.bucket, made.policy.id).apply(lambda parts: parts[0])
         self.register_outputs({"bucket": self.bucket})
 
 
@@ -63,85 +63,31 @@ class AuditTrail(pulumi.ComponentResource):
         account = args["account_id"]
         # Known before the trail is: the bucket's policy must let it write from the first moment.
         arn = trail_arn(args["partition"], args["region"], account, args["trail_name"])
-        bucket, allowed = _log_bucket(
+        made = private_bucket(
             self,
             name,
-            policy=lambda bucket_arn: log_policies.trail_bucket(bucket_arn, arn, account),
-            encryption={"sse_algorithm": "aws:kms", "kms_master_key_id": args["key_arn"]},
-            days=args["days"],
             protected=args["protected"],
+            policy=lambda bucket_arn: log_policies.trail_bucket(bucket_arn, arn, account),
+            key_arn=args["key_arn"],
+            rule="retention",
+            days=args["days"],
+            # What was overwritten or deleted before its time stays as long as the rest.
+            old_version_days=args["days"],
         )
         trail = aws.cloudtrail.Trail(
             name,
             name=args["trail_name"],
-            s3_bucket_name=bucket.bucket,
+            s3_bucket_name=made.bucket.bucket,
             kms_key_id=args["key_arn"],
             is_multi_region_trail=True,
             include_global_service_events=True,
             enable_log_file_validation=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[made.policy]),
         )
         self.trail_arn = trail.arn
-        self.bucket = bucket.bucket
+        self.bucket = made.bucket.bucket
         self.register_outputs({"trailArn": self.trail_arn, "bucket": self.bucket})
 
 
 def trail_arn(partition: str, region: str, account: str, trail: str) -> str:
     return f"arn:{partition}:cloudtrail:{region}:{account}:trail/{trail}"
-
-
-def _log_bucket(
-    parent: pulumi.Resource,
-    name: str,
-    *,
-    policy: Callable[[str], dict[str, Any]],
-    encryption: "aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgsDict",
-    days: int,
-    protected: bool,
-) -> tuple[aws.s3.Bucket, aws.s3.BucketPolicy]:
-    """A private bucket over TLS alone whose files go after `days`. Returns it with the policy that lets logs in."""
-    child = pulumi.ResourceOptions(parent=parent)
-    # A new name is a new, empty bucket.
-    bucket = aws.s3.Bucket(name, force_destroy=not protected, opts=stateful(parent, protected))
-    versioning = aws.s3.BucketVersioning(
-        name, bucket=bucket.bucket, versioning_configuration={"status": "Enabled"}, opts=child
-    )
-    aws.s3.BucketServerSideEncryptionConfiguration(
-        name,
-        bucket=bucket.bucket,
-        rules=[{"apply_server_side_encryption_by_default": encryption, "bucket_key_enabled": True}],
-        opts=child,
-    )
-    private = aws.s3.BucketPublicAccessBlock(
-        name,
-        bucket=bucket.bucket,
-        block_public_acls=True,
-        block_public_policy=True,
-        ignore_public_acls=True,
-        restrict_public_buckets=True,
-        opts=child,
-    )
-    allowed = aws.s3.BucketPolicy(
-        name,
-        bucket=bucket.bucket,
-        policy=bucket.arn.apply(lambda arn: policies.dumps(policy(arn))),
-        # S3 refuses two changes of a bucket's access at the same time.
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[private]),
-    )
-    aws.s3.BucketLifecycleConfiguration(
-        name,
-        bucket=bucket.bucket,
-        rules=[
-            {
-                "id": "retention",
-                "status": "Enabled",
-                "filter": {"prefix": ""},
-                "expiration": {"days": days},
-                # What was overwritten or deleted before its time stays as long as the rest.
-                "noncurrent_version_expiration": {"noncurrent_days": days},
-                "abort_incomplete_multipart_upload": {"days_after_initiation": UNFINISHED_UPLOAD_DAYS},
-            }
-        ],
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[versioning]),
-    )
-    return bucket, allowed

@@ -133,6 +133,7 @@ class Database(pulumi.ComponentResource):
     address: pulumi.Output[str]
     """host:port."""
     identifier: pulumi.Output[str]
+    arn: pulumi.Output[str]
     secret_arn: pulumi.Output[str]
     """The Secrets Manager secret that holds user name and password."""
 
@@ -205,5 +206,6 @@ class Database(pulumi.ComponentResource):
         )
         self.address = pulumi.Output.concat(instance.address, ":", str(DATABASE_PORT))
         self.identifier = instance.identifier
+        self.arn = instance.arn
         self.secret_arn = instance.master_user_secrets[0]["secret_arn"]
         self.register_outputs({"address": self.address, "identifier": self.identifier, "secretArn": self.secret_arn})

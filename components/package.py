@@ -9,6 +9,7 @@ from pulumi.provider.experimental.component import ComponentProvider
 from components.audit import AccessLogs, AuditTrail
 from components.certificate import Certificate
 from components.cluster import Cluster
+from components.copies import Copies
 from components.databases import Cache, Database
 from components.edge import Edge, Traffic
 from components.events import Events
@@ -17,6 +18,7 @@ from components.ground import Ground
 from components.isolation import Isolation
 from components.karpenter import Karpenter
 from components.keys import DataKeys
+from components.load_balancer_controller import LoadBalancerController
 from components.network import Network
 from components.nodes import NodeGroups
 from components.release import Release
@@ -37,6 +39,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     Cluster,
     CostAnomalies,
     DataKeys,
+    Copies,
     Database,
     Edge,
     Events,
@@ -44,6 +47,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     Ground,
     Isolation,
     Karpenter,
+    LoadBalancerController,
     MonthlyBudget,
     Network,
     NodeGroups,

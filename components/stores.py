@@ -7,10 +7,9 @@ import pulumi
 import pulumi_aws as aws
 
 from components import policies
-from components.options import stateful
+from components.buckets import private_bucket
 
 IMAGES_KEPT = 50
-UNFINISHED_UPLOAD_DAYS = 7
 
 
 class WeightsArgs(TypedDict):
@@ -31,63 +30,21 @@ class Weights(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: WeightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Weights", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        # A new name is a new, empty bucket.
-        bucket = aws.s3.Bucket(name, force_destroy=not args["protected"], opts=stateful(self, args["protected"]))
-        versioning = aws.s3.BucketVersioning(
-            name, bucket=bucket.bucket, versioning_configuration={"status": "Enabled"}, opts=child
-        )
-        aws.s3.BucketServerSideEncryptionConfiguration(
+        made = private_bucket(
+            self,
             name,
-            bucket=bucket.bucket,
-            rules=[
-                {
-                    "apply_server_side_encryption_by_default": {
-                        "sse_algorithm": "aws:kms",
-                        "kms_master_key_id": args["key_arn"],
-                    },
-                    # Fewer KMS calls: engines of a whole fleet start at once.
-                    "bucket_key_enabled": True,
-                }
-            ],
-            opts=child,
+            protected=args["protected"],
+            key_arn=args["key_arn"],
+            rule="old-versions",
+            old_version_days=args["old_version_days"],
         )
-        private = aws.s3.BucketPublicAccessBlock(
-            name,
-            bucket=bucket.bucket,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=child,
-        )
-        aws.s3.BucketPolicy(
-            name,
-            bucket=bucket.bucket,
-            policy=bucket.arn.apply(lambda arn: policies.dumps(policies.bucket_over_tls_only(arn))),
-            # S3 refuses two changes of a bucket's access at the same time.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[private]),
-        )
-        aws.s3.BucketLifecycleConfiguration(
-            name,
-            bucket=bucket.bucket,
-            rules=[
-                {
-                    "id": "old-versions",
-                    "status": "Enabled",
-                    "filter": {"prefix": ""},
-                    "noncurrent_version_expiration": {"noncurrent_days": args["old_version_days"]},
-                    # Parts of an upload that never ended are paid for and shown nowhere.
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": UNFINISHED_UPLOAD_DAYS},
-                }
-            ],
-            # S3 judges what is not current only where versions are kept.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
-        )
+        bucket, child = made.bucket, pulumi.ResourceOptions(parent=self)
         if target := args.get("access_logs_bucket"):
             aws.s3.BucketLogging(name, bucket=bucket.bucket, target_bucket=target, target_prefix=f"{name}/", opts=child)
         self.bucket = bucket.bucket
         self.arn = bucket.arn
+        # Whoever waits for it finds versions kept.
+        self.versioned_bucket = pulumi.Output.all(bucket.bucket, made.versioning.id).apply(lambda parts: parts[0])
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,7 +98,7 @@ def statements(
         services = {arn.split(":")[2] for arn in arns}
         actions = needs.reads() - {SECRET_VALUES} if kind == "preview" else needs.reads() | needs.writes()
         for action in actions - SPECIAL:
-            granted[_scope(action, arns, services, roles, place)].add(action)
+            granted[_scope(action, arns, services, roles, replace(place, region=region_of(each, place)))].add(action)
     yield from _merged(granted, place, boundary)
     if kind == "deployer":
         yield from _passed(own, named, place)
@@ -110,11 +110,17 @@ def arns_of(resource: Registration, named: Mapping[str, Registration], place: Pl
     needs = NEEDS[resource.type]
     words = defaultdict(lambda: "*", {key: _pattern(value) for key, value in resource.inputs.items()})
     words |= {"name": _name(resource), "parent": "*"}
-    words |= {"partition": place.partition, "region": place.region, "account": place.account}
+    words |= {"partition": place.partition, "account": place.account}
+    words |= {"region": region_of(resource, place), "home": place.region}
     for urn in sorted(resource.dependencies):
         if urn in named and named[urn].type == needs.of:
             words["parent"] = _name(named[urn])
     return tuple(arn.format_map(words) for arn in needs.arns)
+
+
+def region_of(resource: Registration, place: Place) -> str:
+    """Copies are made in another region than the rest."""
+    return resource.inputs.get("region") or place.region
 
 
 def _name(resource: Registration) -> str:
@@ -197,7 +203,8 @@ def _special(
         yield _allow("iam:CreateServiceLinkedRole", [arn], {"StringEquals": {"iam:AWSServiceName": linked}})
     writes = {action for each in needs for action in each.writes()}
     if "kms:CreateGrant" in writes:
-        keys = [f"arn:{place.partition}:kms:{place.region}:{place.account}:key/*"]
+        regions = sorted({region_of(each, place) for each in own if "kms:CreateGrant" in NEEDS[each.type].writes()})
+        keys = [f"arn:{place.partition}:kms:{region}:{place.account}:key/*" for region in regions]
         yield _allow("kms:CreateGrant", keys, {"Bool": {"kms:GrantIsForAWSResource": "true"}})
     if "ec2:RunInstances" in writes:
         template = {"ec2:LaunchTemplate": f"{ec2}:{place.account}:launch-template/*"}

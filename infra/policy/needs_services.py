@@ -172,6 +172,14 @@ DATA: dict[str, Needs] = {
         ),
         name="identifier",
     ),
+    "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication": needs(
+        "rds",
+        # The source is in the home region, what is kept of it in the other one.
+        f"arn:{{partition}}:rds:{{home}}:{{account}}:db:* {RDS}auto-backup:*",
+        "DescribeDBInstanceAutomatedBackups",
+        "StartDBInstanceAutomatedBackupsReplication StopDBInstanceAutomatedBackupsReplication",
+        more=((CHANGE, "DeleteDBInstanceAutomatedBackup"), USES_KEY),
+    ),
     "aws:rds/subnetGroup:SubnetGroup": needs(
         "rds",
         f"{RDS}subgrp:{{name}}",
@@ -239,6 +247,13 @@ DATA: dict[str, Needs] = {
     ),
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": needs(
         "s3", BUCKET, "GetBucketOwnershipControls", "PutBucketOwnershipControls"
+    ),
+    "aws:s3/bucketReplicationConfig:BucketReplicationConfig": needs(
+        "s3",
+        BUCKET,
+        "GetReplicationConfiguration",
+        "PutReplicationConfiguration",
+        passes="s3.amazonaws.com",
     ),
     "aws:s3/bucketLogging:BucketLogging": needs("s3", BUCKET, "GetBucketLogging", "PutBucketLogging"),
 }

@@ -47,6 +47,12 @@ EXCEPTIONS = (
     ),
     Accepted("CKV_AWS_18", ("aws_s3_bucket.trail",), "The trail itself logs who reads it."),
     Accepted(
+        "CKV_AWS_18",
+        ("aws_s3_bucket.copies-weights",),
+        "A log must rest in its bucket's region; the trail, which covers all regions, tells who changed it.",
+        stacks=("prod",),
+    ),
+    Accepted(
         "CKV_AWS_144",
         ("aws_s3_bucket.*",),
         "Logs stay in their region (residency). Weights are fetched again from their source by digest.",
@@ -79,7 +85,7 @@ EXCEPTIONS = (
     ),
     Accepted(
         "CKV_K8S_11",
-        ("Deployment.*",),
+        ("Deployment.*", "Job.*"),
         "A CPU limit throttles within each 100 ms and shows as latency; requests share the node, memory has limits.",
     ),
     Accepted(
@@ -94,7 +100,7 @@ EXCEPTIONS = (
     ),
     Accepted(
         "CKV_K8S_35",
-        ("Deployment.penstock.gateway-*",),
+        ("Deployment.penstock.gateway-*", "Job.penstock.*"),
         "The gateway starts no other process, and reads its passwords once at its start; keys are a mounted file.",
     ),
     Accepted(
@@ -105,8 +111,8 @@ EXCEPTIONS = (
     *(
         Accepted(check, resources, reason, stacks=("dev",))
         for check, resources, reason in (
-            ("CKV_K8S_43", ("Deployment.penstock.*",), "dev follows tags, which its registries keep immutable."),
-            ("CKV_K8S_15", ("Deployment.penstock.*",), "Tags are immutable: what a node holds is what is asked for."),
+            ("CKV_K8S_43", ("*.penstock.*",), "dev follows tags, which its registries keep immutable."),
+            ("CKV_K8S_15", ("*.penstock.*",), "Tags are immutable: what a node holds is what is asked for."),
             ("CKV_AWS_39", ("aws_eks_cluster.cluster",), "Developers reach dev's API server from listed networks."),
             ("CKV_AWS_2", ("aws_lb_listener.edge",), "dev starts without a domain; listed networks alone reach it."),
             ("CKV_AWS_103", ("aws_lb_listener.edge",), "As CKV_AWS_2: no TLS without a domain."),

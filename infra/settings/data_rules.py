@@ -14,6 +14,17 @@ def data_stays_where_it_may(shape: Shape) -> Iterator[Problem]:
         yield Problem("aws.region", f"{shape.aws.region} is not in aws.allowedRegions; allowed: {', '.join(allowed)}")
 
 
+def copies_stay_where_they_may(shape: Shape) -> Iterator[Problem]:
+    region, allowed = shape.data.copy_region, [each for each in shape.aws.allowed_regions if each != shape.aws.region]
+    if region is None:
+        return
+    if region not in allowed:
+        others = ", ".join(allowed) or "null, as aws.allowedRegions names no other region"
+        yield Problem("data.copyRegion", f"{region} is not another region of aws.allowedRegions; allowed: {others}")
+    if shape.data.database.backup_days == 0:
+        yield Problem("data.copyRegion", f"{region} needs data.database.backupDays of 1 or more; allowed: null")
+
+
 def a_token_travels_encrypted(shape: Shape) -> Iterator[Problem]:
     if shape.data.cache.auth and not shape.data.cache.tls:
         yield Problem("data.cache.auth", "true needs data.cache.tls: true, as AWS does; allowed: false")
@@ -37,4 +48,10 @@ def parts_fit_the_whole(shape: Shape) -> Iterator[Problem]:
             )
 
 
-DATA_RULES = (data_stays_where_it_may, a_token_travels_encrypted, alerts_rise, parts_fit_the_whole)
+DATA_RULES = (
+    data_stays_where_it_may,
+    copies_stay_where_they_may,
+    a_token_travels_encrypted,
+    alerts_rise,
+    parts_fit_the_whole,
+)

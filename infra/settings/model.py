@@ -256,9 +256,9 @@ class Shape(Strict):
     """All keys of a stack. `Settings` adds the ways to read it and the rules that span keys."""
 
     aws: Aws
-    access: Access
     namespace: Name = Field(description="Kubernetes namespace of gateways and engines.")
     protected: Truth = Field(description="Live data: deletion protection everywhere, and the rules of production.")
+    access: Access
     network: Network
     cluster: Cluster
     node_groups: NodeGroups

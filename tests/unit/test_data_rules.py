@@ -55,3 +55,24 @@ def test_no_part_may_cost_more_than_the_whole(part: str):
 )
 def test_values_out_of_bounds_are_refused_with_their_path(path: str, value: Any):
     assert path in problems(put(path, value))
+
+
+def test_copies_go_to_another_allowed_region():
+    assert problems(put("data.copyRegion", "us-east-1"), "prod") == {
+        "data.copyRegion": "us-east-1 is not another region of aws.allowedRegions; allowed: eu-west-1"
+    }
+    assert problems(put("data.copyRegion", "eu-central-1"), "dev") == {
+        "data.copyRegion": (
+            "eu-central-1 is not another region of aws.allowedRegions; "
+            "allowed: null, as aws.allowedRegions names no other region"
+        )
+    }
+
+
+def test_backups_that_are_not_made_cannot_be_copied():
+    def without_backups(values: dict) -> None:
+        values["data"]["database"]["backupDays"] = 0
+
+    assert problems(without_backups, "prod")["data.copyRegion"] == (
+        "eu-west-1 needs data.database.backupDays of 1 or more; allowed: null"
+    )

@@ -306,6 +306,44 @@ CASES = (
         lambda w: {"rules": [{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256"}}]},
     ),
     Case(
+        "aws:s3/bucketReplicationConfig:BucketReplicationConfig",
+        lambda w: {
+            "bucket": w.versioned_bucket,
+            "role": w.role["arn"],
+            "rules": [
+                {
+                    "id": "all",
+                    "status": "Enabled",
+                    "priority": 0,
+                    "filter": {"prefix": ""},
+                    "deleteMarkerReplication": {"status": "Disabled"},
+                    "sourceSelectionCriteria": {"sseKmsEncryptedObjects": {"status": "Enabled"}},
+                    "destination": {
+                        "bucket": w.copies["arn"],
+                        "storageClass": "STANDARD_IA",
+                        "encryptionConfiguration": {"replicaKmsKeyId": w.key["arn"]},
+                    },
+                }
+            ],
+        },
+        lambda w: {
+            "rules": [
+                {
+                    "id": "all",
+                    "status": "Disabled",
+                    "priority": 0,
+                    "filter": {"prefix": "new/"},
+                    "deleteMarkerReplication": {"status": "Enabled"},
+                    "destination": {"bucket": w.copies["arn"]},
+                }
+            ]
+        },
+    ),
+    Case(
+        "aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication",
+        lambda w: {"sourceDbInstanceArn": w.database["arn"], "retentionPeriod": 7, "region": "eu-west-1"},
+    ),
+    Case(
         "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
         lambda w: {"bucket": w.bucket.id, "blockPublicAcls": True, "restrictPublicBuckets": True},
         lambda w: {"blockPublicPolicy": True},

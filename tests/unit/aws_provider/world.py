@@ -91,6 +91,41 @@ class World:
         return self.make("aws:s3/bucket:Bucket", "shared", forceDestroy=True)
 
     @cached_property
+    def versioned_bucket(self) -> str:
+        bucket = self.make("aws:s3/bucket:Bucket", "versioned", forceDestroy=True).id
+        kept = {"status": "Enabled"}
+        self.make("aws:s3/bucketVersioning:BucketVersioning", "versioned", bucket=bucket, versioningConfiguration=kept)
+        return bucket
+
+    @cached_property
+    def copies(self) -> Any:
+        """A bucket of another region that keeps versions."""
+        bucket = self.make("aws:s3/bucket:Bucket", "copies", forceDestroy=True, region="eu-west-1")
+        self.make(
+            "aws:s3/bucketVersioning:BucketVersioning",
+            "copies",
+            bucket=bucket.id,
+            versioningConfiguration={"status": "Enabled"},
+            region="eu-west-1",
+        )
+        return bucket
+
+    @cached_property
+    def database(self) -> Any:
+        return self.make(
+            "aws:rds/instance:Instance",
+            "shared",
+            engine="postgres",
+            engineVersion="17",
+            instanceClass="db.t4g.medium",
+            allocatedStorage=20,
+            username="penstock",
+            manageMasterUserPassword=True,
+            backupRetentionPeriod=7,
+            skipFinalSnapshot=True,
+        )
+
+    @cached_property
     def log_bucket(self) -> str:
         """A bucket to which S3 may write access logs."""
         bucket = self.make("aws:s3/bucket:Bucket", "logs", forceDestroy=True)

@@ -33,14 +33,14 @@ class Aws:
     layout: Layout
     process: subprocess.Popen[bytes]
     session: boto3.Session
-    clients: dict[str, Any] = field(default_factory=dict)
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
 
-    def client(self, service: str) -> Any:
-        if service not in self.clients:
-            self.clients[service] = self.session.client(
-                service, region_name=REGION, endpoint_url=self.layout.aws_url
-            )  # fmt: skip
-        return self.clients[service]
+    def client(self, service: str, region: str = REGION) -> Any:
+        if (service, region) not in self.clients:
+            self.clients[service, region] = self.session.client(
+                service, region_name=region, endpoint_url=self.layout.aws_url
+            )
+        return self.clients[service, region]
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
         """What `condition` gives once that is true."""

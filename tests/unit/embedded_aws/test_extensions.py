@@ -163,3 +163,48 @@ def test_a_queue_keeps_its_policy_when_another_attribute_changes(aws) -> None:
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})
     attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     assert '"kept"' not in attributes.get("Policy", "")
+
+
+def test_replication_needs_versions_at_both_ends(aws) -> None:
+    s3 = aws.client("s3")
+    place = {"LocationConstraint": "eu-central-1"}
+    for name in ("copied-from", "copied-to"):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration=place)
+    rule = {
+        "ID": "all",
+        "Priority": 0,
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "DeleteMarkerReplication": {"Status": "Disabled"},
+        "Destination": {"Bucket": "arn:aws:s3:::copied-to", "StorageClass": "STANDARD_IA"},
+    }
+    asked = {"Role": f"arn:aws:iam::{ACCOUNT}:role/copies", "Rules": [rule]}
+    for late in ("copied-to", "copied-from"):
+        with pytest.raises(ClientError, match=r"InvalidRequest.*[Vv]ersioning"):
+            s3.put_bucket_replication(Bucket="copied-from", ReplicationConfiguration=asked)
+        s3.put_bucket_versioning(Bucket=late, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_replication(Bucket="copied-from", ReplicationConfiguration=asked)
+    assert s3.get_bucket_replication(Bucket="copied-from")["ReplicationConfiguration"] == asked
+
+
+def test_backups_are_replicated_to_another_region_alone(aws) -> None:
+    home = aws.client("rds")
+    made = home.create_db_instance(
+        DBInstanceIdentifier="copied", DBInstanceClass="db.t4g.small", Engine="postgres", AllocatedStorage=20,
+        MasterUsername="penstock", ManageMasterUserPassword=True, BackupRetentionPeriod=7,
+    )  # fmt: skip
+    source = made["DBInstance"]["DBInstanceArn"]
+    with pytest.raises(ClientError, match="another region"):
+        home.start_db_instance_automated_backups_replication(SourceDBInstanceArn=source)
+    there = aws.client("rds", "eu-west-1")
+    begun = there.start_db_instance_automated_backups_replication(SourceDBInstanceArn=source, BackupRetentionPeriod=9)
+    arn = begun["DBInstanceAutomatedBackup"]["DBInstanceAutomatedBackupsArn"]
+    (found,) = there.describe_db_instance_automated_backups(DBInstanceAutomatedBackupsArn=arn)[
+        "DBInstanceAutomatedBackups"
+    ]
+    assert (found["DBInstanceArn"], found["BackupRetentionPeriod"]) == (source, 9)
+    with pytest.raises(ClientError, match="replicated already"):
+        there.start_db_instance_automated_backups_replication(SourceDBInstanceArn=source)
+    there.stop_db_instance_automated_backups_replication(SourceDBInstanceArn=source)
+    with pytest.raises(ClientError, match="not known"):
+        there.describe_db_instance_automated_backups(DBInstanceAutomatedBackupsArn=arn)

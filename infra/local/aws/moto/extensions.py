@@ -24,7 +24,7 @@ PARTS = {
     "kms": ("kms",),
     "rds": ("rds",),
     "route53": ("route53",),
-    "s3": ("policies",),
+    "s3": ("policies", "s3"),
     "servicequotas": ("servicequotas",),
     "sqs": ("sqs",),
     "ssm": ("ssm",),

@@ -8,11 +8,11 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.moto_api._internal import mock_random
-from moto.rds.exceptions import DBParameterGroupNotFoundError, DBSubnetGroupNotFoundError
-from moto.rds.models import DBInstance, MasterUserSecret, RDSBackend
+from moto.rds.exceptions import DBParameterGroupNotFoundError, DBSubnetGroupNotFoundError, RDSClientError
+from moto.rds.models import DBInstance, MasterUserSecret, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
-from infra.local.aws.moto.patching import attach, wrap
+from infra.local.aws.moto.patching import attach, extend, wrap
 
 ENGINE_VERSIONS = {"postgres": ("16.10", "16.14", "17.6", "18.1", "18.4")}
 """What DescribeDBEngineVersions offers. The local PostgreSQL serves the major versions 16 and 18 of these."""
@@ -78,6 +78,59 @@ def describe_db_engine_versions(self: Any) -> ActionResult:
     )
 
 
+def start_db_instance_automated_backups_replication(self: Any) -> ActionResult:
+    source, region = self.params["SourceDBInstanceArn"], self.backend.region_name
+    home = source.split(":")[3]
+    if home == region:
+        raise RDSClientError("InvalidParameterValue", "Backups are replicated to another region than the source's.")
+    instance = rds_backends[self.current_account][home].describe_db_instances(arn_name(source))[0]
+    if not instance.backup_retention_period:
+        raise RDSClientError("InvalidDBInstanceState", f"{source} keeps no automated backups.")
+    kept = replicated(self.backend)
+    if source in kept:
+        raise RDSClientError("DBInstanceAutomatedBackupAlreadyExists", f"Backups of {source} are replicated already.")
+    name = "ab-" + mock_random.get_random_string(26, include_digits=True).lower()
+    kept[source] = {
+        "DBInstanceArn": source,
+        "DBInstanceIdentifier": instance.db_instance_identifier,
+        "DbiResourceId": instance.dbi_resource_id,
+        "Region": home,
+        "Status": "replicating",
+        "Engine": instance.engine,
+        "Encrypted": instance.storage_encrypted,
+        "KmsKeyId": self.params.get("KmsKeyId"),
+        "BackupRetentionPeriod": int(self.params.get("BackupRetentionPeriod") or 7),
+        "DBInstanceAutomatedBackupsArn": f"arn:aws:rds:{region}:{self.current_account}:auto-backup:{name}",
+    }
+    return ActionResult({"DBInstanceAutomatedBackup": kept[source]})
+
+
+def stop_db_instance_automated_backups_replication(self: Any) -> ActionResult:
+    found = replicated(self.backend).pop(self.params["SourceDBInstanceArn"], None)
+    if found is None:
+        raise RDSClientError("DBInstanceAutomatedBackupNotFound", "These backups are not replicated.")
+    return ActionResult({"DBInstanceAutomatedBackup": {**found, "Status": "deleting"}})
+
+
+def describe_db_instance_automated_backups(original: Any, self: Any) -> ActionResult:
+    arn = self.params.get("DBInstanceAutomatedBackupsArn")
+    if arn is None:
+        return original(self)
+    found = [each for each in replicated(self.backend).values() if each["DBInstanceAutomatedBackupsArn"] == arn]
+    if not found:
+        raise RDSClientError("DBInstanceAutomatedBackupNotFound", f"{arn} is not known.")
+    return ActionResult({"DBInstanceAutomatedBackups": found})
+
+
+def replicated(backend: RDSBackend) -> dict[str, dict[str, Any]]:
+    """What a region keeps of other regions' backups, by the source's ARN. A backend that is reset forgets it."""
+    return vars(backend).setdefault("replicated_backups", {})
+
+
+def arn_name(arn: str) -> str:
+    return arn.rsplit(":", 1)[1]
+
+
 def modified_subnet_group(original: Any, self: Any, subnet_name: str, *arguments: Any, **named: Any) -> Any:
     if subnet_name not in self.subnet_groups:
         raise DBSubnetGroupNotFoundError(subnet_name)
@@ -103,4 +156,12 @@ def install() -> None:
     wrap(DBInstance, "update", changed_instance)
     wrap(MasterUserSecret, "_generate_secret_string", secret_string)
     wrap(RDSBackend, "modify_db_subnet_group", modified_subnet_group)
-    attach(RDSResponse, describe_db_parameters, describe_db_engine_versions, reset_db_parameter_group)
+    attach(
+        RDSResponse,
+        describe_db_parameters,
+        describe_db_engine_versions,
+        reset_db_parameter_group,
+        start_db_instance_automated_backups_replication,
+        stop_db_instance_automated_backups_replication,
+    )
+    extend(RDSResponse, describe_db_instance_automated_backups)

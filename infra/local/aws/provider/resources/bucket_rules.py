@@ -56,4 +56,43 @@ LOGGING = setting(
     delete=lambda scope, bucket, state: scope.api.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={}),
 )
 
-ROWS = (LIFECYCLE, LOGGING)
+STATUS = {"status": text(required=True)}
+
+
+def _find_replication(scope: Scope, bucket: str, state: Values) -> Values | None:
+    return scope.api.get_bucket_replication(Bucket=bucket).get("ReplicationConfiguration")
+
+
+REPLICATION = setting(
+    "aws:s3/bucketReplicationConfig:BucketReplicationConfig",
+    {
+        "role": text("ReplicationConfiguration.Role", reply="Role", required=True),
+        "rules": block_set(
+            {
+                "id": text("ID", required=True),
+                "status": text(required=True),
+                "priority": integer(),
+                "filter": block({"prefix": text()}),
+                "deleteMarkerReplication": block(STATUS),
+                "sourceSelectionCriteria": block({"sseKmsEncryptedObjects": block(STATUS)}),
+                "destination": block(
+                    {
+                        "bucket": text(required=True),
+                        "storageClass": text(),
+                        "account": text(),
+                        "encryptionConfiguration": block({"replicaKmsKeyId": text("ReplicaKmsKeyID", required=True)}),
+                    },
+                    required=True,
+                ),
+            },
+            "ReplicationConfiguration.Rules",
+            reply="Rules",
+            required=True,
+        ),
+    },
+    put="put_bucket_replication",
+    find=_find_replication,
+    delete=lambda scope, bucket, state: scope.api.delete_bucket_replication(Bucket=bucket),
+)
+
+ROWS = (LIFECYCLE, LOGGING, REPLICATION)

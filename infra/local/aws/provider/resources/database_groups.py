@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra.local.aws.provider.resources.query_tags import NAMED_TAGS
 from infra.local.aws.provider.row import Naming, Row, Scope, creating, deleting, finding
-from infra.local.aws.provider.schema import block_set, flag, out, same_letters, text, text_set
+from infra.local.aws.provider.schema import block_set, flag, integer, out, same_letters, same_name, text, text_set
 from infra.local.aws.provider.values import Values
 
 PARAMETERS_PER_CALL = 20
@@ -103,4 +103,27 @@ PARAMETER_GROUP = Row(
     naming=Naming(lower=True, prefix_field="namePrefix"),
 )
 
-ROWS = (SUBNET_GROUP, PARAMETER_GROUP)
+BACKUPS_REPLICATION = Row(
+    kind="aws:rds/instanceAutomatedBackupsReplication:InstanceAutomatedBackupsReplication",
+    service="rds",
+    fields={
+        "sourceDbInstanceArn": text("SourceDBInstanceArn", reply="DBInstanceArn", required=True, replace=True),
+        "kmsKeyId": text(computed=True, replace=True, same=same_name),
+        "retentionPeriod": integer("BackupRetentionPeriod", default=7, replace=True),
+        "preSignedUrl": text(False, replace=True, write_only=True),
+    },
+    create=creating(
+        "start_db_instance_automated_backups_replication", "DBInstanceAutomatedBackup.DBInstanceAutomatedBackupsArn"
+    ),
+    find=finding(
+        "describe_db_instance_automated_backups",
+        "DBInstanceAutomatedBackups.0",
+        lambda it: {"DBInstanceAutomatedBackupsArn": it},
+    ),
+    delete=lambda scope, it, state: scope.api.stop_db_instance_automated_backups_replication(
+        SourceDBInstanceArn=state["sourceDbInstanceArn"]
+    ),
+    delete_before_replace=True,  # one replication of a source in a region
+)
+
+ROWS = (SUBNET_GROUP, PARAMETER_GROUP, BACKUPS_REPLICATION)
