@@ -156,6 +156,34 @@ def karpenter(
     )
 
 
+def target_binding(target_group_arns: Sequence[str], region: str) -> dict[str, Any]:
+    """The load balancer controller registers pods with these target groups, and reads what it needs for that.
+
+    It makes no load balancer, rule or security group: the program has made them. Its published policy grants those too.
+    """
+    return document(
+        {
+            "Sid": "RegisterPods",
+            "Effect": "Allow",
+            "Action": ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"],
+            "Resource": list(target_group_arns),
+        },
+        {
+            "Sid": "LookAround",
+            "Effect": "Allow",
+            "Action": [
+                "ec2:DescribeAvailabilityZones",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeVpcs",
+                "elasticloadbalancing:DescribeTargetGroups",
+                "elasticloadbalancing:DescribeTargetHealth",
+            ],
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:RequestedRegion": region}},
+        },
+    )
+
+
 def queue_fed_by_rules(queue_arn: str, rule_arns: Sequence[str]) -> dict[str, Any]:
     """EventBridge may write for these rules, and nobody speaks to the queue without TLS."""
     return document(

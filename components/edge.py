@@ -10,8 +10,12 @@ from components.audit import EDGE_PREFIX
 from components.manifests import GATEWAY_PORT
 from components.options import child_of
 
+IN_USE_PATH = "/.penstock/in-use"
 COLOURS = ("blue", "green")
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+COLOUR_HEADER, PROBE_HEADER = "x-penstock-colour", "x-penstock-probe"
+FIRST_PROBE_PRIORITY = 10
+"""Before the weighted rule's 100."""
 NOT_FOUND = '{"error":{"message":"Not found.","type":"not_found","param":null,"code":404}}'
 
 
@@ -90,6 +94,21 @@ class Edge(pulumi.ComponentResource):
             ],
             opts=child,
         )
+        # A target group that no rule names has no health: pods that wait for theirs would wait for ever, and the rule
+        # of the traffic waits for them. Gateways answer 404 here.
+        aws.lb.ListenerRule(
+            f"{name}-in-use",
+            listener_arn=listener.arn,
+            priority=200,
+            conditions=[{"path_pattern": {"values": [IN_USE_PATH]}}],
+            actions=[
+                {
+                    "type": "forward",
+                    "forward": {"target_groups": [{"arn": groups[colour].arn, "weight": 50} for colour in COLOURS]},
+                }
+            ],
+            opts=child,
+        )
         if "hosted_zone_id" in args and "hostname" in args:
             aws.route53.Record(
                 f"{name}-name",
@@ -149,6 +168,9 @@ class TrafficArgs(TypedDict):
     green_target_group_arn: pulumi.Input[str]
     weights: Mapping[str, int]
     """Per cent of new requests for `blue` and `green`."""
+    probe_token: NotRequired[pulumi.Input[str]]
+    """Who sends it in the header `x-penstock-probe` names the colour in `x-penstock-colour`. Secret, of letters, digits,
+    `-` and `_`. Without it nobody can choose a colour."""
 
 
 class Traffic(pulumi.ComponentResource):
@@ -158,6 +180,10 @@ class Traffic(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Traffic", name, None, opts)
+        groups = {"blue": args["blue_target_group_arn"], "green": args["green_target_group_arn"]}
+        if "probe_token" in args:
+            for place, colour in enumerate(COLOURS):
+                self._probe(f"{name}-probe-{colour}", args, groups, colour, FIRST_PROBE_PRIORITY + place, opts)
         rule = aws.lb.ListenerRule(
             name,
             listener_arn=args["listener_arn"],
@@ -169,8 +195,8 @@ class Traffic(pulumi.ComponentResource):
                     "forward": {
                         # Both always stand here, and never under ignore_changes: what is not written is not known.
                         "target_groups": [
-                            {"arn": args["blue_target_group_arn"], "weight": args["weights"]["blue"]},
-                            {"arn": args["green_target_group_arn"], "weight": args["weights"]["green"]},
+                            {"arn": groups["blue"], "weight": args["weights"]["blue"]},
+                            {"arn": groups["green"], "weight": args["weights"]["green"]},
                         ],
                     },
                 }
@@ -179,3 +205,28 @@ class Traffic(pulumi.ComponentResource):
         )
         self.rule_arn = rule.arn
         self.register_outputs({"ruleArn": self.rule_arn})
+
+    def _probe(
+        self,
+        name: str,
+        args: TrafficArgs,
+        groups: Mapping[str, pulumi.Input[str]],
+        colour: str,
+        priority: int,
+        opts: pulumi.ResourceOptions | None,
+    ) -> None:
+        """All of a request to one colour, whatever the weights: for the checks before a colour gets any traffic."""
+        token = args.get("probe_token")
+        assert token is not None  # noqa: S101 - asked for before
+        aws.lb.ListenerRule(
+            name,
+            listener_arn=args["listener_arn"],
+            priority=priority,
+            conditions=[
+                {"path_pattern": {"values": ["/v1/*"]}},
+                {"http_header": {"http_header_name": COLOUR_HEADER, "values": [colour]}},
+                {"http_header": {"http_header_name": PROBE_HEADER, "values": [token]}},
+            ],
+            actions=[{"type": "forward", "target_group_arn": groups[colour]}],
+            opts=child_of(self, opts),
+        )

@@ -10,6 +10,7 @@ from typing import TypedDict
 import pulumi
 
 from components import pods
+from components.definitions import open_definition
 from components.manifests import PART_OF, SYSTEM_POOL, ZONE_LABEL
 from components.pods import Manifest
 
@@ -43,40 +44,13 @@ class PoolShape(TypedDict):
 def definitions() -> dict[str, Manifest]:
     """The `spec` of each CustomResourceDefinition, by its short name."""
     return {
-        "node-pools": _definition(CORE_GROUP, "v1", "NodePool", "nodepools", ["template"]),
-        "node-claims": _definition(CORE_GROUP, "v1", "NodeClaim", "nodeclaims", ["nodeClassRef", "requirements"]),
-        "node-classes": _definition(AWS_GROUP, "v1", "EC2NodeClass", "ec2nodeclasses", ["amiSelectorTerms"]),
-    }
-
-
-def _definition(group: str, version: str, kind: str, plural: str, required: Sequence[str]) -> Manifest:
-    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "group": group,
-        "scope": "Cluster",
-        "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": plural[:-1]}
-        if not plural.endswith("classes")
-        else {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": plural[:-2]},
-        "versions": [
-            {
-                "name": version,
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "apiVersion": {"type": "string"},
-                            "kind": {"type": "string"},
-                            "metadata": {"type": "object"},
-                            "spec": {**free, "required": list(required)},
-                            "status": free,
-                        },
-                    }
-                },
-            }
-        ],
+        "node-pools": open_definition(CORE_GROUP, "v1", "NodePool", "nodepools", "nodepool", required=["template"]),
+        "node-claims": open_definition(
+            CORE_GROUP, "v1", "NodeClaim", "nodeclaims", "nodeclaim", required=["nodeClassRef", "requirements"]
+        ),
+        "node-classes": open_definition(
+            AWS_GROUP, "v1", "EC2NodeClass", "ec2nodeclasses", "ec2nodeclass", required=["amiSelectorTerms"]
+        ),
     }
 
 

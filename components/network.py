@@ -40,6 +40,8 @@ class Network(pulumi.ComponentResource):
     """Nodes and pods; out through NAT; in the order of the zones."""
     intra_subnet_ids: pulumi.Output[Sequence[str]]
     """Databases and caches; no way out; in the order of the zones."""
+    zone_ids: pulumi.Output[dict[str, str]]
+    """Id of each zone, such as euc1-az2, by its letter: letters differ between accounts, ids do not."""
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Network", name, None, opts)
@@ -84,12 +86,14 @@ class Network(pulumi.ComponentResource):
         self.vpc_id = self._vpc.id
         self.public_subnet_ids = pulumi.Output.all(*[subnet.id for subnet in public.values()])
         self.private_subnet_ids = pulumi.Output.all(*[subnet.id for subnet in private.values()])
+        self.zone_ids = pulumi.Output.all(**{zone: subnet.availability_zone_id for zone, subnet in private.items()})
         self.intra_subnet_ids = pulumi.Output.all(*[subnet.id for subnet in intra.values()])
         self.register_outputs(
             {
                 "vpcId": self.vpc_id,
                 "publicSubnetIds": self.public_subnet_ids,
                 "privateSubnetIds": self.private_subnet_ids,
+                "zoneIds": self.zone_ids,
                 "intraSubnetIds": self.intra_subnet_ids,
             }
         )

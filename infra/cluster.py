@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -17,6 +17,7 @@ from components.role import ServiceRole
 from infra.foundation import Foundation
 from infra.settings import Settings
 from infra.settings.model import NodeGroup
+from infra.settings.network_rules import UNFIT_ZONE_IDS
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
             "cluster_name": name,
             "version": settings.cluster.version,
             "support": settings.cluster.support,
-            "subnet_ids": foundation.private_subnet_ids,
+            "subnet_ids": pulumi.Output.all(foundation.private_subnet_ids, foundation.zone_ids).apply(
+                lambda known: fit_for_a_control_plane(*known)
+            ),
             "public_endpoint_cidrs": settings.cluster.public_endpoint_cidrs,
             "administrators": settings.cluster.administrators,
             "secrets_key_arn": foundation.keys.cluster,
@@ -130,6 +133,22 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
         kubeconfig=kubeconfig,
         provider=kubernetes,
     )
+
+
+def fit_for_a_control_plane(subnet_ids: Sequence[str], zone_ids: Mapping[str, str]) -> Sequence[str]:
+    """The subnets, once it is known that EKS takes their zones. A first preview does not know the zones' ids, the
+    update stops before the cluster; `penstock preflight` asks AWS beforehand.
+
+    Raises pulumi.RunError for a zone in which EKS puts no control plane.
+    """
+    unfit = sorted(zone for zone, zone_id in zone_ids.items() if zone_id in UNFIT_ZONE_IDS)
+    if unfit:
+        fit = ", ".join(sorted(set(zone_ids) - set(unfit)))
+        raise pulumi.RunError(
+            f"penstock:network.zones: {', '.join(unfit)} is a zone in which EKS puts no control plane in this account "
+            f"({', '.join(zone_ids[zone] for zone in unfit)}); allowed: {fit}, and other zones of the region"
+        )
+    return subnet_ids
 
 
 def kubeconfig_of(name: str, region: str, *, endpoint: str, certificate_authority: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 
 from components.karpenter import Karpenter
+from components.load_balancer_controller import LoadBalancerController
+from infra.certificates import self_signed
 from infra.cluster import Cluster
 from infra.foundation import Foundation
 from infra.settings import Settings
@@ -47,6 +51,37 @@ def build_controllers(
                 "termination_grace_hours": wanted.termination_grace_hours,
                 "consolidate_after_minutes": wanted.consolidate_after_minutes,
             },
+        },
+        pulumi.ResourceOptions(providers=[provider, cluster.provider]),
+    )
+
+
+def bind_targets(
+    settings: Settings,
+    foundation: Foundation,
+    cluster: Cluster,
+    namespace: pulumi.Output[str],
+    target_groups: Mapping[str, pulumi.Output[str]],
+    provider: pulumi.ProviderResource,
+) -> LoadBalancerController | None:
+    """What registers gateways with the load balancer. Their pods wait for it, so that a destroy ends it after them."""
+    wanted = settings.controllers.load_balancer
+    if not wanted.enabled:
+        return None
+    certificate = self_signed("aws-load-balancer-webhook-service.kube-system.svc")
+    return LoadBalancerController(
+        "load-balancer-controller",
+        {
+            "region": settings.aws.region,
+            "cluster_name": cluster.control_plane_name,
+            "cluster": cluster.name,
+            "vpc_id": foundation.vpc_id,
+            "namespace": namespace,
+            "image": pulumi.Output.concat(foundation.image_urls["load-balancer-controller"], "@", wanted.image),
+            "replicas": wanted.replicas,
+            "target_group_arns": list(target_groups.values()),
+            "webhook_certificate": certificate.certificate,
+            "webhook_key": pulumi.Output.secret(certificate.key),
         },
         pulumi.ResourceOptions(providers=[provider, cluster.provider]),
     )

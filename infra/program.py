@@ -22,6 +22,8 @@ def deploy() -> None:
     except SettingsError as problem:
         raise pulumi.RunError(str(problem)) from None
     stack = pulumi.get_stack()
+    if boundary := settings.access.permissions_boundary_arn:
+        pulumi.runtime.register_stack_transformation(bounded_by(boundary))
     provider = aws.Provider(
         "aws",
         region=settings.aws.region,
@@ -35,6 +37,7 @@ def deploy() -> None:
 
     pulumi.export("gatewayUrl", serving.gateway_url)
     pulumi.export("apiKey", serving.api_key)
+    pulumi.export("adminKey", serving.admin_key)
     pulumi.export("kubeconfig", cluster.kubeconfig)
     pulumi.export("clusterName", cluster.name)
     pulumi.export("clusterArn", cluster.arn)
@@ -45,3 +48,14 @@ def deploy() -> None:
     pulumi.export("databaseAddress", foundation.database_address)
     pulumi.export("cacheAddress", foundation.cache_address)
     pulumi.export("eventsQueueUrl", foundation.events_queue_url)
+
+
+def bounded_by(boundary: str) -> pulumi.ResourceTransformation:
+    """Puts the permissions boundary on every role of the program, whichever component makes it."""
+
+    def transform(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        if args.type_ != "aws:iam/role:Role":
+            return None
+        return pulumi.ResourceTransformationResult({**args.props, "permissionsBoundary": boundary}, args.opts)
+
+    return transform

@@ -40,6 +40,8 @@ class Serving:
     gateway_url: pulumi.Output[str]
     api_key: pulumi.Output[str]
     """Secret."""
+    admin_key: pulumi.Output[str]
+    """Secret. It opens the admin API, and no model."""
 
 
 def build_serving(
@@ -61,6 +63,7 @@ def build_serving(
     )
     build_watch(settings, foundation, edge, stack, on_aws)
     api_key = _made_once("api-key", "API key of the first client", "pk-", settings, foundation, provider)
+    admin_key = _made_once("admin-key", "Key of the admin API", "pa-", settings, foundation, provider)
     password = _made_once("gateway-login", "The gateways' password in the database", "", settings, foundation, provider)
 
     ground = Ground("ground", {"namespace": settings.namespace}, on_kubernetes)
@@ -73,7 +76,12 @@ def build_serving(
         },
         on_kubernetes,
     )
-    keys_secret = _secret("keys", ground, {"keys.json": api_key.apply(key_file)}, cluster.provider)
+    keys_secret = _secret(
+        "keys",
+        ground,
+        {"keys.json": pulumi.Output.all(api_key, admin_key).apply(lambda keys: key_file(*keys))},
+        cluster.provider,
+    )
     addresses_secret = _secret(
         "addresses",
         ground,
@@ -84,6 +92,7 @@ def build_serving(
             "PENSTOCK_DATABASE_ADDRESS": foundation.database_address,
             "PENSTOCK_DATABASE_USER": pulumi.Output.from_input(migration.GATEWAY_LOGIN),
             migration.PASSWORD_KEY: password,
+            "PENSTOCK_KEYS_DATABASE": pulumi.Output.from_input("true"),
         },
         cluster.provider,
     )
@@ -151,7 +160,7 @@ def build_serving(
         # Traffic moves after the pods of both colours are ready and bound, never before.
         pulumi.ResourceOptions(providers=[provider], depends_on=releases),
     )
-    return Serving(gateway_url=edge.url, api_key=api_key)
+    return Serving(gateway_url=edge.url, api_key=api_key, admin_key=admin_key)
 
 
 def image(url: pulumi.Output[str], reference: str) -> pulumi.Output[str]:

@@ -24,6 +24,12 @@ class Route:
     groups: Mapping[str, str]
 
 
+STANDING_RULE = "edge-in-use"
+"""The edge's rule that keeps target groups in use; it carries no traffic."""
+PROBE_RULE = "-probe-"
+"""In the names of the rules that give one request to a colour of its choice."""
+
+
 @dataclass(frozen=True)
 class TargetHealth:
     healthy: int
@@ -35,7 +41,9 @@ class TargetHealth:
 
 def route(state: State) -> Route:
     """Finds the rule in a stack's state. Raises NotRunningError where the stack has none."""
-    rules = state.of_type(":ListenerRule")
+    rules = [
+        rule for rule in state.of_type(":ListenerRule") if rule.name != STANDING_RULE and PROBE_RULE not in rule.name
+    ]
     groups = {
         colour: group.id
         for group in state.of_type(":TargetGroup")

@@ -10,6 +10,7 @@ from infra.policy.rules_access import (
     policies_of_resources_name_who_may,
     production_keeps_its_api_private,
     roles_name_what_they_may_touch,
+    roles_share_one_boundary,
     the_default_group_is_closed,
 )
 from infra.policy.rules_data import (
@@ -66,6 +67,7 @@ STACK_RULES: tuple[StackRule, ...] = (
     buckets_are_complete,
     images_expire,
     node_roles_reach_no_data,
+    roles_share_one_boundary,
     target_groups_wait_for_draining_pods,
 )
 """Each sees all resources of a stack, with what they were made of."""

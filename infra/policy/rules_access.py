@@ -149,6 +149,17 @@ def node_roles_reach_no_data(subjects: Sequence[Subject]) -> Iterator[str]:
                     yield f"{role.name}: the node role may {action}; give it to a pod identity"
 
 
+def roles_share_one_boundary(subjects: Sequence[Subject]) -> Iterator[str]:
+    """One role without the boundary would be the way around it."""
+    roles = [each for each in subjects if each.type == ROLE]
+    boundaries = sorted(
+        {str(role.props.get("permissionsBoundary")) for role in roles if role.props.get("permissionsBoundary")}
+    )
+    for role in roles if boundaries else []:
+        if role.props.get("permissionsBoundary") != boundaries[0]:
+            yield f"{role.name}: permissionsBoundary must be {boundaries[0]}, as that of the other roles"
+
+
 def _trusted_services(role: Subject) -> set[str]:
     policy = parsed(role.props.get("assumeRolePolicy"))
     return {service for it in grants(policy) for service in listed((it.get("Principal") or {}).get("Service"))}

@@ -5,13 +5,13 @@ larger of the two; and that release after the loss of a zone. Pods are placed la
 the numbers are those of the floor and not a forecast of the scheduler. GPUs are counted; memory is not.
 
 What a zone takes with it: the spot groups of that zone. The groups on demand stretch over all zones, and start their
-nodes in the zones that are left.
+nodes in the zones that are left; so do Karpenter's pools, which are filled last, up to their ceiling in GPUs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from infra.settings.accelerators import gpus_of
@@ -88,7 +88,7 @@ def gpu_pools(shape: Shape) -> tuple[Pool, ...]:
     groups, zones = shape.node_groups, len(shape.network.zones)
     gpu, spot = groups.gpu, groups.gpu_spot
     per_zone = spot.max_nodes_per_zone
-    return (
+    found = (
         _pool("gpu", "on demand", gpu.instance_types, gpu.desired_nodes, gpu.max_nodes, gpu.max_nodes),
         _pool(
             "gpuSpot",
@@ -98,6 +98,14 @@ def gpu_pools(shape: Shape) -> tuple[Pool, ...]:
             per_zone * zones,
             per_zone * (zones - 1),
         ),
+    )
+    wanted = shape.controllers.karpenter
+    if not wanted.enabled:
+        return found
+    return (
+        *found,
+        _ceiling("karpenterSpot", "spot", wanted.instance_types, wanted.max_gpus),
+        _ceiling("karpenter", "on demand", wanted.instance_types, wanted.max_gpus),
     )
 
 
@@ -209,12 +217,14 @@ def shortfalls(shape: Shape) -> Iterator[Shortfall]:
 
 def unplaceable(shape: Shape) -> Iterator[Shortfall]:
     """Models whose pod is larger than every node that may exist. Raises ValueError as `gpu_pools` does."""
-    largest = max((pool.gpus for pool in gpu_pools(shape) if pool.most), default=0)
+    pools = gpu_pools(shape)
+    named = _named(pools)
+    largest = max((pool.gpus for pool in pools if pool.most), default=0)
     for index, model in enumerate(shape.models):
         if model.gpus > largest:
             yield Shortfall(
                 f"models[{index}].gpus",
-                f"{model.gpus} is too large, no node of gpu and gpuSpot is sure to have more than {largest}; "
+                f"{model.gpus} is too large, no node of {named} is sure to have more than {largest}; "
                 f"allowed: {largest} or less, or larger instance types",
             )
 
@@ -261,6 +271,19 @@ def _pool(name: str, capacity: Capacity, types: Sequence[str], desired: int, mos
     )
 
 
+def _ceiling(name: str, capacity: Capacity, types: Sequence[str], gpus: int) -> Pool:
+    """A pool of Karpenter's: its ceiling in nodes of the fewest GPUs. The vCPUs are those of the type that has the most
+    for a GPU, so that their sum bounds every mix of types."""
+    fewest = min(map(gpus_of, types))
+    vcpus = max(-(-vcpus_of(each) * fewest // gpus_of(each)) for each in types)
+    return replace(_pool(name, capacity, types, 0, gpus // fewest, gpus // fewest), vcpus=vcpus)
+
+
+def _named(pools: Sequence[Pool]) -> str:
+    names = [pool.name for pool in pools]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def _one(gpus: int, pools: Sequence[tuple[Pool, int]], free: list[list[int]]) -> bool:
     """Puts one pod on the first node with room, or on a new one."""
     for (pool, most), nodes in zip(pools, free, strict=True):
@@ -290,11 +313,12 @@ def _vcpus(pools: Iterable[tuple[Pool, int]]) -> dict[tuple[QuotaClass, Capacity
 def _written_out(shape: Shape, lost: Situation, pools: Sequence[Pool]) -> str:
     zones = len(shape.network.zones)
     wanted = " + ".join(f"{d.pods} x {d.gpus} ({d.colour} {d.model})" for d in lost.demands if d.pods)
-    gpu, spot = pools
+    gpu, spot, *more = pools
+    behind = "".join(f" + {pool.name} {pool.most} x {pool.gpus}" for pool in more)
     per_zone = shape.node_groups.gpu_spot.max_nodes_per_zone
     return (
         f"after the loss of one of {zones} zones a release with both colours up wants {wanted} = {lost.gpus} GPUs; "
         f"left are gpu.maxNodes {gpu.most} x {gpu.gpus} + gpuSpot.maxNodesPerZone {per_zone} x {zones - 1} zones x "
-        f"{spot.gpus} = {lost.room} GPUs, and {lost.left} engine pods find none; "
+        f"{spot.gpus}{behind} = {lost.room} GPUs, and {lost.left} engine pods find none; "
         "allowed: more maxNodes or maxNodesPerZone, or fewer engineReplicas"
     )

@@ -107,6 +107,23 @@ def karpenter_fits(shape: Shape) -> Iterator[Problem]:
         )
 
 
+def load_balancer_controller_fits(shape: Shape) -> Iterator[Problem]:
+    wanted = shape.controllers.load_balancer
+    if versions.numbers(wanted.version)[0] != 3:
+        yield Problem(
+            "controllers.loadBalancer.version", f"{wanted.version} has other flags than are written; allowed: 3.x"
+        )
+
+
+def boundary_is_in_the_account(shape: Shape) -> Iterator[Problem]:
+    boundary = shape.access.permissions_boundary_arn
+    if boundary and boundary.split(":")[4] not in ("aws", shape.aws.account_id):
+        yield Problem(
+            "access.permissionsBoundaryArn",
+            f"{boundary} is of another account; allowed: a policy of aws.accountId {shape.aws.account_id}",
+        )
+
+
 def _text(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
@@ -116,4 +133,6 @@ CLUSTER_RULES = (
     node_images_fit_the_instances,
     reserved_types_have_a_reservation,
     karpenter_fits,
+    load_balancer_controller_fits,
+    boundary_is_in_the_account,
 )

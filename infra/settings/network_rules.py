@@ -8,6 +8,9 @@ from infra.settings.errors import Problem
 from infra.settings.model import Shape
 
 WEIGHTS_SCHEME = "weights://"
+UNFIT_ZONE_IDS = frozenset({"use1-az3", "usw1-az2", "cac1-az3"})
+"""Where EKS takes no control-plane subnets (EKS user guide, network requirements). Each account has letters of its own
+for these, so that a stack file alone cannot tell."""
 
 
 def a_private_network_has_endpoints(shape: Shape) -> Iterator[Problem]:

@@ -79,17 +79,26 @@ def test_from_two_replicas_on_one_is_left_after_a_zone(replicas: int, zones: int
     assert (left >= 1) == (replicas >= 2)
 
 
-@given(blue=st.integers(3, 30), green=st.integers(0, 30), gpu=st.integers(6, 60), spot=st.integers(1, 20))
-def test_what_is_said_to_survive_has_room_for_both_colours_with_a_zone_less(blue: int, green: int, gpu: int, spot: int):
+@given(
+    blue=st.integers(3, 30),
+    green=st.integers(0, 30),
+    gpu=st.integers(6, 60),
+    spot=st.integers(1, 20),
+    karpenter=st.integers(0, 20),
+)
+def test_what_is_said_to_survive_has_room_for_both_colours_with_a_zone_less(
+    blue: int, green: int, gpu: int, spot: int, karpenter: int
+):
     values = copy.deepcopy(VALUES["prod"])
     values["protected"] = False
     values["release"]["blue"]["engineReplicas"] = {"qwen3-8b": blue, "qwen3-0.6b": 3}
     values["release"]["green"]["engineReplicas"] = {"qwen3-8b": green, "qwen3-0.6b": 0}
     values["nodeGroups"]["gpu"].update(minNodes=0, desiredNodes=0, maxNodes=gpu)
     values["nodeGroups"]["gpuSpot"].update(minNodesPerZone=0, desiredNodesPerZone=0, maxNodesPerZone=spot)
+    values["controllers"]["karpenter"].update(enabled=karpenter > 0, maxGpus=karpenter)
     shape = Settings.model_validate(values)
     wanted = 2 * (max(blue, green) + 3)
-    assert (not list(capacity.shortfalls(shape))) == (wanted <= gpu + 2 * spot)
+    assert (not list(capacity.shortfalls(shape))) == (wanted <= gpu + 2 * spot + 2 * karpenter)
     as_is, release, lost = capacity.situations(shape)
     assert as_is.gpus <= release.gpus == lost.gpus == wanted
     assert lost.room == release.room - spot
@@ -103,23 +112,28 @@ def test_the_sum_of_prod_is_the_one_that_a_person_would_make():
     shape = settings()
     _, release, lost = capacity.situations(shape)
     assert release.of_colour("blue") == release.of_colour("green") == {"pods": 9, "gpus": 9}
-    assert release.nodes == {"gpu": 12, "gpuSpot": 6}
-    assert lost.room == 12 + 4 * 2
+    assert release.nodes == {"gpu": 12, "gpuSpot": 6, "karpenterSpot": 0, "karpenter": 0}
+    assert lost.room == 12 + 4 * 2 + 8 + 8
     # g6e.2xlarge has 8 vCPUs; on spot the largest of the list, g6e.8xlarge, has 32.
     assert capacity.vcpus_at_most(shape) == {
-        ("G and VT", "on demand"): 12 * 8,
-        ("G and VT", "spot"): 12 * 32,
+        ("G and VT", "on demand"): 12 * 8 + 8 * 32,
+        ("G and VT", "spot"): 12 * 32 + 8 * 32,
         ("standard", "on demand"): 9 * 4,
     }
     assert capacity.summary(shape)["survives_a_zone"] is True
 
 
 def test_a_protected_stack_that_does_not_survive_a_zone_is_refused_with_the_sum():
-    found = problems(put("nodeGroups.gpuSpot.maxNodesPerZone", 2), "prod")
+    def too_few(values: Values) -> None:
+        put("nodeGroups.gpuSpot.maxNodesPerZone", 1)(values)
+        put("controllers.karpenter.maxGpus", 1)(values)
+
+    found = problems(too_few, "prod")
     assert found == {
         "nodeGroups": "after the loss of one of 3 zones a release with both colours up wants 6 x 1 (blue qwen3-8b) + "
         "3 x 1 (blue qwen3-0.6b) + 6 x 1 (green qwen3-8b) + 3 x 1 (green qwen3-0.6b) = 18 GPUs; left are "
-        "gpu.maxNodes 12 x 1 + gpuSpot.maxNodesPerZone 2 x 2 zones x 1 = 16 GPUs, and 2 engine pods find none; "
+        "gpu.maxNodes 12 x 1 + gpuSpot.maxNodesPerZone 1 x 2 zones x 1 + karpenterSpot 1 x 1 + karpenter 1 x 1 = 16 "
+        "GPUs, and 2 engine pods find none; "
         "allowed: more maxNodes or maxNodesPerZone, or fewer engineReplicas; protected: true needs it"
     }
 
@@ -144,9 +158,26 @@ def test_a_stack_that_is_not_protected_may_be_small():
 
 def test_a_pod_that_is_larger_than_every_node_is_refused_in_any_stack():
     found = problems(put("models.0.gpus", 4), "dev")
-    assert found["models[0].gpus"].startswith("4 is too large, no node of gpu and gpuSpot is sure to have more than 1")
+    assert found["models[0].gpus"].startswith(
+        "4 is too large, no node of gpu, gpuSpot, karpenterSpot and karpenter is sure to have more than 1"
+    )
 
 
 def test_an_unknown_type_is_named_once_and_by_its_own_rule():
     found = problems(put("nodeGroups.gpu.instanceTypes", ["g9.xlarge"]), "prod")
     assert list(found) == ["nodeGroups.gpu.instanceTypes[0]"]
+
+
+def test_karpenters_pools_bear_what_the_groups_do_not_and_count_against_the_quotas():
+    shape = settings(nodeGroups__gpu__maxNodes=6, controllers__karpenter__maxGpus=4)
+    _, release, lost = capacity.situations(shape)
+    assert release.nodes == {"gpu": 6, "gpuSpot": 12, "karpenterSpot": 0, "karpenter": 0}
+    assert lost.nodes == {"gpu": 6, "gpuSpot": 8, "karpenterSpot": 4, "karpenter": 0}
+    assert capacity.vcpus_needed(shape, lost)["G and VT", "spot"] == (8 + 4) * 32
+
+
+def test_the_ceiling_of_a_pool_bounds_every_mix_of_its_types():
+    # 8 GPUs are eight g6.16xlarge of 64 vCPUs, or one g6.48xlarge of 192.
+    shape = settings(controllers__karpenter__instanceTypes=["g6.16xlarge", "g6.48xlarge"])
+    pool = next(pool for pool in capacity.gpu_pools(shape) if pool.name == "karpenter")
+    assert (pool.most, pool.gpus, pool.most * pool.vcpus) == (8, 1, 8 * 64)

@@ -9,9 +9,7 @@ from functools import partial
 from infra.ops.preflight.asking import Account, Unanswered, guarded, items
 from infra.ops.preflight.findings import Finding, Status
 from infra.settings import capacity
-
-UNFIT_ZONE_IDS = {"use1-az3", "usw1-az2", "cac1-az3"}
-"""Where EKS takes no control-plane subnets (EKS user guide, network requirements)."""
+from infra.settings.network_rules import UNFIT_ZONE_IDS
 
 GOOD_SCORE = 5
 """Of 10. A spot placement score is a likelihood at the moment of the question, not a promise (EC2 user guide)."""
@@ -27,11 +25,12 @@ def check_zones(account: Account) -> Iterator[Finding]:
 
 def check_offerings(account: Account) -> Iterator[Finding]:
     """Each group needs a type of its list in each zone: a group over all zones would end up in fewer."""
-    groups = account.settings.node_groups
+    groups, karpenter = account.settings.node_groups, account.settings.controllers.karpenter
     for name, types in (
         ("system", groups.system.instance_types),
         ("gpu", groups.gpu.instance_types),
         ("gpuSpot", groups.gpu_spot.instance_types),
+        *([("karpenter", karpenter.instance_types)] if karpenter.enabled else []),
     ):
         asked = f"{', '.join(types)} in each of {len(account.zones)} zones"
         check = f"Offerings of {name}"

@@ -93,7 +93,7 @@ def vcpu_findings(aws: Stubbed, values: tuple[float, float, float], instances: l
     for of, value in zip((G_ON_DEMAND, G_SPOT, STANDARD), values, strict=True):
         wanted = {"ServiceCode": "ec2", "QuotaCode": of.code}
         aws.reply("service-quotas", "get_service_quota", quota(value, of), wanted)
-    return list(quotas.check_vcpus(account(aws)))
+    return list(quotas.check_vcpus(account(aws, controllers__karpenter__enabled=False)))
 
 
 def test_a_quota_that_bears_both_colours_and_the_maxima_fits(aws: Stubbed):
@@ -121,7 +121,7 @@ def test_use_that_may_not_be_read_is_not_taken_as_none(aws: Stubbed):
     aws.fail("ec2", "describe_instances", "UnauthorizedOperation")
     for of, value in ((G_ON_DEMAND, 8), (G_SPOT, 9999), (STANDARD, 9999)):
         aws.reply("service-quotas", "get_service_quota", quota(value, of))
-    found = list(quotas.check_vcpus(account(aws)))
+    found = list(quotas.check_vcpus(account(aws, controllers__karpenter__enabled=False)))
     assert [finding.status for finding in found] == [Status.LACKS, Status.UNKNOWN, Status.UNKNOWN]
     assert found[1].request == "allow ec2:DescribeInstances"
 
@@ -211,11 +211,13 @@ def test_a_group_with_a_zone_that_offers_none_of_its_types_is_lacking(aws: Stubb
     offers(*(("m7i.xlarge", zone) for zone in "abc"))
     offers(*(("g6e.2xlarge", zone) for zone in "bcd"), ("g6e.48xlarge", "a"))
     offers(("g6e.2xlarge", "a"), ("g6e.4xlarge", "b"), ("g6e.2xlarge", "c"))
-    system, gpu, spot = places.check_offerings(account(aws))
+    offers(*(("g6e.2xlarge", zone) for zone in "ab"))
+    system, gpu, spot, karpenter = places.check_offerings(account(aws))
     assert system.status is Status.FITS
     assert (gpu.status, gpu.there) == (Status.LACKS, "none in eu-central-1a")
     assert spot.status is Status.NOTE
     assert "g6e.8xlarge not in eu-central-1b" in spot.there
+    assert (karpenter.status, karpenter.there) == (Status.LACKS, "none in eu-central-1c")
 
 
 @pytest.mark.parametrize(

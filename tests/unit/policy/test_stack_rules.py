@@ -48,6 +48,10 @@ def edge(delay: int) -> Stack:
     ]
 
 
+def bounded(*boundaries: str | None) -> Stack:
+    return [resource(ROLE, f"role-{n}", {"permissionsBoundary": it} if it else {}) for n, it in enumerate(boundaries)]
+
+
 REPOSITORY = resource("aws:ecr/repository:Repository", "images")
 LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 PARTS = (BUCKET_ENCRYPTION, BUCKET_BLOCK, BUCKET_POLICY, BUCKET_VERSIONING)
@@ -57,6 +61,8 @@ GOOD: list[tuple[StackRule, Stack]] = [
     (rules.images_expire, [REPOSITORY, resource(LIFECYCLE, "kept", {}, "images")]),
     (rules.node_roles_reach_no_data, role("ec2.amazonaws.com", f"{MANAGED}AmazonEKSWorkerNodePolicy")),
     (rules.node_roles_reach_no_data, role("pods.eks.amazonaws.com", action="s3:GetObject")),
+    (rules.roles_share_one_boundary, bounded("arn:boundary", "arn:boundary")),
+    (rules.roles_share_one_boundary, bounded(None, None)),
     (rules.target_groups_wait_for_draining_pods, edge(60)),
 ]
 BAD: list[tuple[StackRule, Stack, str]] = [
@@ -66,6 +72,8 @@ BAD: list[tuple[StackRule, Stack, str]] = [
     (rules.images_expire, [REPOSITORY, resource(LIFECYCLE, "kept", {}, "another")], "no lifecycle policy"),
     (rules.node_roles_reach_no_data, role("ec2.amazonaws.com", f"{MANAGED}AmazonS3ReadOnlyAccess"), "S3ReadOnly"),
     (rules.node_roles_reach_no_data, role("ec2.amazonaws.com", action="s3:GetObject"), "may s3:GetObject"),
+    (rules.roles_share_one_boundary, bounded("arn:boundary", None), "role-1: permissionsBoundary must be arn:boundary"),
+    (rules.roles_share_one_boundary, bounded("arn:a", "arn:b"), "role-1: permissionsBoundary must be arn:a"),
     (rules.target_groups_wait_for_draining_pods, edge(15), "must be more than preStop 15"),
 ]
 
