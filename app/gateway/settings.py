@@ -1,4 +1,13 @@
-"""Reads the configuration and the key file. A mistake ends in one sentence that names the field."""
+"""Reads the configuration and the key file. A mistake ends in one sentence that names the field.
+
+Where keys come from:
+- the key file (`--keys`, `KeyFile`): client keys that work without a database, and the admin keys (`admins`) that open
+  /admin/v1 and /debug;
+- the database, where PENSTOCK_KEYS_DATABASE is `true`: keys and tenants of the admin API, in the ledger's database
+  (PENSTOCK_DATABASE_ADDRESS, _NAME, _USER, _PASSWORD or _PASSWORD_FILE, _TLS, _CA_FILE). Its owner makes the tables by
+  `python -m app.gateway.database migrate --login NAME`;
+- an OpenID Connect issuer, where the configuration has `jwt`: there is no secret in it.
+"""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ class Stores:
 
 
 async def _rows(environment: dict[str, str]) -> int:
-    from app.gateway.ledger.database import connect
-    from app.gateway.ledger.settings import read_database
+    from app.gateway.database.connection import connect
+    from app.gateway.database.settings import read_database
 
     database = read_database(environment)
     if database is None:

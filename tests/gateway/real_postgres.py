@@ -14,8 +14,8 @@ from typing import Literal
 import asyncpg
 import pytest
 
-from app.gateway.ledger import database as ledger_database
-from app.gateway.ledger.settings import Database
+from app.gateway.database.connection import connect
+from app.gateway.database.settings import Database
 from infra.local.aws.planes.postgres import Cluster, Quarters, installations
 from infra.local.processes import Processes
 
@@ -74,7 +74,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 async def execute(database: Database, *statements: str) -> None:
-    connection = await ledger_database.connect(database)
+    connection = await connect(database)
     try:
         for statement in statements:
             await connection.execute(statement)
@@ -84,7 +84,7 @@ async def execute(database: Database, *statements: str) -> None:
 
 async def rows(database: Database, what: str = "*", more: str = "") -> list[asyncpg.Record]:
     """Rows of the ledger; none where it has no tables yet."""
-    connection = await ledger_database.connect(database)
+    connection = await connect(database)
     try:
         return await connection.fetch(f"SELECT {what} FROM penstock_ledger.usage {more}")  # noqa: S608 - the test's own
     except asyncpg.UndefinedTableError:

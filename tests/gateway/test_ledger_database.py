@@ -17,13 +17,19 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.gateway.ledger import __main__ as command
+from app.gateway.database import __main__ as command
+from app.gateway.database import connection as shared_connection
+from app.gateway.database import migrations
+from app.gateway.database.connection import DatabaseError, connect
+from app.gateway.database.migrations import make_login, migrate, scram_verifier
+from app.gateway.database.settings import Database, read_database
 from app.gateway.ledger import database as ledger_database
-from app.gateway.ledger import schema, writer
-from app.gateway.ledger.database import LedgerError, Session, connect, make_writer, migrate, scram_verifier
+from app.gateway.ledger import writer
+from app.gateway.ledger.database import Session, set_retention
 from app.gateway.ledger.metrics import LedgerMetrics
 from app.gateway.ledger.row import encode
-from app.gateway.ledger.settings import Database, LedgerSettings, read_database, read_settings
+from app.gateway.ledger.schema import LEDGER
+from app.gateway.ledger.settings import LedgerSettings, read_settings
 from app.gateway.ledger.writer import Ledger
 from app.gateway.settings import SettingsError
 from tests.gateway.harness import KeptLog, eventually
@@ -63,22 +69,22 @@ async def test_migrations_run_once_however_many_ask_for_them(empty_database: Dat
     async def one() -> list[int]:
         connection = await connect(empty_database)
         try:
-            return await migrate(connection)
+            return await migrate(connection, LEDGER)
         finally:
             await connection.close()
 
     applied = await asyncio.gather(one(), one(), one())
-    assert sorted(applied) == [[], [], [*range(1, schema.VERSION + 1)]]
+    assert sorted(applied) == [[], [], [*range(1, LEDGER.version + 1)]]
 
 
 async def test_each_day_has_a_partition_ahead_and_old_ones_are_dropped(empty_database: Database):
     connection = await connect(empty_database)
-    await migrate(connection)
+    await migrate(connection, LEDGER)
     await connection.execute(
         "CREATE TABLE penstock_ledger.usage_20200101 PARTITION OF penstock_ledger.usage "
         "FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')"
     )
-    await migrate(connection, keep_days=30)
+    await set_retention(connection, 30)
     names = await connection.fetch("SELECT inhrelid::regclass::text AS name FROM pg_inherits "
                                    "WHERE inhparent = 'penstock_ledger.usage'::regclass ORDER BY 1")  # fmt: skip
     today = await connection.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")
@@ -120,9 +126,9 @@ async def test_a_row_comes_back_as_it_was(empty_database: Database, tmp_path: Pa
 
 async def test_a_writer_can_add_rows_and_do_nothing_else(empty_database: Database, tmp_path: Path):
     owner = await connect(empty_database)
-    await migrate(owner)
-    await make_writer(owner, "gate", "old password")
-    await make_writer(owner, "gate", "new 'password'")
+    await migrate(owner, LEDGER)
+    await make_login(owner, "gate", "old password", (LEDGER,), LEDGER.lock)
+    await make_login(owner, "gate", "new 'password'", (LEDGER,), LEDGER.lock)
     with pytest.raises(asyncpg.InvalidPasswordError):
         await connect(replace(empty_database, user="gate", password="old password"))
     gate = replace(empty_database, user="gate", password="new 'password'")
@@ -152,7 +158,7 @@ async def test_a_writer_can_add_rows_and_do_nothing_else(empty_database: Databas
 async def test_without_tables_and_rights_the_writer_says_what_to_do(empty_database: Database):
     owner = await connect(empty_database)
     await owner.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")
-    with pytest.raises(LedgerError, match=r"run `python -m app\.gateway\.ledger migrate`"):
+    with pytest.raises(DatabaseError, match=r"run `python -m app\.gateway\.database migrate`"):
         await Session.open(replace(empty_database, user="poor", password="poor"))
     await owner.execute("DROP ROLE poor")
     await owner.close()
@@ -247,7 +253,8 @@ async def test_a_silent_database_is_given_up_and_asked_again(
     proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ledger_database, "STORE_SECONDS", 0.3)
-    monkeypatch.setattr(ledger_database, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(migrations, "STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr(shared_connection, "CONNECT_SECONDS", 0.5)
     ledger, _ = make_ledger(proxy.before, tmp_path)
     assert await ledger.flush()
     proxy.mode = "silent"
@@ -402,10 +409,10 @@ def as_owner(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> Datab
 async def test_the_command_migrates_makes_a_writer_and_can_be_run_again(
     as_owner: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setenv("PENSTOCK_LEDGER_WRITER_PASSWORD", "pass")
-    for said in ("ledger: applied 1; hand may write\n", "ledger: nothing to apply; hand may write\n"):
-        assert await asyncio.to_thread(command.main, ["migrate", "--keep-days", "30", "--writer", "hand"]) == 0
-        assert capsys.readouterr().out == said
+    monkeypatch.setenv("PENSTOCK_DATABASE_LOGIN_PASSWORD", "pass")
+    for done in ("applied 1", "nothing to apply"):
+        assert await asyncio.to_thread(command.main, ["migrate", "--keep-days", "30", "--login", "hand"]) == 0
+        assert capsys.readouterr().out == f"ledger: {done}; keys: {done}; hand may use both\n"
     session = await Session.open(replace(as_owner, user="hand", password="pass"))
     assert await session.store(encode(make_row())) == 1
     session.close()
@@ -415,12 +422,12 @@ async def test_the_command_migrates_makes_a_writer_and_can_be_run_again(
 def test_a_wrong_writer_or_a_database_that_is_away_ends_in_one_sentence(
     as_owner: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    assert command.main(["migrate", "--writer", "a b"]) == 2
+    assert command.main(["migrate", "--login", "a b"]) == 2
     monkeypatch.setenv("PENSTOCK_DATABASE_ADDRESS", "127.0.0.1:1")
     assert command.main(["migrate"]) == 1
     monkeypatch.delenv("PENSTOCK_DATABASE_USER")
     assert command.main(["migrate"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
-    assert json.dumps(said[0]).count("--writer") == 1
+    assert json.dumps(said[0]).count("--login") == 1
     assert as_owner.password not in "".join(said)

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from app.gateway.account import guess_input_tokens
+from app.gateway.database.settings import Database
 from app.gateway.ledger import writer
-from app.gateway.ledger.settings import Database, LedgerSettings
+from app.gateway.ledger.settings import LedgerSettings
 from tests.gateway import harness
 from tests.gateway.harness import CHAT, KEY, Client, Engine, Request, Wire, event, eventually, key_file, make_config
 from tests.gateway.real_postgres import Proxy, folder_of, rows

@@ -37,6 +37,15 @@ class Credentials:
     token: str = field(default="", repr=False)
 
 
+def owner_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with user and password of PENSTOCK_DATABASE_SECRET_ARN where that is set. Raises SecretError."""
+    found = dict(environment)
+    if arn := environment.get("PENSTOCK_DATABASE_SECRET_ARN", ""):
+        found["PENSTOCK_DATABASE_USER"], found["PENSTOCK_DATABASE_PASSWORD"] = read_login(arn, environment)
+        found.pop("PENSTOCK_DATABASE_PASSWORD_FILE", None)
+    return found
+
+
 def read_login(arn: str, environment: Mapping[str, str]) -> tuple[str, str]:
     """User name and password of the secret. Takes 20 s at most. Raises SecretError."""
     found = ARN.fullmatch(arn)

@@ -1,8 +1,5 @@
 """The ledger's tables in PostgreSQL (15 or later) as numbered migrations, and the SQL of the writer.
 
-Each migration only adds, so that gateways of the release before and after write at the same time. A released one is
-never changed.
-
 Who may do what: the owner (who migrates) reads and changes all. The writers' role may insert rows and call
 `prepare_days`, which acts with the owner's rights and can do nothing but make the partitions of the next days and drop
 those older than the owner's `keep_days`. It cannot read, change or delete a row.
@@ -10,6 +7,7 @@ those older than the owner's `keep_days`. It cannot read, change or delete a row
 
 from __future__ import annotations
 
+from app.gateway.database.migrations import Schema
 from app.gateway.ledger.row import COLUMNS
 
 SCHEMA = "penstock_ledger"
@@ -108,17 +106,7 @@ GRANT INSERT ON penstock_ledger.usage TO penstock_ledger_writer;
 GRANT EXECUTE ON FUNCTION penstock_ledger.prepare_days() TO penstock_ledger_writer;
 """
 
-MIGRATIONS = (_FIRST,)
-"""Migration n (from 1) is at n - 1."""
-VERSION = len(MIGRATIONS)
-
-BEFORE_MIGRATIONS = f"""
-CREATE SCHEMA IF NOT EXISTS {SCHEMA};
-CREATE TABLE IF NOT EXISTS {SCHEMA}.migrations (
-    version integer PRIMARY KEY,
-    applied_at timestamptz NOT NULL DEFAULT now()
-);
-"""
+LEDGER = Schema(SCHEMA, LOCK, WRITER_ROLE, (_FIRST,), after=f"SELECT {SCHEMA}.prepare_days()")
 
 STAGING = "penstock_ledger_staging"
 MAKE_STAGING = (

@@ -1,0 +1,88 @@
+"""Makes and changes the gateway's tables: `python -m app.gateway.database migrate`. To be run as the database's owner.
+
+The database is named by PENSTOCK_DATABASE_ADDRESS, _NAME, _USER, _PASSWORD or _PASSWORD_FILE, _TLS and _CA_FILE. With
+PENSTOCK_DATABASE_SECRET_ARN user and password come from that secret of AWS Secrets Manager. Exit
+status: 0 done, 1 where the database refused or was not there, 2 for a mistake in the settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import sys
+
+from app.gateway.database.secret import SecretError, owner_environment
+from app.gateway.database.settings import Database, read_database
+from app.gateway.settings import SettingsError
+
+LOGIN_PASSWORD = "PENSTOCK_DATABASE_LOGIN_PASSWORD"  # noqa: S105 - the name of a variable
+
+
+async def _migrate(database: Database, keep_days: int | None, login: str, password: str) -> str:
+    from app.gateway.database.connection import connect
+    from app.gateway.database.migrations import make_login, migrate
+    from app.gateway.keys.schema import KEYS
+    from app.gateway.ledger.database import set_retention
+    from app.gateway.ledger.schema import LEDGER
+
+    said = []
+    connection = await connect(database, "penstock-migrate")
+    try:
+        for name, schema in (("ledger", LEDGER), ("keys", KEYS)):
+            applied = await migrate(connection, schema)
+            numbers = ", ".join(map(str, applied))
+            done = f"applied {numbers}" if applied else "nothing to apply"
+            said.append(f"{name}: {done}")
+        if keep_days is not None:
+            await set_retention(connection, keep_days)
+        if login:
+            await make_login(connection, login, password, (LEDGER, KEYS), LEDGER.lock)
+            said.append(f"{login} may use both")
+    finally:
+        connection.terminate()
+    return "; ".join(said)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m app.gateway.database", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("migrate", help="bring the tables up to this release; does nothing where they are")
+    command.add_argument("--keep-days", type=int, help="drop the usage of a day after so many days (at least 2)")
+    command.add_argument(
+        "--login",
+        default="",
+        help="make a login for gateways, which can add usage, and read and change keys, and nothing else; its password "
+        f"comes from {LOGIN_PASSWORD}, without one it signs in by IAM (RDS)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        database = read_database(owner_environment(os.environ))
+        if database is None:
+            raise SettingsError("PENSTOCK_DATABASE_ADDRESS and PENSTOCK_DATABASE_USER must be set")
+        if options.keep_days is not None and options.keep_days < 2:
+            raise SettingsError(f"--keep-days: {options.keep_days} is less than 2")
+        if options.login and not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", options.login):
+            raise SettingsError(f"--login: {options.login!r} is not a name of lower-case letters, digits and _")
+        password = os.environ.get(LOGIN_PASSWORD, "")
+        if not password.isascii():
+            raise SettingsError(f"{LOGIN_PASSWORD}: only ASCII characters are allowed")
+    except SecretError as error:
+        print(f"penstock database: {error}", file=sys.stderr)
+        return 1
+    except SettingsError as error:
+        print(f"penstock database: {error}", file=sys.stderr)
+        return 2
+    from app.gateway.database.connection import FAILURES
+
+    try:
+        print(asyncio.run(_migrate(database, options.keep_days, options.login, password)))
+    except FAILURES as error:
+        print(f"penstock database: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
