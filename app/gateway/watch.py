@@ -19,6 +19,8 @@ import msgspec
 from app.gateway.choose import Sighting
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
+WEIGHT_ANNOTATION = "penstock.dev/weight"
+MOST_WEIGHT = 1000
 WATCH_SECONDS = 120
 """The API server ends a watch after this; a shorter silence cannot be told from a dead connection."""
 SLACK_SECONDS = 15
@@ -31,6 +33,7 @@ class _Metadata(msgspec.Struct):
     uid: str = ""
     resource_version: str = msgspec.field(default="", name="resourceVersion")
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     deletion_timestamp: str | None = msgspec.field(default=None, name="deletionTimestamp")
 
 
@@ -87,7 +90,13 @@ def sighting(pod: Pod, port: int) -> Sighting | None:
         zone=(metadata.labels or {}).get(ZONE_LABEL, ""),
         ready=ready,
         draining=metadata.deletion_timestamp is not None,
+        weight=_weight((metadata.annotations or {}).get(WEIGHT_ANNOTATION, "")),
     )
+
+
+def _weight(text: str) -> float:
+    """A whole number from 1 to 1000; anything else counts as 1, for a pod's typing error must not stop its engine."""
+    return float(text) if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_WEIGHT else 1.0
 
 
 class PodTable:

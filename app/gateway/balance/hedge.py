@@ -126,9 +126,10 @@ class Hedge:
         if second is None:
             return False
         self.second = None
+        connecting = not second.connected
         second.abort()
         self._hedger.count("failed")
-        if now >= self._exchange.total_deadline or second.connected:
+        if now >= self._exchange.total_deadline or not connecting:
             return False
         if self._exchange.target is not None:
             self._exchange.target.pool.failed(second.engine, now)
