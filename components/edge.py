@@ -169,8 +169,8 @@ class TrafficArgs(TypedDict):
     weights: Mapping[str, int]
     """Per cent of new requests for `blue` and `green`."""
     probe_token: NotRequired[pulumi.Input[str]]
-    """Who sends it in the header `x-penstock-probe` names the colour in `x-penstock-colour`. Secret, of letters, digits,
-    `-` and `_`. Without it nobody can choose a colour."""
+    """Who sends it in the header `x-penstock-probe` names the colour in `x-penstock-colour`. Secret, of letters,
+    digits, `-` and `_`. Without it nobody can choose a colour."""
 
 
 class Traffic(pulumi.ComponentResource):

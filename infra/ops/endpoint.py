@@ -62,6 +62,7 @@ def request(
     path: str,
     body: Mapping[str, Any] | None = None,
     read_seconds: float = READ_SECONDS,
+    headers: Mapping[str, str] | None = None,
 ) -> Generator[http.client.HTTPResponse]:
     """One request; the answer can be read while it arrives. Raises GatewayError for what is not 200."""
     address = urllib.parse.urlsplit(endpoint.url)
@@ -75,7 +76,7 @@ def request(
                 method,
                 path,
                 json.dumps(body) if body is not None else None,
-                {"Authorization": f"Bearer {endpoint.key}", "Content-Type": "application/json"},
+                {"Authorization": f"Bearer {endpoint.key}", "Content-Type": "application/json", **(headers or {})},
             )
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:

@@ -1,25 +1,162 @@
-"""`penstock release`: move traffic between the colours, and see where it is."""
+"""`penstock release`: bring a colour up, give it traffic step by step, take it back, and see where it stands."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
-from infra.ops.errors import RefusedError
+from infra.ops.errors import ExitCode, RefusedError
+
+if TYPE_CHECKING:
+    from infra.ops.release.operate import Operator
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+colour_choice = click.Choice(["blue", "green"])
 
 
 @click.group()
 def release() -> None:
-    """Move traffic between blue and green, and see where it is."""
+    """Bring a new colour up, give it traffic step by step behind a gate, and take it back."""
+
+
+def asking(yes: bool, question: str = "Apply?") -> Callable[[Sequence[str]], bool]:
+    """Shows the lines, then asks. Raises RefusedError where nobody can be asked."""
+
+    def confirm(lines: Sequence[str]) -> bool:
+        click.echo("\n".join(lines), err=True)
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise RefusedError("Nobody can be asked: standard input is not a terminal.", "Pass --yes.")
+        return click.confirm(question, err=True)
+
+    return confirm
+
+
+def operator(context: Context, stack: str, yes: bool, **more: Any) -> Operator:
+    from infra.ops.release.operate import Operator
+
+    return Operator(context.open(stack), context.progress(), asking(yes), **more)
+
+
+@release.command()
+@stack_option
+@click.option("--gateway-image", metavar="IMAGE", help="Digest (sha256:...) or tag of the new gateway.")
+@click.option("--engine-image", metavar="IMAGE", help="Digest (sha256:...) or tag of the new engine.")
+@click.option(
+    "--validations",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="Requests to each model once the colour is up.",
+)
+@yes_option
+@click.option("--allow-other-changes", is_flag=True, help="Go on where the preview changes more than the idle colour.")
+@json_option
+@pass_context
+def stage(
+    context: Context,
+    stack: str,
+    gateway_image: str | None,
+    engine_image: str | None,
+    validations: int,
+    yes: bool,
+    allow_other_changes: bool,
+    as_json: bool,
+) -> None:
+    """Bring the idle colour up, without traffic, and check it.
+
+    Writes the images and the live colour's numbers of replicas into the idle colour of Pulumi.STACK.yaml,
+    says which GPUs that needs and what they cost, shows the preview, asks, applies, waits until the colour
+    is ready, and sends it requests that its weight of 0 does not matter to. An image that is not given is
+    the live colour's; with neither, the file is staged as it is.
+
+    \b
+    JSON: {colour, needs, changes, ready_seconds, validation}.
+    """
+    work = operator(context, stack, yes, validations=validations, allow_other_changes=allow_other_changes)
+    done = work.stage(gateway_image, engine_image)
+    if as_json:
+        echo_json(done)
+    else:
+        checked = done["validation"]
+        click.echo(
+            f"{done['colour']} is up at weight 0, and answered {checked['requests']} requests. "
+            "Give it traffic with `penstock release promote`."
+        )
+
+
+@release.command()
+@stack_option
+@click.option("--colour", type=colour_choice, help="The colour that is to take over; else the one with less traffic.")
+@yes_option
+@click.option("--allow-other-changes", is_flag=True, help="Go on where a preview changes more than the weights.")
+@json_option
+@pass_context
+def promote(
+    context: Context, stack: str, colour: str | None, yes: bool, allow_other_changes: bool, as_json: bool
+) -> None:
+    """Give a colour all the traffic, step by step, with a gate at each step.
+
+    The steps, their soak and the gate stand under release in Pulumi.STACK.yaml. Each step edits the two
+    weight lines, previews, asks and applies; then errors, TTFT and gaps of tokens are compared with the other
+    colour's. A breach puts the weight back at once, and leaves a report. Too few samples hold the release
+    where it is. An interrupted or held release goes on with the same command.
+
+    Exit code 1 when the release was taken back or held.
+
+    \b
+    JSON: {id, colour, steps, passed, direction, outcome, reason, seconds, reports};
+    outcome is promoted, rolled back or held.
+    """
+    done = operator(context, stack, yes, allow_other_changes=allow_other_changes).promote(colour)
+    if as_json:
+        echo_json(done)
+    elif done["outcome"] == "promoted":
+        click.echo(f"{done['colour']} has all the traffic, after {done['seconds']:.0f} s.")
+    else:
+        click.echo(f"The release of {done['colour']} was {_taken(done['outcome'])}: {done['reason']}")
+    if done["outcome"] != "promoted":
+        sys.exit(ExitCode.FAILURE)
+
+
+def _taken(outcome: str) -> str:
+    return "taken back" if outcome == "rolled back" else outcome
+
+
+@release.command()
+@stack_option
+@click.option("--reason", default="by hand", show_default=True, help="For the journal.")
+@yes_option
+@json_option
+@pass_context
+def rollback(context: Context, stack: str, reason: str, yes: bool, as_json: bool) -> None:
+    """Give all traffic to the other colour than the one being released, at once.
+
+    The load balancer is changed first, directly; then the stack file and, by a normal update, the state
+    follow. A release that is ended can be taken back, too, while the other colour is still up.
+
+    \b
+    JSON: as that of promote.
+    """
+    work = operator(context, stack, yes=True)
+    if not asking(yes, "Roll back?")(["All traffic goes to the other colour, at once."]):
+        raise RefusedError("The rollback was not confirmed.")
+    done = work.rollback(reason)
+    if as_json:
+        echo_json(done)
+    else:
+        click.echo(f"{done['colour']} has no traffic any more, after {done['seconds']:.0f} s with file and state.")
 
 
 @release.command()
 @click.argument("weights", nargs=-1, required=True, metavar="COLOUR=PERCENT...")
 @stack_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @click.option("--allow-other-changes", is_flag=True, help="Go on where the preview changes more than the weights.")
 @click.option("--allow-unhealthy", is_flag=True, help="Go on where a colour without healthy targets would get traffic.")
 @json_option
@@ -33,7 +170,7 @@ def shift(
     allow_unhealthy: bool,
     as_json: bool,
 ) -> None:
-    """Set the share of each colour: green=50 gives blue the other 50.
+    """Set the share of each colour by hand, without a gate: green=50 gives blue the other 50.
 
     Edits the two weight lines of Pulumi.STACK.yaml and nothing else, shows the preview, asks, applies,
     and waits until the load balancer reports the new weights. Where something refuses or fails, the
@@ -42,23 +179,14 @@ def shift(
     \b
     JSON: {before, after, changes, confirmed_seconds}.
     """
-    from infra.ops import release as logic
+    from infra.ops.release import shift as logic
     from infra.ops.weights import parse_shift
 
     wanted = parse_shift(weights)
-
-    def confirm(lines: Sequence[str]) -> bool:
-        click.echo("\n".join(lines), err=True)
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise RefusedError("Nobody can be asked: standard input is not a terminal.", "Pass --yes.")
-        return click.confirm("Apply?", err=True)
-
     shifter = logic.Shifter(
         access=context.open(stack),
         progress=context.progress(),
-        confirm=confirm,
+        confirm=asking(yes),
         validate=logic.validate_stack_file,
         allow_other_changes=allow_other_changes,
         allow_unhealthy=allow_unhealthy,
@@ -77,14 +205,22 @@ def shift(
 @json_option
 @pass_context
 def release_status(context: Context, stack: str, as_json: bool) -> None:
-    """Show the weights in the stack file, in the last update and in the load balancer.
+    """Show where a release stands: journal, stack file, last update and load balancer.
 
     \b
-    JSON: {file, deployed, live, healthy_targets, settled, advice}.
+    JSON: {file, deployed, live, healthy_targets, settled, advice, release, reports}; release is null, or has
+    {id, colour, steps, passed, direction, outcome, reason}.
     """
-    from infra.ops import release as logic
+    from infra.ops.release import shift as logic
+    from infra.ops.release.journal import Journal
+    from infra.ops.release.operate import report_names, told
+    from infra.ops.release.world import journal_folder
 
-    found = logic.position(context.open(stack))
+    access = context.open(stack)
+    found = logic.position(access)
+    journal = Journal(journal_folder(access))
+    under_way = journal.release()
+    advice = found.advice(under_way)
     if as_json:
         echo_json(
             {
@@ -93,12 +229,17 @@ def release_status(context: Context, stack: str, as_json: bool) -> None:
                 "live": found.live.as_dict(),
                 "healthy_targets": {c: {"healthy": h.healthy, "total": h.total} for c, h in found.health.items()},
                 "settled": found.settled,
-                "advice": found.advice(),
+                "advice": advice,
+                "release": told(under_way) if under_way else None,
+                "reports": report_names(journal),
             }
         )
         return
+    if under_way:
+        shown = told(under_way)
+        click.echo(f"release        {shown['id']} of {shown['colour']}, {shown['outcome']}, steps {shown['steps']}")
     click.echo(f"stack file     {found.file}")
     click.echo(f"last update    {found.deployed or 'unknown'}")
     click.echo(f"load balancer  {found.live}")
     click.echo(f"targets        {', '.join(f'{c} {h} healthy' for c, h in found.health.items())}")
-    click.echo(found.advice())
+    click.echo(advice)

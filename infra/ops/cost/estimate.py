@@ -13,8 +13,8 @@ from infra.settings.accelerators import gpus_of
 HOURS = 730
 """Of a month, as AWS's own calculator counts."""
 
-SECRETS = 2
-"""The first client's key, and the database's password, which RDS keeps."""
+SECRETS = 3
+"""The first client's key, the release command's header value, and the database's password, which RDS keeps."""
 
 LEFT_OUT = (
     "traffic (NAT, endpoints, between zones, to the internet), capacity units of the load balancer, requests, logs and "
@@ -184,9 +184,17 @@ def _per_million(per_gpu: float | None, gpus: int, rate: float | None, utilisati
 def _release(settings: Settings, table: Table, spot_percent: float) -> float | None:
     """US dollars an hour of the nodes that a release adds to those that run."""
     both = capacity.situations(settings)[1]
+    more = {pool.name: max(0, both.nodes[pool.name] - pool.desired) for pool in capacity.gpu_pools(settings)}
+    return nodes_usd_per_hour(settings, table, more, spot_percent)
+
+
+def nodes_usd_per_hour(
+    settings: Settings, table: Table, nodes: Mapping[str, int], spot_percent: float = 100
+) -> float | None:
+    """US dollars an hour of so many nodes of each group with GPUs; None where a price that counts is missing."""
     total = 0.0
     for pool in capacity.gpu_pools(settings):
-        more = max(0, both.nodes[pool.name] - pool.desired)
+        more = nodes.get(pool.name, 0)
         spot = pool.capacity == "spot"
         kind = _dearest(pool.instance_types, table)[0] if spot else pool.instance_types[0]
         price = table.get(f"ec2:{kind}")

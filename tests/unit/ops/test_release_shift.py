@@ -10,7 +10,7 @@ from infra.ops import deploy, traffic
 from infra.ops.changes import Change, PropertyChange, beyond_weights, differences, from_events, summary
 from infra.ops.errors import NotRunningError, PenstockError, RefusedError
 from infra.ops.progress import Progress
-from infra.ops.release import Position, Shifter, deployed_weights
+from infra.ops.release.shift import Position, Shifter, deployed_weights
 from infra.ops.stacks import Resource, State
 from infra.ops.weights import Weights, read
 

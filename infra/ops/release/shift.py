@@ -16,6 +16,7 @@ from infra.ops import deploy, traffic
 from infra.ops.changes import Change, beyond_weights, summary
 from infra.ops.errors import RefusedError
 from infra.ops.progress import Progress
+from infra.ops.release.machine import Release, Stand, advice
 from infra.ops.stacks import StackAccess
 from infra.ops.weights import Weights, edit, read, read_text, replace_file
 
@@ -34,18 +35,11 @@ class Position:
 
     @property
     def settled(self) -> bool:
-        return self.file == self.live and self.deployed in (None, self.live)
+        return Stand(self.file, self.deployed, self.live, {}).settled
 
-    def advice(self) -> str:
-        if self.settled:
-            return "The stack file and the load balancer agree."
-        if self.file != self.live:
-            return (
-                f"The stack file says {self.file}, the load balancer says {self.live}. A shift was interrupted, or "
-                f"somebody changed one of them. `penstock release shift green={self.file.green}` goes on; "
-                f"`penstock release shift green={self.live.green}` goes back."
-            )
-        return f"The last update set {self.deployed}, but the load balancer says {self.live}: run `pulumi refresh`."
+    def advice(self, release: Release | None = None) -> str:
+        """What to do next; `release` is the journal's latest one."""
+        return advice(release, Stand(self.file, self.deployed, self.live, {}))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,243 @@
+"""The commands' work: stage, promote, roll back, and tell where a release stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.ops import deploy, traffic
+from infra.ops.changes import Change, summary
+from infra.ops.endpoint import Endpoint, from_outputs
+from infra.ops.errors import PenstockError, RefusedError
+from infra.ops.progress import Progress
+from infra.ops.release import report as reports
+from infra.ops.release.gate import limits_of
+from infra.ops.release.journal import Journal
+from infra.ops.release.machine import COLOURS, Release, other
+from infra.ops.release.needs import Needs, needs
+from infra.ops.release.probe import Validation, token, validate
+from infra.ops.release.runner import Runner, Watched
+from infra.ops.release.shift import PREVIEW_SECONDS, validate_stack_file
+from infra.ops.release.stack_text import edit_colour
+from infra.ops.release.watching import Watcher, unpacked
+from infra.ops.release.world import StackWorld, journal_folder, settings_of
+from infra.ops.stacks import StackAccess
+from infra.ops.weights import read_text, replace_file
+from infra.settings import Settings
+
+STAGE_SECONDS = 30.0
+READY_SECONDS = 120.0
+"""From the end of an update, which has waited for the pods, until the load balancer finds the gateways healthy."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """`confirm` gets lines to show and says whether to go on. `validations`: requests to each model before traffic."""
+
+    access: StackAccess
+    progress: Progress
+    confirm: Callable[[Sequence[str]], bool]
+    validations: int = 20
+    allow_other_changes: bool = False
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(journal_folder(self.access))
+
+    def world(self, settings: Settings) -> StackWorld:
+        def watcher(world: StackWorld) -> Watcher:
+            release = settings.release
+            done = [entry.get("reference") for entry in self.journal.entries() if entry["event"] in ("passed", "begin")]
+            return Watcher(
+                world.source(),
+                limits_of(release.gate, len(release.steps)),
+                settings.model_names,
+                release.soak_seconds,
+                release.gate.wait_seconds,
+                self.progress,
+                reference=unpacked(done[-1]) if done else None,
+            )
+
+        return StackWorld(self.access, self.progress, self.confirm, watcher, self.allow_other_changes)
+
+    def stage(self, gateway_image: str | None, engine_image: str | None) -> dict[str, Any]:
+        """Brings the idle colour up at weight 0. Raises RefusedError where nothing was changed, PenstockError."""
+        journal = self.journal
+        with journal.locked():
+            before = settings_of(self.access)
+            world = self.world(before)
+            release = journal.release()
+            if release is not None and not release.ended:
+                raise RefusedError(
+                    f"The release of {release.colour} is not ended.", "`penstock release status` says how to end it."
+                )
+            colour = idle(world)
+            file = self.access.stack_file
+            old_text = read_text(file)
+            new_text = staged(old_text, before, colour, gateway_image, engine_image, file.name)
+            if new_text != old_text:
+                replace_file(file, new_text)
+            try:
+                validate_stack_file(file)
+                after = Settings.from_stack_file(file)
+                wanted = self._needs(before, after, colour)
+                self.progress.say(wanted.text(colour))
+                changes = self._bring_up(world, colour)
+            except RefusedError:
+                replace_file(file, old_text)
+                self.progress.say(f"{file.name} is as it was.")
+                raise
+            with self.progress.step(f"Waiting for {colour}"):
+                replicas = (after.release.blue if colour == "blue" else after.release.green).gateway_replicas
+                seconds = world.wait_until_ready(colour, replicas, READY_SECONDS)
+            checked = self._validate(world, colour)
+            journal.append("staged", colour=colour, validation=checked.as_dict())
+        return {
+            "colour": colour,
+            "needs": wanted.as_dict(),
+            "changes": [change.as_dict() for change in changes],
+            "ready_seconds": round(seconds, 3),
+            "validation": checked.as_dict(),
+        }
+
+    def _needs(self, before: Settings, after: Settings, colour: str) -> Needs:
+        from infra.ops.cost.prices import cache_file, load
+
+        table, _ = load(after.aws.region, cache_file(after.aws.region))
+        return needs(before, after, colour, table)
+
+    def _bring_up(self, world: StackWorld, colour: str) -> list[Change]:
+        with self.progress.step("Preview", PREVIEW_SECONDS):
+            stack = self.access.automation()
+            changes = deploy.preview(stack, self.progress)
+        others = beyond_colour(changes, colour)
+        if others and not self.allow_other_changes:
+            found = "\n".join(summary(others))
+            raise RefusedError(
+                f"The preview would change more than {colour}:\n{found}\n",
+                "Deploy that first with `penstock up`, or pass --allow-other-changes.",
+            )
+        if changes:
+            if not self.confirm(summary(changes)):
+                raise RefusedError("The stage was not confirmed.")
+            with self.progress.step("Update", STAGE_SECONDS):
+                deploy.up(stack, self.progress)
+        return changes
+
+    def _validate(self, world: StackWorld, colour: str) -> Validation:
+        endpoint = self.endpoint()
+        with self.progress.step(f"Validating {colour}"):
+            secret = token(self.access, world.first_state)
+            return validate(endpoint, secret, colour, endpoint.models, self.validations)
+
+    def endpoint(self) -> Endpoint:
+        return from_outputs(self.access.outputs())
+
+    def promote(self, colour: str | None) -> dict[str, Any]:
+        """Raises the colour's share step by step; goes on with an open release. Raises RefusedError, PenstockError."""
+        journal = self.journal
+        with journal.locked():
+            settings = settings_of(self.access)
+            world = self.world(settings)
+            release = journal.release()
+            going_on = release is not None and not release.ended
+            chosen = colour or (release.colour if release and going_on else rising(world))
+            if not going_on:
+                self._validate(world, chosen)
+            runner = Runner(world, journal, self._reporter(world), self.progress.say)
+            began = time.monotonic()
+            done = runner.promote(chosen, settings.release.steps, identifier())
+            return self._told(done, time.monotonic() - began)
+
+    def rollback(self, reason: str) -> dict[str, Any]:
+        """Everything to the other colour at once. Raises RefusedError, PenstockError."""
+        journal = self.journal
+        with journal.locked():
+            world = self.world(settings_of(self.access))
+            runner = Runner(world, journal, self._reporter(world), self.progress.say)
+            began = time.monotonic()
+            return self._told(runner.rollback(reason), time.monotonic() - began)
+
+    def _told(self, release: Release, seconds: float) -> dict[str, Any]:
+        return {**told(release), "seconds": round(seconds, 1), "reports": report_names(self.journal)}
+
+    def _reporter(self, world: StackWorld) -> Callable[[Release, Watched], None]:
+        def report(release: Release, watched: Watched) -> None:
+            seconds = world.watcher.clock() - watched.details["seen_at"]
+            counts = watched.details["counts"]
+            try:
+                world.watcher.take()
+                counts = world.watcher.counts(release.colour)
+            except PenstockError as error:
+                self.progress.say(f"The last figures are missing from the report: {error}")
+            content = reports.breach(release, watched.reason, watched.details, counts, seconds)
+            path = reports.write(self.journal.folder, content)
+            self.progress.say(f"The weight was back after {seconds:.2f} s. Report: {path}")
+
+        return report
+
+
+def told(release: Release) -> dict[str, Any]:
+    """A release as JSON: public."""
+    return {
+        "id": release.identifier,
+        "colour": release.colour,
+        "steps": list(release.steps),
+        "passed": release.passed,
+        "direction": release.direction,
+        "outcome": release.ended or ("held" if release.reason and release.direction == "forward" else "open"),
+        "reason": release.reason,
+    }
+
+
+def report_names(journal: Journal) -> list[str]:
+    return sorted(path.name for path in journal.folder.glob("rollback-*.md"))
+
+
+def identifier() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+def idle(world: StackWorld) -> str:
+    """The colour without traffic in file, last update and load balancer. Raises RefusedError."""
+    stand = world.look()
+    for colour in reversed(COLOURS):
+        if all(weights.of(colour) == 0 for weights in (stand.file, stand.live, stand.deployed or stand.live)):
+            return colour
+    raise RefusedError(
+        f"No colour is idle: the stack file says {stand.file}, the load balancer {stand.live}.",
+        "`penstock release status` says what to do.",
+    )
+
+
+def rising(world: StackWorld) -> str:
+    """The colour with the smaller share."""
+    live = traffic.live_weights(world.balancer, world.way)
+    return min(reversed(COLOURS), key=live.of)
+
+
+def staged(
+    text: str, settings: Settings, colour: str, gateway_image: str | None, engine_image: str | None, name: str
+) -> str:
+    """The stack file's text with the idle colour's images, and as many replicas as the other colour has.
+
+    An image that is not given is the live colour's; where none is given both stay as the file has them.
+    """
+    live = settings.release.green if other(colour) == "green" else settings.release.blue
+    values: dict[tuple[str, ...], str | int] = {("gatewayReplicas",): live.gateway_replicas}
+    if gateway_image or engine_image:
+        values[("gatewayImage",)] = gateway_image or live.gateway_image
+        values[("engineImage",)] = engine_image or live.engine_image
+    values |= {("engineReplicas", model): count for model, count in live.engine_replicas.items()}
+    return edit_colour(text, colour, values, name)
+
+
+def beyond_colour(changes: Sequence[Change], colour: str) -> list[Change]:
+    """What staging a colour must not change: all but this colour's objects in the cluster."""
+    return [
+        change
+        for change in changes
+        if not (change.type.startswith("kubernetes:") and change.name.endswith(f"-{colour}"))
+    ]

@@ -1,0 +1,133 @@
+"""Smoke test and validation of a colour by routes that its weight does not matter to.
+
+The load balancer gives a request to the named colour when it carries the header value that the program keeps in
+Secrets Manager: who may read that secret may choose, and nobody else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from infra.ops.endpoint import Endpoint, GatewayError, request
+from infra.ops.errors import NotRunningError, RefusedError
+from infra.ops.load_records import percentile
+from infra.ops.stacks import StackAccess, State
+
+SECRET = "release-probe"  # noqa: S105 - the secret's logical name in the program
+COLOUR_HEADER, PROBE_HEADER = "x-penstock-colour", "x-penstock-probe"
+SIDE_BY_SIDE = 4
+READ_SECONDS = 60.0
+TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One validation request. `failure` is empty for one that was whole and came from the colour asked for."""
+
+    model: str
+    stream: bool
+    seconds: float
+    failure: str
+
+
+@dataclass(frozen=True)
+class Validation:
+    colour: str
+    answers: tuple[Answer, ...]
+
+    @property
+    def failures(self) -> list[Answer]:
+        return [answer for answer in self.answers if answer.failure]
+
+    def as_dict(self) -> dict[str, Any]:
+        p95 = percentile([answer.seconds for answer in self.answers if not answer.failure], 95)
+        return {
+            "colour": self.colour,
+            "requests": len(self.answers),
+            "failed": len(self.failures),
+            "p95_seconds": None if p95 is None else round(p95, 3),
+            "reasons": sorted({f"{answer.model}: {answer.failure}" for answer in self.failures})[:10],
+        }
+
+
+def token(access: StackAccess, state: State) -> str:
+    """The header's value. Raises NotRunningError where the stack does not have it yet."""
+    found = [resource for resource in state.of_type(":Secret") if resource.name == SECRET]
+    if not found:
+        raise NotRunningError("The stack has no header value for a colour's checks.", "Run `penstock up`.")
+    return str(access.aws("secretsmanager").get_secret_value(SecretId=found[0].id)["SecretString"])
+
+
+def validate(endpoint: Endpoint, secret: str, colour: str, models: Sequence[str], each: int) -> Validation:
+    """Asks each model `each` times, every second time as a stream. Raises RefusedError where an answer is not whole."""
+    jobs = [(model, bool(number % 2)) for number in range(each) for model in models]
+    with ThreadPoolExecutor(SIDE_BY_SIDE, "validation") as pool:
+        answers = pool.map(lambda job: _ask(endpoint, secret, colour, *job), jobs)
+        done = Validation(colour, tuple(answers))
+    if done.failures:
+        first = done.failures[0]
+        raise RefusedError(
+            f"{len(done.failures)} of {len(done.answers)} validation requests to {colour} failed; the first, of "
+            f"{first.model}: {first.failure}",
+            "It gets no traffic. See `penstock logs`.",
+        )
+    return done
+
+
+def _ask(endpoint: Endpoint, secret: str, colour: str, model: str, stream: bool) -> Answer:
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Say in a few words what a penstock is."}],
+        "max_tokens": TOKENS,
+    }
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    headers = {COLOUR_HEADER: colour, PROBE_HEADER: secret}
+    started = time.monotonic()
+    try:
+        with request(endpoint, "POST", "/v1/chat/completions", body, READ_SECONDS, headers) as response:
+            answered = response.getheader(COLOUR_HEADER, "")
+            content = response.read()
+        failure = f"answered by {answered or 'nobody'}" if answered != colour else fault(content, stream)
+    except (GatewayError, OSError, http.client.HTTPException) as error:
+        failure = str(error) or type(error).__name__
+    return Answer(model, stream, time.monotonic() - started, failure)
+
+
+def fault(content: bytes, stream: bool) -> str:
+    """What is wrong with an answer; empty where it is whole: text, a finish reason, usage, and a stream's end."""
+    if stream:
+        lines = [line[6:] for line in content.split(b"\n") if line.startswith(b"data: ")]
+        if not lines or lines[-1].strip() != b"[DONE]":
+            return "the stream was cut"
+        chunks = list(_decoded(lines[:-1]))
+    else:
+        chunks = list(_decoded([content]))
+    if not chunks or any(chunk is None for chunk in chunks):
+        return "the answer is not JSON"
+    if any("error" in chunk for chunk in chunks if chunk):
+        return "an error came inside the answer"
+    choices = [choice for chunk in chunks if chunk for choice in chunk.get("choices") or []]
+    texts = [((choice.get("delta") or choice.get("message") or {}).get("content")) or "" for choice in choices]
+    if not any(texts):
+        return "the answer has no text"
+    if not any(choice.get("finish_reason") for choice in choices):
+        return "the answer has no finish_reason"
+    if not any((chunk or {}).get("usage") for chunk in chunks):
+        return "the answer has no usage"
+    return ""
+
+
+def _decoded(lines: Sequence[bytes]) -> Iterator[dict[str, Any] | None]:
+    for line in lines:
+        try:
+            content = json.loads(line)
+        except ValueError:
+            content = None
+        yield content if isinstance(content, dict) else None

@@ -1,0 +1,28 @@
+"""What a release's steps are, and what a colour must show at each of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from infra.settings.kinds import Decimal, Strict, Whole
+
+Shares = Annotated[tuple[Annotated[Whole, Field(ge=1, le=100)], ...], Field(min_length=1, max_length=20)]
+
+
+class Gate(Strict):
+    """What a colour must show before it gets more traffic. Docs: releases.md."""
+
+    error_points: Decimal = Field(
+        ge=0, le=50, description="So many more requests in a hundred may fail than with the other colour."
+    )
+    slow_points: Decimal = Field(
+        ge=0.1, le=50, description="So many more in a hundred may be slower than the other colour's 95th percentile."
+    )
+    min_requests: Whole = Field(ge=1, le=1_000_000, description="Of each colour, at each step.")
+    min_streams: Whole = Field(ge=1, le=1_000_000, description="Of each colour, at each step.")
+    wait_seconds: Whole = Field(ge=1, le=86_400, description="Without enough samples after this the release is held.")
+    false_alarm_percent: Decimal = Field(
+        ge=0.001, le=20, description="How probable it may be that a whole release of an equal colour is taken back."
+    )
