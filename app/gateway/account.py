@@ -56,7 +56,8 @@ def read_usage(reply: bytes) -> Usage | None:
 class Account:
     """Tokens and money of one request.
 
-    `estimated`: no usage came, so output tokens are the events relayed, and the prompt's are guessed.
+    `estimated`: no usage came, so output tokens are the events relayed, and the prompt's are guessed. `saved`: no
+    engine worked for it; tokens are those of a kept or shared answer, and cost nothing.
     """
 
     input_tokens: int = 0
@@ -64,6 +65,7 @@ class Account:
     cached_tokens: int = 0
     cost_usd: float = 0.0
     estimated: bool = False
+    saved: bool = False
 
 
 _BINARY = re.compile(rb'"(?:data:[^",]{0,99},)?[A-Za-z0-9+/=_-]{512,}"')

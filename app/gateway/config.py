@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
+from app.gateway.cache.settings import CacheConfig
 
 Colour = Literal["blue", "green"]
 Priority = Literal["interactive", "batch"]
@@ -157,6 +158,7 @@ class GatewayConfig(Strict):
         default=(), description="Origins (scheme://host[:port]) whose pages may call from a browser; none by default."
     )
     jwt: Jwt | None = Field(default=None, description="Tokens of an OpenID Connect issuer; none by default.")
+    cache: CacheConfig = Field(default=CacheConfig(), description="Answers that are used again; off by default.")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
         default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."

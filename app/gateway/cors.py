@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-EXPOSED = b"x-request-id, x-penstock-colour, x-penstock-model, retry-after"
-ALLOWED_HEADERS = b"authorization, content-type, x-request-id, traceparent, tracestate"
+EXPOSED = b"x-request-id, x-penstock-colour, x-penstock-model, x-penstock-cache, age, retry-after"
+ALLOWED_HEADERS = b"authorization, content-type, x-request-id, x-penstock-cache, traceparent, tracestate"
 ALLOWED_METHODS = b"GET, HEAD, POST"
 PREFLIGHT_SECONDS = 600
 """How long a browser may keep the answer to its question; Chromium keeps none longer than two hours."""

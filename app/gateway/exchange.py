@@ -88,6 +88,7 @@ class Exchange(Reply):
         self.tries = 0
         self.tried: list[Engine] = []
         self.hedge: Hedge | None = None
+        self.cache_headers: list[tuple[bytes, bytes]] = []
         self.place: Place | None = None
         """Where it waits for an engine."""
         self.queued_seconds = 0.0
@@ -126,6 +127,8 @@ class Exchange(Reply):
                 self.trace += b"%b: %b\r\n" % (name, value)
             elif name in self.service.sticky_headers:
                 self.sticky_headers.append((name, value))
+            elif name == b"x-penstock-cache" or name == b"cache-control":
+                self.cache_headers.append((name, value))
             elif name == b"x-penstock-feature":
                 self.feature = read_feature(value)
                 if self.feature is None and self._problem is None:
@@ -212,7 +215,7 @@ class Exchange(Reply):
         target.in_flight += 1
         plan = None if self.key is None else service.limiter.plan(self.key, target.route)
         if plan is None:
-            self._begin(target)
+            self._look(target)
             return
         tokens, nano = reservation(admitted, len(body), target.route)
         self.permit = service.limiter.permit(plan, tokens, nano)
@@ -227,7 +230,26 @@ class Exchange(Reply):
         if problem is not None:
             self.answer(problem)
         else:
+            self._look(target)
+
+    def _look(self, target: Target) -> None:
+        """In the cache, where there is one; then to an engine."""
+        if self.service.cache is None or not self.service.cache.look(self):
             self._begin(target)
+
+    def begin_at_engine(self) -> None:
+        """The cache has nothing for this request."""
+        if self.target is not None:
+            self._begin(self.target)
+
+    def take_over(self, other: Exchange) -> None:
+        """Goes on with the answer under way of an identical request whose client left: its engine works on."""
+        self.attempt, other.attempt = other.attempt, None
+        self.kept, other.kept = other.kept, None
+        self.resumption, other.resumption = other.resumption, None
+        self.tries, other.tries = other.tries, 0
+        self.tried, self._unheld = other.tried, other._unheld
+        self.deadline, self.total_deadline = other.deadline, other.total_deadline
 
     def _begin(self, target: Target) -> None:
         service = self.service
@@ -310,8 +332,12 @@ class Exchange(Reply):
     # -- from outside --
 
     def expired(self, now: float) -> None:
-        if not placing.expired(self, now) and self.attempt is not None:
+        if placing.expired(self, now):
+            return
+        if self.attempt is not None:
             self.attempt.expired(now)
+        elif self.cache_part is not None:
+            self.cache_part.expired()
 
     def pause(self) -> None:
         if self.attempt is not None:
@@ -324,6 +350,9 @@ class Exchange(Reply):
     def client_gone(self) -> None:
         """The client left: the engine must stop, and what it did is accounted."""
         self.disconnected = True
+        if self.cache_part is not None and self.cache_part.gone():
+            self._finish(CLIENT_GONE, "client_gone", None, 0)
+            return
         usage, events = self.attempt.used() if self.attempt is not None else (None, 0)
         if self.attempt is not None:
             self.attempt.abort()
@@ -337,6 +366,8 @@ class Exchange(Reply):
             self.answer(retry.shutting_down().problem)
         elif self.attempt is not None:
             self.attempt.stop()
+        elif self.cache_part is not None:
+            self.cache_part.stop()
         elif not self.response_complete:
             self.protocol.transport.abort()
 
@@ -357,6 +388,8 @@ class Exchange(Reply):
         if self.permit is not None and self.admitted is not None and account is not None and self.target is not None:
             asked = self.tries > 0 and status == CLIENT_GONE
             self.permit.settle(*charge(account, self.target.route, len(self.body) if asked else 0))
+        if self.cache_part is not None:
+            self.cache_part.done(status, outcome, usage)
         self.body = b""
         self.attempt = self.kept = self.resumption = None
         if not self.disconnected:

@@ -24,17 +24,21 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
     fields = {}
     if target is not None and account is not None:
         target.in_flight -= 1
-        metrics.input_tokens.inc(account.input_tokens)
-        metrics.output_tokens.inc(account.output_tokens)
-        if account.cached_tokens:
-            metrics.cached_tokens.inc(account.cached_tokens)
-        metrics.cost.inc(account.cost_usd)
+        if not account.saved:
+            metrics.input_tokens.inc(account.input_tokens)
+            metrics.output_tokens.inc(account.output_tokens)
+            if account.cached_tokens:
+                metrics.cached_tokens.inc(account.cached_tokens)
+            metrics.cost.inc(account.cost_usd)
+        if service.cache is not None:
+            service.cache.count(exchange)
         fields = {
             "input_tokens": account.input_tokens,
             "output_tokens": account.output_tokens,
             "cached_tokens": account.cached_tokens,
             "cost_usd": round(account.cost_usd, 9),
             "estimated": account.estimated,
+            **({} if exchange.cache_outcome is None else {"cache": exchange.cache_outcome}),
         }
     service.log.event(
         "request",

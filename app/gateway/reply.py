@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -11,6 +12,8 @@ from app.gateway.errors import Problem, interruption_event
 
 if TYPE_CHECKING:
     from app.gateway.attempt import Attempt
+    from app.gateway.cache.flight import Follower, Lead
+    from app.gateway.cache.metrics import Outcome
     from app.gateway.progress import Kept
     from app.gateway.protocol import Connection
     from app.gateway.resume import Resumption
@@ -65,6 +68,13 @@ class Reply:
 
     limit_lines: bytes = b""
     """Header lines about limits, empty where there are none."""
+    cache_part: Lead | Follower | None = None
+    """What this request is to the cache while it goes on."""
+    cache_outcome: Outcome | None = None
+    cache_lines: bytes = b""
+    """Header lines about the cache."""
+    saved: bool = False
+    """True while another request's answer serves this one: what it cost is that one's."""
     balance_lines: bytes = b""
     """Header lines about the choice of an engine: the session's cookie, and how long the request waited."""
 
@@ -77,13 +87,19 @@ class Reply:
         To be called before the client gets the last byte: whatever happens to the gateway then, the row is kept.
         """
         if self.account is None and self.target is not None:
-            self.account = settle(usage, events, self.target.route, self.body)
+            self.account = Account() if self.saved else settle(usage, events, self.target.route, self.body)
             if self.service.ledger is not None:
                 self._record(status, outcome, self.account)
         return self.account
 
     def _record(self, status: int, outcome: str, account: Account) -> None:
         raise NotImplementedError
+
+    def account_saved(self, account: Account) -> None:
+        """Settles a request that a kept or shared answer serves: its tokens, at no cost. As `_account` otherwise."""
+        self.account = replace(account, cost_usd=0.0, saved=True)
+        if self.service.ledger is not None:
+            self._record(200, "ok", self.account)
 
     def _head(
         self, status: int, content_type: bytes, length: int | None, extra: bytes = b"", problem: Problem | None = None
@@ -99,6 +115,8 @@ class Reply:
             own += self.limit_lines
         if self.balance_lines:
             own += self.balance_lines
+        if self.cache_lines:
+            own += self.cache_lines
         return reply_head(
             self.service,
             status,
@@ -116,6 +134,8 @@ class Reply:
             return
         if self.more_body:
             self.keep_alive = False
+        if self.cache_part is not None:
+            self.cache_part.problem = problem
         if self.response_started:  # a stream that was told its place in the queue
             self.status = problem.status
             self.write(b"data: %b\n\n" % problem.body())
@@ -132,7 +152,14 @@ class Reply:
         """The whole reply at once."""
         self._account(status, "ok", usage, 0)
         self.protocol.transport.write(self._head(status, content_type, len(body)) + body)
+        if self.cache_part is not None:
+            self.cache_part.add(body)
         self._finish(status, "ok", usage, 0)
+
+    def stream_whole(self, events: bytes) -> None:
+        """A whole stream at once, which is accounted already."""
+        self.write(events, self.begin(b"text/event-stream; charset=utf-8", 200))
+        self.end("ok", None, 0)
 
     def begin(self, content_type: bytes, status: int) -> bytes:
         """The head of a reply whose length is not known; to be written with the first part."""
@@ -151,6 +178,8 @@ class Reply:
             self.protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(events), events))
         else:
             self.protocol.transport.write(head + events)
+        if self.cache_part is not None:
+            self.cache_part.add(events)
 
     def write(self, data: bytes, head: bytes = b"") -> None:
         if self.chunked:
@@ -172,6 +201,8 @@ class Reply:
             usage, events = usage or progress.usage, progress.tokens
         if self.resumption is not None and self.resumption.reason:
             message = f"{message} (It could not go on at another engine: {self.resumption.reason}.)"
+        if self.cache_part is not None:
+            self.cache_part.cut(message, code)
         prompt = None if usage is None else usage.prompt_tokens
         told = interruption_event(message, code, retryable=retryable, prompt_tokens=prompt, completion_tokens=events)
         self.write(told)

@@ -49,6 +49,10 @@ class Resumption:
         self._tried: list[Engine] = []
         self._waiting = False
 
+    def pass_to(self, exchange: Exchange) -> None:
+        """Another client gets the stream from now on."""
+        self._exchange = exchange
+
     def broke(self, engine: Engine, last_at: float, usage: Usage | None) -> bool:
         """The stream's engine is lost. True when another engine is asked.
 

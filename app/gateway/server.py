@@ -67,6 +67,7 @@ class Gateway:
         uvicorn_config = make_config(Pages(service))
         self._hurry = asyncio.Event()
         self._keep_ledger()
+        self._keep_answers()
         self._server = await loop.create_server(
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
@@ -108,6 +109,13 @@ class Gateway:
             self._spawn(ledger.run())
         elif self.surroundings.database_address:
             self.log.event("ledger", enabled=False, reason="PENSTOCK_DATABASE_USER is not set")
+
+    def _keep_answers(self) -> None:
+        if self.config.cache.enabled:
+            from app.gateway.cache.start import start
+
+            for work in start(self.service, self.surroundings):
+                self._spawn(work)
 
     def _keep_limits(self, around: Surroundings) -> None:
         limiter = self.service.limiter

@@ -26,6 +26,7 @@ from app.gateway.queue.room import WaitingRoom
 
 if TYPE_CHECKING:
     from app.gateway.balance.hedge import Hedger
+    from app.gateway.cache.answers import Answers
     from app.gateway.exchange import Exchange
     from app.gateway.ledger.writer import Ledger
     from app.gateway.log import Log
@@ -86,6 +87,7 @@ class Service:
         self.exchanges: set[Exchange] = set()
         self.limiter = Limiter(config, self.metrics.registry, log.event)
         self.most_batch_requests = max(1, int(config.max_concurrent_requests * config.batch_share))
+        self.cache: Answers | None = None
         self.ledger: Ledger | None = None
         """None where no database is configured."""
         self.draining = False

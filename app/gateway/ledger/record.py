@@ -50,5 +50,6 @@ def record(ledger: Ledger, exchange: Exchange, status: int, outcome: str, accoun
             tries=exchange.tries,
             resumed=0 if exchange.resumption is None else exchange.resumption.resumed,
             cost_usd=account.cost_usd,
+            cache=exchange.cache_outcome,
         )
     )

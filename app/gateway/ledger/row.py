@@ -36,6 +36,7 @@ COLUMNS = (
     ("tries", "smallint"),
     ("resumed", "smallint"),
     ("cost_usd", "numeric"),
+    ("cache", "text"),
 )
 """Names and types in the order of a line. `ended` is in seconds since 1970."""
 
@@ -80,6 +81,8 @@ class Row(msgspec.Struct, frozen=True):
     resumed: int
     """How often another engine went on with the stream."""
     cost_usd: float
+    cache: str | None = None
+    """What the cache did: hit, semantic, coalesced, miss or bypass; None where there is none. Hits cost nothing."""
 
 
 def read_feature(header: bytes) -> str | None:
@@ -119,5 +122,5 @@ def encode(row: Row) -> bytes:
         f"\t{_count(row.input_tokens)}\t{_count(row.output_tokens)}\t{_count(row.cached_tokens)}"
         f"\t{'t' if row.estimated else 'f'}"
         f"\t{_number(row.ttft_ms)}\t{_number(row.itl_ms)}\t{row.duration_ms:.3f}\t{row.tries}\t{row.resumed}"
-        f"\t{max(row.cost_usd, 0.0):.10f}\n"
+        f"\t{max(row.cost_usd, 0.0):.10f}\t{_text(row.cache)}\n"
     ).encode("ascii")

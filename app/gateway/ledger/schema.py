@@ -106,7 +106,13 @@ GRANT INSERT ON penstock_ledger.usage TO penstock_ledger_writer;
 GRANT EXECUTE ON FUNCTION penstock_ledger.prepare_days() TO penstock_ledger_writer;
 """
 
-LEDGER = Schema(SCHEMA, LOCK, WRITER_ROLE, (_FIRST,), after=f"SELECT {SCHEMA}.prepare_days()")
+_SECOND = """
+ALTER TABLE penstock_ledger.usage ADD COLUMN cache text;
+COMMENT ON COLUMN penstock_ledger.usage.cache IS
+    'hit, semantic and coalesced: tokens of an answer that no engine made for this request, at no cost';
+"""
+
+LEDGER = Schema(SCHEMA, LOCK, WRITER_ROLE, (_FIRST, _SECOND), after=f"SELECT {SCHEMA}.prepare_days()")
 
 STAGING = "penstock_ledger_staging"
 MAKE_STAGING = (

@@ -28,6 +28,8 @@ def reservation(admitted: Admitted, body_bytes: int, route: ModelRoute) -> tuple
 
 def charge(account: Account, route: ModelRoute, prompt_bytes: int) -> tuple[int, int]:
     """What a request used. `prompt_bytes`: of a body that an engine had when the client left; it counts as read."""
+    if account.saved:
+        return 0, 0
     prompt, output = account.input_tokens, account.output_tokens
     if prompt_bytes and not prompt:
         prompt = min(prompt_bytes // BYTES_A_TOKEN + 1, route.context_tokens)

@@ -1,0 +1,1 @@
+"""Answers that are used again: exact, shared by identical requests under way, and by meaning."""
