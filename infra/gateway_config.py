@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from app.gateway.config import ApiKey, Colour, GatewayConfig, KeyFile, Limits, ModelRoute, Timeouts
+from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
 from components import manifests
 from infra.settings import Settings
 from infra.settings import gateway as shapes
@@ -41,6 +41,7 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         tenant_limits=_limits(gateway.tenant_limits),
         tenants={tenant: Limits(**limits.model_dump()) for tenant, limits in gateway.tenants.items()},
         replicas=max(1, release.gateway_replicas),
+        jwt=_jwt(gateway.jwt),
         drain_seconds=settings.drain.gateway_shutdown_seconds,
     )
 
@@ -49,7 +50,16 @@ def _limits(shape: shapes.Limits | None) -> Limits | None:
     return None if shape is None else Limits(**shape.model_dump())
 
 
-def key_file(api_key: str) -> str:
-    """keys.json of the first client: the key's hash, never the key."""
-    digest = hashlib.sha256(api_key.encode()).hexdigest()
-    return KeyFile(keys=(ApiKey(id="first", sha256=digest),)).model_dump_json()
+def _jwt(shape: shapes.Jwt | None) -> Jwt | None:
+    return None if shape is None else Jwt(**shape.model_dump(exclude={"limits"}), limits=_limits(shape.limits))
+
+
+def key_file(api_key: str, admin_key: str) -> str:
+    """keys.json of the first client and the first admin: the keys' hashes, never a key."""
+    return KeyFile(
+        keys=(ApiKey(id="first", sha256=_digest(api_key)),), admins=(AdminKey(id="first", sha256=_digest(admin_key)),)
+    ).model_dump_json(exclude_defaults=True)
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

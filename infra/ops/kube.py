@@ -64,8 +64,14 @@ class Cluster:
     trust: ssl.SSLContext
 
     def pods(self, namespace: str) -> list[Pod]:
-        """The platform's pods. Raises PenstockError."""
-        query = urllib.parse.urlencode({"labelSelector": "app.kubernetes.io/part-of=penstock", "limit": 1000})
+        """The platform's pods, but for those whose work is done. Raises PenstockError."""
+        query = urllib.parse.urlencode(
+            {
+                "labelSelector": "app.kubernetes.io/part-of=penstock",
+                "fieldSelector": "status.phase!=Succeeded",
+                "limit": 1000,
+            }
+        )
         content = json.loads(self.read(f"/api/v1/namespaces/{namespace}/pods?{query}"))
         return sorted((Pod.parse(item) for item in content["items"]), key=lambda pod: pod.name)
 

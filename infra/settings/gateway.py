@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.gateway.config import Name
+from app.gateway.config import Algorithm, Name
 from infra.settings.kinds import Decimal, Strict, Whole
 
 Rate = Annotated[Decimal, Field(ge=0.001, le=1_000_000)]
@@ -45,6 +45,26 @@ class Ledger(Strict):
     )
 
 
+class Jwt(Strict):
+    """Tokens of an OpenID Connect issuer, taken beside API keys."""
+
+    issuer: str = Field(pattern=r"^https?://\S+$", description="The `iss` that tokens must have, to the letter.")
+    audience: tuple[str, ...] = Field(min_length=1, max_length=20, description="`aud` must have one of these.")
+    jwks_url: str = Field(pattern=r"^https?://\S+$", description="Where the issuer publishes its public keys.")
+    algorithms: tuple[Algorithm, ...] = Field(min_length=1, max_length=10, description="Signatures that are taken.")
+    subject_claim: str = Field(min_length=1, description="Who asks, mostly `sub`; limits count for each.")
+    tenant_claim: str = Field(min_length=1, description="Where the tenant's name stands.")
+    default_tenant: Name | None = Field(description="Of tokens without that claim; null: they are refused.")
+    scopes_claim: str = Field(
+        min_length=1, description="Scopes, mostly `scope`: `model:NAME` and `route:NAME` narrow a token to these."
+    )
+    required_scope: Annotated[str, Field(min_length=1)] | None = Field(description="A scope that each token must have.")
+    priority_claim: Annotated[str, Field(min_length=1)] | None = Field(
+        description="Claim with `interactive` or `batch`; null: all are interactive."
+    )
+    limits: Limits | None = Field(description="What each subject may use.")
+
+
 class Gateway(Strict):
     cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
     memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
@@ -62,4 +82,5 @@ class Gateway(Strict):
     limits: Limits | None = Field(description="What all clients together may use; null: as much as there is.")
     tenant_limits: Limits | None = Field(description="For each tenant that `tenants` does not name.")
     tenants: dict[Name, Limits] = Field(max_length=10_000, description="Limits of single tenants, by name.")
+    jwt: Jwt | None = Field(description="Tokens of an OpenID Connect issuer beside API keys; null: keys alone.")
     ledger: Ledger = Field(description="The ledger of usage in the database.")

@@ -22,6 +22,7 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 OUTPUTS = {
     "gatewayUrl",
     "apiKey",
+    "adminKey",
     "kubeconfig",
     "clusterName",
     "clusterArn",
@@ -101,7 +102,7 @@ def test_the_stack_passes_its_own_policies(stack: str, rehearsed: Rehearsed):
 def test_outputs_are_complete_and_credentials_are_secret(stack: str, rehearsed: Rehearsed):
     outputs = rehearsed(stack).outputs
     assert outputs.keys() == OUTPUTS
-    assert {key for key, value in outputs.items() if value == SECRET} == {"apiKey", "kubeconfig"}
+    assert {key for key, value in outputs.items() if value == SECRET} == {"apiKey", "adminKey", "kubeconfig"}
 
 
 def test_only_secrets_that_the_program_makes_are_left_to_the_first_deployment(stack: str, rehearsed: Rehearsed):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable
 
 import pytest
 
 from app.gateway import config as gateway
-from infra.gateway_config import gateway_config
+from infra.gateway_config import gateway_config, key_file
 from infra.settings import Settings
 from infra.settings import gateway as shapes
 from tests.unit.settings_cases import VALUES, Values, problems, put
@@ -55,7 +56,41 @@ def _edited(edit: Callable[[Values], object]) -> Values:
 def test_the_stack_file_and_the_gateway_have_the_same_limits_and_times():
     assert set(shapes.Limits.model_fields) == set(gateway.Limits.model_fields)
     # How long a pooled connection may rest follows from vLLM, and is nobody's to set.
+    # How often keys are read again, and by how much clocks may differ, have good values.
+    left_out = {"clock_skew_seconds", "refresh_seconds", "refresh_floor_seconds"}
+    assert set(shapes.Jwt.model_fields) == set(gateway.Jwt.model_fields) - left_out
     assert set(shapes.Timeouts.model_fields) == set(gateway.Timeouts.model_fields) - {"idle_connection_seconds"}
+
+
+def test_tokens_of_an_issuer_reach_the_gateways():
+    jwt = {
+        "issuer": "https://login.example.com",
+        "audience": ["penstock"],
+        "jwksUrl": "https://login.example.com/keys",
+        "algorithms": ["RS256"],
+        "subjectClaim": "sub",
+        "tenantClaim": "org",
+        "defaultTenant": None,
+        "scopesClaim": "scope",
+        "requiredScope": None,
+        "priorityClaim": None,
+        "limits": NONE | {"requestsPerMinute": 30},
+    }
+    config = gateway_config(Settings.parse(_edited(put("gateway.jwt", jwt))), "green")
+    assert config.jwt is not None
+    assert (config.jwt.tenant_claim, config.jwt.limits) == ("org", gateway.Limits(requests_per_minute=30))
+    assert gateway_config(Settings.parse(_edited(put("gateway.jwt", None))), "green").jwt is None
+    assert "gateway.jwt.algorithms[0]" in problems(put("gateway.jwt", jwt | {"algorithms": ["HS256"]}))
+    assert problems(put("gateway.jwt", jwt | {"issuer": "login"})).keys() == {"gateway.jwt.issuer"}
+
+
+def test_gateways_get_hashes_and_never_keys():
+    content = key_file("pk-first", "pa-first")
+    assert "pk-first" not in content
+    assert "pa-first" not in content
+    keys = gateway.KeyFile.model_validate_json(content)
+    assert [key.sha256 for key in keys.keys] == [hashlib.sha256(b"pk-first").hexdigest()]
+    assert [key.sha256 for key in keys.admins] == [hashlib.sha256(b"pa-first").hexdigest()]
 
 
 def test_gateways_share_limits_among_those_of_their_colour():

@@ -13,8 +13,9 @@ from infra.settings.accelerators import gpus_of
 HOURS = 730
 """Of a month, as AWS's own calculator counts."""
 
-SECRETS = 3
-"""The first client's key, the release command's header value, and the database's password, which RDS keeps."""
+SECRETS = 5
+"""The first client's and the first admin's key, the gateways' password, the release command's header value, and the
+password of the database's owner, which RDS keeps; a cache with a token has one more."""
 
 LEFT_OUT = (
     "traffic (NAT, endpoints, between zones, to the internet), capacity units of the load balancer, requests, logs and "
@@ -157,7 +158,7 @@ def _lines(settings: Settings, table: Table, endpoints: int, keys: int, spot_per
     yield line("database", f"{copies} x {database.instance_class}", copies, f"rds:{database.instance_class}")
     yield line("database", "storage, GiB", copies * database.storage_gib, "rds:gp3-gib-month", hourly=False)
     yield line("keys", "KMS keys", keys, "kms:key-month", hourly=False)
-    yield line("keys", "secrets", SECRETS, "secret:month", hourly=False)
+    yield line("keys", "secrets", SECRETS + settings.data.cache.auth, "secret:month", hourly=False)
 
 
 def _dearest(types: Sequence[str], table: Table) -> tuple[str, str]:

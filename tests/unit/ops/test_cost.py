@@ -71,7 +71,7 @@ def test_the_sum_of_prod_is_the_one_that_a_person_would_make():
             "load balancer": (4 + 3 * 0.5) * 730,
             "cache": 3 * 5 * 730,
             "database": 2 * 6 * 730 + 2 * 100 * 0.2,
-            "keys": 9 * 1 + 2 * 0.4,
+            "keys": 9 * 1 + 6 * 0.4,
         }
     )
     assert month().unpriced == []
