@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from app.gateway.balance.settings import Balance, HedgeRules, QueueRules, Sticky
 from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
 from components import manifests
 from infra.settings import Settings
@@ -29,6 +30,12 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
                 input_usd_per_million_tokens=model.input_usd_per_million_tokens,
                 output_usd_per_million_tokens=model.output_usd_per_million_tokens,
                 limits=_limits(model.limits),
+                balance=Balance(**model.balance.model_dump()),
+                sticky=None if model.sticky is None else Sticky(**model.sticky.model_dump()),
+                max_in_flight_per_engine=model.max_in_flight_per_engine,
+                slow_start_seconds=model.slow_start_seconds,
+                queue=None if model.queue is None else QueueRules(**model.queue.model_dump()),
+                hedge=None if model.hedge is None else HedgeRules(**model.hedge.model_dump()),
             )
             for model in settings.models
         ),

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from app.gateway.config import Name
-from infra.settings.controllers import Access, Controllers
+from infra.settings.controllers import Access, Collector, ContainerInsights, Controllers
 from infra.settings.gate import Gate, Shares
 from infra.settings.gateway import Gateway, Limits
 from infra.settings.kinds import (
@@ -33,6 +33,7 @@ from infra.settings.kinds import (
     Whole,
     Zone,
 )
+from infra.settings.serving import Balance, Hedge, Queue, Sticky
 
 NAMESPACE = "penstock"
 """The project's config namespace: each key is written as `penstock:<key>` in a stack file."""
@@ -163,6 +164,16 @@ class Model(Strict):
     input_usd_per_million_tokens: Decimal = Field(ge=0)
     output_usd_per_million_tokens: Decimal = Field(ge=0)
     limits: Limits | None = Field(description="What all clients together may use of this model.")
+    balance: Balance = Field(description="How requests are spread over the engines.")
+    sticky: Sticky | None = Field(description="Sessions stay at one engine; null: there are none.")
+    max_in_flight_per_engine: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
+        description="Requests of one gateway at one engine; null: no bound."
+    )
+    slow_start_seconds: Decimal = Field(
+        ge=0, le=3600, description="The share of an engine that joins others grows to its full in this time."
+    )
+    queue: Queue | None = Field(description="Requests wait here for room; null: they get 503 at once.")
+    hedge: Hedge | None = Field(description="Slow, short requests are sent to a second engine; null: never.")
 
 
 class ColourRelease(Strict):
@@ -225,6 +236,19 @@ class Watch(Strict):
     )
     first_byte_seconds: Decimal = Field(
         gt=0, le=600, description="An alarm tells when one answer in a hundred begins later than this."
+    )
+    first_token_seconds: Decimal = Field(
+        gt=0, le=600, description="An alarm tells when a colour's mean time to the first token is above this."
+    )
+    waiting_requests: Whole = Field(
+        ge=1, le=100_000, description="An alarm tells when so many requests wait in one engine."
+    )
+    container_insights: ContainerInsights
+    collector: Collector
+    prometheus: str = Field(
+        pattern=r"^(none|managed|https://[^\s]+)$",
+        description="Where the collector writes all it scrapes: `managed` makes a workspace of AWS's, or a remote-write "
+        "address that takes this network's writes without credentials, or `none`.",
     )
 
 
