@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infra.ops.load import Load, Plan
-from infra.ops.load_records import Records
+from infra.ops.load.generator import Load, Plan
+from infra.ops.load.records import Records
 from tests.local.conftest import CHECKOUT, Platform
 
 pytestmark = pytest.mark.local

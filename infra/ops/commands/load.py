@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from infra.ops.context import Context, echo_json, json_option, stack_option
-from infra.ops.errors import ExitCode, PenstockError
+from infra.ops.errors import ExitCode, PenstockError, UsageError
 
 if TYPE_CHECKING:
-    from infra.ops.load_records import Figures
+    from infra.ops.endpoint import Endpoint
+    from infra.ops.load.generator import Plan
+    from infra.ops.load.knee import Step
+    from infra.ops.load.records import Figures, Records
+    from infra.ops.load.sweep import Sweep
+
+WORKLOAD_NAMES = ("chat", "code", "long")
+"""As in infra/ops/load/workloads.py, which a test compares; help must not wait for an import."""
 
 
 @click.command()
 @stack_option
-@click.option("--rate", default=50.0, show_default=True, help="JSON requests per second, sent when they are due.")
-@click.option("--streams", default=20, show_default=True, help="Streams open at all times.")
+@click.option("--rate", default=50.0, show_default=True, help="Requests per second, sent when they are due.")
+@click.option("--streams", default=20, show_default=True, help="Streams open at all times; not with --workload.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long to send. Ctrl-C ends it early.")
+@click.option("--workload", type=click.Choice(WORKLOAD_NAMES), help="Streams with the lengths of published traces.")
+@click.option("--clients", default=0, show_default=True, help="Closed loop: clients that wait for their answers.")
+@click.option("--think-seconds", default=1.0, show_default=True, help="A client's pause after an answer, on average.")
+@click.option("--scale", default=1.0, show_default=True, help="Multiply the workload's lengths.")
+@click.option("--most-tokens", type=int, help="Longest prompt and output together. Without it: as the trace has.")
+@click.option("--seed", default=1, show_default=True, help="The same seed sends the same workload.")
+@click.option("--sweep", metavar="RATES", help="Try rising rates, such as 5,10,20, each for --seconds; find the knee.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write report.html, PNG pictures and JSON in a folder.")
 @click.option("--model", "-m", help="The model to ask. Without it: the stack's first.")
 @click.option("--request-tokens", default=8, show_default=True, help="max_tokens of a JSON request.")
 @click.option("--stream-tokens", default=64, show_default=True, help="max_tokens of a stream.")
@@ -30,73 +47,152 @@ if TYPE_CHECKING:
 def load(
     click_context: click.Context,
     stack: str,
-    rate: float,
-    streams: int,
-    seconds: float,
+    workload: str | None,
+    sweep: str | None,
+    report: Path | None,
     model: str | None,
-    request_tokens: int,
-    stream_tokens: int,
-    timeout_seconds: float,
     url: str | None,
     key: str | None,
-    allow_remote: bool,
     as_json: bool,
+    **numbers: Any,
 ) -> None:
-    """Send a constant load and count what happens to it.
+    """Send load and count what happens to it.
+
+    Without --workload: JSON requests at a constant rate, and a number of streams that are always open. With it: streams
+    of the lengths and arrivals of published traces, at --rate (open loop) or from --clients (closed loop).
 
     A stream is whole when it has a finish reason, [DONE], and as many tokens as its usage says; any other
-    that began is cut. Exits with 1 where a request failed or a stream was cut.
+    that began is cut. Exits with 1 where a request failed or a stream was cut; in a sweep only where the
+    lowest rate was already too much.
 
     \b
     JSON: {requests, failed_requests, streams, failed_streams, cut_streams, tokens, latency_p50,
-           latency_p99, ttft_p50, ttft_p99, colours, reasons, by_second}; times in seconds.
+           latency_p99, ttft_p50, ttft_p99, itl_p50, itl_p99, worst_stall, colours, reasons, by_second},
+          in a sweep {steps: [...], knee}; times in seconds.
     """
-    import asyncio
-    import signal
-
-    from infra.ops.load import Load, Plan
-    from infra.ops.load_records import Records
+    from infra.ops.load.generator import Plan
+    from infra.ops.load.workloads import WORKLOADS
 
     context = click_context.find_object(Context) or Context()
     endpoint = context.endpoint(stack, url, key)
     name = model or next(iter(endpoint.models), None)
     if name is None:
         raise PenstockError("The gateway serves no model.", "See `penstock status`.")
-    plan = Plan(
-        model=name,
-        rate=rate,
-        streams=streams,
-        seconds=seconds,
-        request_tokens=request_tokens,
-        stream_tokens=stream_tokens,
-        timeout_seconds=timeout_seconds,
-        allow_remote=allow_remote,
-    )
+    plan = Plan(model=name, workload=WORKLOADS[workload] if workload else None, **numbers)
+    if sweep is None:
+        _once(click_context, context, endpoint, plan, report, as_json)
+    else:
+        _sweep(click_context, context, endpoint, plan, sweep, report, as_json)
+
+
+def _once(
+    click_context: click.Context, context: Context, endpoint: Endpoint, plan: Plan, report: Path | None, as_json: bool
+) -> None:
+    import asyncio
+    import signal
+
+    from infra.ops.load.generator import Load
 
     async def send() -> Records:
         running = Load(endpoint, plan)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, running.stop)
         return await running.run()
 
-    with context.progress().step(f"{rate:g} requests/s and {streams} streams to {endpoint.url}", seconds):
+    with context.progress().step(f"{_sent(plan)} to {endpoint.url}", plan.seconds):
         records = asyncio.run(send())
     figures = records.figures()
+    path = _written(report, endpoint, plan, records) if report else None
     if as_json:
         echo_json({**figures.as_dict(), "by_second": records.by_second()})
     else:
         click.echo(_text(figures))
+        if path:
+            click.echo(f"report    {path}")
     if figures.failures:
         click_context.exit(ExitCode.FAILURE)
+
+
+def _sweep(
+    click_context: click.Context,
+    context: Context,
+    endpoint: Endpoint,
+    plan: Plan,
+    rates: str,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    import asyncio
+    import signal
+
+    from infra.ops.load.generator import Load
+    from infra.ops.load.sweep import rates_of, sweep
+
+    asked, progress = rates_of(rates), context.progress()
+
+    async def send() -> Sweep:
+        def begun(rate: float, running: Load) -> None:
+            progress.say(f"{rate:g} requests/s for {plan.seconds:g} s")
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, running.stop)
+
+        return await sweep(endpoint, plan, asked, begun)
+
+    done = asyncio.run(send())
+    path = _written(report, endpoint, plan, done.records[-1], done.steps) if report else None
+    if as_json:
+        echo_json({"steps": [step.as_dict() for step in done.steps], "knee": done.knee})
+    else:
+        click.echo("\n".join(_table(done)))
+        if path:
+            click.echo(f"report    {path}")
+    if done.knee is None:
+        click_context.exit(ExitCode.FAILURE)
+
+
+def _written(folder: Path, endpoint: Endpoint, plan: Plan, records: Records, steps: tuple[Step, ...] = ()) -> Path:
+    try:
+        from infra.ops.load.report import Told, write
+    except ImportError as problem:
+        raise UsageError(f"--report needs matplotlib: {problem}.", "Run `make setup`.") from None
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    facts = {"when": when, "gateway": endpoint.url, "model": plan.model, "sent": _sent(plan), "seed": str(plan.seed)}
+    return write(folder, Told(f"Load on {plan.model}", facts), records, steps)
+
+
+def _sent(plan: Plan) -> str:
+    if plan.workload is None:
+        return f"{plan.rate:g} requests/s and {plan.streams} streams"
+    how = f"{plan.clients} clients" if plan.clients else f"{plan.rate:g} requests/s"
+    return f"{how} of {plan.workload.about}" + (f", lengths x {plan.scale:g}" if plan.scale != 1 else "")
+
+
+def _table(done: Sweep) -> list[str]:
+    from infra.ops.tables import table
+
+    head = ("rate/s", "sent", "failed", "answered/s", "tokens/s", "TTFT p50", "TTFT p95", "ITL p50", "ITL p99")
+    rows = [
+        (
+            step.rate,
+            step.sent,
+            step.failed,
+            round(step.answered_per_second, 1),
+            round(step.tokens_per_second),
+            *(_ms(value) for value in (step.ttft_p50, step.ttft_p95, step.itl_p50, step.itl_p99)),
+        )
+        for step in done.steps
+    ]
+    end = "below the lowest rate" if done.knee is None else f"{done.knee:g} requests a second"
+    return [*table(head, rows, indent=""), f"knee: {end}"]
 
 
 def _text(figures: Figures) -> str:
     latency = f"latency p50 {_ms(figures.latency_p50)}, p99 {_ms(figures.latency_p99)}"
     ttft = f"TTFT p50 {_ms(figures.ttft_p50)}, p99 {_ms(figures.ttft_p99)}"
     broken = f"{figures.failed_streams} failed, {figures.cut_streams} of them cut"
+    gaps = f"ITL p50 {_ms(figures.itl_p50)}, p99 {_ms(figures.itl_p99)}, worst {_ms(figures.worst_stall)}"
     lines = [
         f"requests  {figures.requests} sent, {figures.failed_requests} failed, {latency}",
         f"streams   {figures.streams} opened, {broken}, {ttft}",
-        f"tokens    {figures.tokens} streamed",
+        f"tokens    {figures.tokens} streamed, {gaps}",
     ]
     lines += [f"{colour:8}  {figures.share(colour):.1%} of the answers" for colour in sorted(figures.colours)]
     lines += [f"failure   {count} x {reason}" for reason, count in figures.reasons.items()]

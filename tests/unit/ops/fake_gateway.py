@@ -1,7 +1,7 @@
 """A gateway that answers as told, on a port of its own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -34,7 +34,7 @@ class FakeGateway:
     url: str = ""
     status: int = 200
     colours: tuple[str, ...] = ("blue",)
-    stream: Callable[[], list[bytes]] = events
+    stream: Callable[[], Iterable[bytes]] = events
     reply: Callable[[], bytes] = lambda: json.dumps(
         {
             "model": "tiny",
@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def _stream(self, chunks: list[bytes]) -> None:
+    def _stream(self, chunks: Iterable[bytes]) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from infra.ops.endpoint import Endpoint
 from infra.ops.errors import UsageError
-from infra.ops.load import Load, Plan, StreamReader, is_loopback
-from infra.ops.load_records import OTHER_REASONS, Records, Request, Stream, percentile, reasons
+from infra.ops.load.generator import Load, Plan, StreamReader, is_loopback
+from infra.ops.load.records import OTHER_REASONS, Records, Request, Stream, percentile, reasons
 from tests.unit.ops.fake_gateway import events
 
 

@@ -1,16 +1,19 @@
-"""A load generator: JSON requests at a constant rate, and a number of streams that are open at all times.
+"""A load generator.
 
-Open loop: a request is sent when it is due, whether or not earlier ones have been answered. One process, one thread;
-2 cores serve generator and platform alike, so the work for each event is small.
+Constant load: JSON requests at a constant rate, and a number of streams that are open at all times. A workload: streams
+of the lengths that real traffic has. Open loop sends each when it is due, whether or not earlier ones have been
+answered; closed loop has clients that wait for their answer and think. One process, one thread; 2 cores serve generator
+and platform alike, so the work for each event is small.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import itertools
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 
 import aiohttp
@@ -18,11 +21,14 @@ import msgspec
 
 from infra.ops.endpoint import Endpoint
 from infra.ops.errors import UsageError
-from infra.ops.load_records import Records, Request, Stream
+from infra.ops.load.buckets import Buckets
+from infra.ops.load.records import Records, Request, Stream
+from infra.ops.load.workloads import WORKLOADS, Ask, Workload, asks, gaps
 from infra.ops.sse import DONE, EventParser
 
 PATH = "/v1/chat/completions"
 MOST_REQUESTS = 1_000_000
+PROMPT = "Count the litres that a penstock carries."
 REOPEN_SECONDS = 0.2
 """Pause after a failed stream, so that an outage is not met with a storm."""
 
@@ -39,6 +45,17 @@ class Plan:
     stream_tokens: int = 64
     timeout_seconds: float = 60.0
     allow_remote: bool = False
+    workload: Workload | None = None
+    """Streams of this workload, at `rate` or from `clients`; without one the load is constant."""
+    clients: int = 0
+    """Closed loop: so many clients, each of which waits for its answer."""
+    think_seconds: float = 1.0
+    """Between an answer and the client's next request, on the average."""
+    scale: float = 1.0
+    """The workload's lengths are multiplied by it."""
+    most_tokens: int | None = None
+    """Of prompt and output together."""
+    seed: int = 1
 
     def check(self, endpoint: Endpoint) -> None:
         """Raises UsageError for a plan beyond the bounds, or a target that is not on this machine."""
@@ -49,12 +66,18 @@ class Plan:
             ("timeout", self.timeout_seconds, 0.1, 3600),
             ("request-tokens", self.request_tokens, 1, 100_000),
             ("stream-tokens", self.stream_tokens, 1, 100_000),
+            ("clients", self.clients, 0, 2000),
+            ("think-seconds", self.think_seconds, 0, 3600),
+            ("scale", self.scale, 0.001, 10),
+            ("most-tokens", self.most_tokens or 2, 2, 1_000_000),
         )
         for name, value, least, most in bounds:
             if not least <= value <= most:
                 raise UsageError(f"--{name} is {value:g}; allowed: {least:g} to {most:g}.")
         if self.rate * self.seconds > MOST_REQUESTS:
             raise UsageError(f"--rate times --seconds is more than {MOST_REQUESTS} requests.")
+        if self.workload is None and self.clients:
+            raise UsageError(f"--clients needs --workload; allowed: {', '.join(WORKLOADS)}.")
         if not (self.allow_remote or is_loopback(endpoint.url)):
             raise UsageError(f"{endpoint.url} is not on this machine.", "Pass --allow-remote to send load there.")
 
@@ -143,6 +166,7 @@ class Load:
         self._clock = clock
         self._started = clock()
         self._stopping = asyncio.Event()
+        self.stopped_early = False
         self.finished = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self.records = Records()
@@ -155,6 +179,8 @@ class Load:
         return self._clock() - self._started
 
     def stop(self) -> None:
+        """Before its time is over."""
+        self.stopped_early = True
         self._stopping.set()
 
     async def run(self) -> Records:
@@ -164,17 +190,56 @@ class Load:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers) as session:
             self._session = session
             self._started = self._clock()
-            ending = asyncio.get_running_loop().call_later(plan.seconds, self.stop)
+            ending = asyncio.get_running_loop().call_later(plan.seconds, self._stopping.set)
             try:
                 async with asyncio.TaskGroup() as group:
-                    for number in range(plan.streams):
-                        group.create_task(self._keep_open(number))
-                    if plan.rate:
-                        group.create_task(self._pace(group))
+                    for starting in self._parts(group):
+                        group.create_task(starting)
             finally:
                 ending.cancel()
                 self.finished.set()
         return self.records
+
+    def _parts(self, group: asyncio.TaskGroup) -> Iterator[Coroutine[None, None, None]]:
+        plan = self._plan
+        if plan.workload is None:
+            yield from (self._keep_open(number) for number in range(plan.streams))
+            if plan.rate:
+                yield self._pace(group)
+        elif plan.clients:
+            yield from (self._client(number, plan.workload) for number in range(plan.clients))
+        else:
+            yield self._arrivals(group, plan.workload)
+
+    async def _arrivals(self, group: asyncio.TaskGroup, workload: Workload) -> None:
+        """Open loop: each stream at its own time."""
+        plan, due = self._plan, 0.0
+        sent = asks(workload, plan.seed, scale=plan.scale, most_tokens=plan.most_tokens)
+        for gap, ask in zip(gaps(plan.rate, workload.gap_cv, plan.seed), sent, strict=False):
+            due += gap
+            if due > self.now:
+                await self._pause(due - self.now)
+            if self._stopping.is_set() or due >= plan.seconds:
+                return
+            group.create_task(self._asked(ask, due))
+
+    async def _asked(self, ask: Ask, due: float) -> None:
+        self.records.streams.append(await self._stream(self._ask_body(ask), due))
+
+    async def _client(self, number: int, workload: Workload) -> None:
+        """Closed loop: ask, read, think."""
+        plan = self._plan
+        seed = plan.seed * 1_000_003 + number
+        sent = asks(workload, seed, scale=plan.scale, most_tokens=plan.most_tokens)
+        thoughts = gaps(1 / plan.think_seconds, 1.0, seed) if plan.think_seconds else itertools.repeat(0.0)
+        for ask, thought in zip(sent, thoughts, strict=False):
+            await self._pause(thought)
+            if self._stopping.is_set():
+                return
+            stream = await self._stream(self._ask_body(ask))
+            self.records.streams.append(stream)
+            if stream.failure:
+                await self._pause(REOPEN_SECONDS)
 
     async def _pace(self, group: asyncio.TaskGroup) -> None:
         """Starts each request at its own time. A late wake-up starts all that are due."""
@@ -221,19 +286,27 @@ class Load:
             if stream.failure:
                 await self._pause(REOPEN_SECONDS)
 
-    async def _stream(self, body: bytes) -> Stream:
-        start, ttft, colour, failure, began = self.now, None, "", "", False
+    async def _stream(self, body: bytes, due: float | None = None) -> Stream:
+        start, ttft, colour, failure, began = self.now if due is None else due, None, "", "", False
         reader = StreamReader()
+        seen, last = 0, 0.0
         try:
             async with self._post(body) as response:
                 colour = response.headers.get("x-penstock-colour", "")
                 if response.status == 200:
                     began = True
                     self.open_streams += 1
+                    stalls = self.records.gaps.setdefault(colour, Buckets())
                     async for chunk in response.content.iter_any():
                         reader.feed(chunk)
-                        if ttft is None and reader.tokens:
-                            ttft = self.now - start
+                        if reader.tokens == seen:
+                            continue
+                        now = self.now
+                        if ttft is None:
+                            ttft = now - start
+                        else:
+                            stalls.add(now - last)
+                        seen, last = reader.tokens, now
                 else:
                     failure = f"HTTP {response.status}: {(await response.read())[:200].decode('utf-8', 'replace')}"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -248,10 +321,13 @@ class Load:
             raise RuntimeError("the run has not begun")
         return self._session.post(self._url, data=body)
 
-    def _body(self, tokens: int, *, stream: bool) -> bytes:
+    def _ask_body(self, ask: Ask) -> bytes:
+        return self._body(ask.output_tokens, stream=True, prompt=ask.prompt)
+
+    def _body(self, tokens: int, *, stream: bool, prompt: str = PROMPT) -> bytes:
         content: dict[str, object] = {
             "model": self._plan.model,
-            "messages": [{"role": "user", "content": "Count the litres that a penstock carries."}],
+            "messages": [{"role": "user", "content": prompt}],
             "max_tokens": tokens,
         }
         if stream:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.ops.load.buckets import Buckets
+
 MOST_REASONS = 20
 OTHER_REASONS = "other reasons"
 
@@ -25,7 +27,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream. `ttft` counts to the first event with a token; `cut` means that it began and did not end whole."""
+    """One stream. `start` is when it was due, where it was sent at a time of its own, and `ttft` counts from there to
+    the first event with a token; `cut` means that it began and did not end whole."""
 
     start: float
     ttft: float | None
@@ -50,6 +53,10 @@ class Figures:
     latency_p99: float | None
     ttft_p50: float | None
     ttft_p99: float | None
+    itl_p50: float | None
+    itl_p99: float | None
+    """Between arrivals of tokens in a stream, over the whole run."""
+    worst_stall: float | None
     colours: dict[str, int]
     reasons: dict[str, int]
 
@@ -73,6 +80,14 @@ class Records:
 
     requests: list[Request] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
+    gaps: dict[str, Buckets] = field(default_factory=dict)
+    """By colour: seconds between arrivals of tokens inside streams."""
+
+    def all_gaps(self) -> Buckets:
+        whole = Buckets()
+        for each in self.gaps.values():
+            whole.merge(each)
+        return whole
 
     def figures(self, start: float = 0.0, end: float = math.inf) -> Figures:
         """Requests that were due, and streams that began, from `start` up to `end` seconds into the run."""
@@ -80,6 +95,7 @@ class Records:
         streams = [one for one in self.streams if start <= one.start < end]
         good = [one.latency for one in requests if not one.failure]
         first = [one.ttft for one in streams if one.ttft is not None]
+        gaps = self.all_gaps()
         return Figures(
             requests=len(requests),
             failed_requests=sum(bool(one.failure) for one in requests),
@@ -91,6 +107,9 @@ class Records:
             latency_p99=percentile(good, 99),
             ttft_p50=percentile(first, 50),
             ttft_p99=percentile(first, 99),
+            itl_p50=gaps.percentile(50),
+            itl_p99=gaps.percentile(99),
+            worst_stall=gaps.largest if gaps.total else None,
             colours=dict(Counter(one.colour for one in (*requests, *streams) if one.colour)),
             reasons=reasons([*(one.failure for one in requests), *(one.failure for one in streams)]),
         )
