@@ -10,8 +10,9 @@ import sys
 
 PACKAGES = frozenset(
     {
-        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "click", "frozenlist", "h11",
-        "hiredis", "httptools", "idna", "msgspec", "multidict", "prometheus-client", "propcache", "pydantic",
+        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "click", "frozenlist",
+        "google-re2", "h11", "hiredis", "httptools", "idna", "msgspec", "multidict", "opentelemetry-proto",
+        "prometheus-client", "propcache", "protobuf", "pydantic",
         "pydantic-core", "typing-extensions", "typing-inspection", "uvicorn", "uvloop", "yarl",
     }
 )  # fmt: skip

@@ -19,6 +19,8 @@ TOP_LEVEL = {
     "httptools",
     "msgspec",
     "aiohttp",
+    "google-re2",
+    "opentelemetry-proto",
     "prometheus-client",
     "pydantic",
 }
