@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
@@ -11,15 +13,25 @@ import msgspec
 
 from app.gateway.admit import ROUTES, Refused, request_id
 from app.gateway.config import ModelRoute
+from app.gateway.debug import snapshot
 from app.gateway.errors import retry_after, unknown_model, unknown_url, wrong_method
+from app.gateway.keys import admin
+from app.gateway.keys.grant import Grant
+from app.gateway.keys.problems import UnknownSignerError
+from app.gateway.ledger import report
 from app.gateway.openapi import document
 from app.gateway.service import Service
 
 Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Reply = tuple[int, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 
 JSON = b"application/json"
+DEBUG = "/debug"
+MODELS = "/v1/models"
+KEYS_SECONDS = 15.0
+"""So long a gateway that has not read its keys yet is not ready; then it serves with those of the key file."""
 MODEL_PREFIX = "/v1/models/"
 READ_METHODS = "GET, HEAD"
 
@@ -35,23 +47,29 @@ class Pages:
             "/healthz": lambda: _json({"status": "ok"}),
             "/readyz": self._ready,
             "/metrics": self._metrics,
-            "/v1/models": self._models,
+            MODELS: lambda: _json({}),  # depends on the key
             "/v1/openapi.json": lambda: _json(document(service.config)),
         }
 
-    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
         origins = self._service.origins
         if scope["method"] == "OPTIONS" and (allowed := origins.preflight(given.get(b"origin"))) is not None:
             await send({"type": "http.response.start", "status": 204, "headers": [*allowed]})
             await send({"type": "http.response.body", "body": b""})
             return
+        identity = request_id(given.get(b"x-request-id"), b"") or b"req-" + os.urandom(12).hex().encode()
         try:
-            status, kind, body, headers = self._reply(scope["method"], scope["path"], given.get(b"authorization"))
+            if scope["path"] == report.PATH:
+                status, kind, body, headers = await self._usage(scope, given.get(b"authorization"))
+            elif scope["path"].startswith(admin.PREFIX) or scope["path"] == DEBUG:
+                status, kind, body, headers = await self._admin(scope, given, identity, receive)
+            else:
+                await self._ask_issuer(given.get(b"authorization"))
+                status, kind, body, headers = self._reply(scope["method"], scope["path"], given.get(b"authorization"))
         except Refused as refused:
             problem = refused.problem
             status, kind, body, headers = problem.status, JSON, problem.body(), problem.headers
-        identity = request_id(given.get(b"x-request-id"), b"") or b"req-" + os.urandom(12).hex().encode()
         await send(
             {
                 "type": "http.response.start",
@@ -78,8 +96,61 @@ class Pages:
         if method not in ("GET", "HEAD"):
             raise Refused(wrong_method(method, path, READ_METHODS))
         if path.startswith("/v1/"):
-            self._service.keys.authenticate(authorization)
-        return self._model(unquote(path.removeprefix(MODEL_PREFIX))) if page is None else page()
+            grant = self._service.keys.authenticate(authorization, last=True)
+            if path == MODELS:
+                return self._models(grant)
+            if is_model:
+                return self._model(unquote(path.removeprefix(MODEL_PREFIX)), grant)
+        assert page is not None  # noqa: S101 - looked at above
+        return page()
+
+    async def _ask_issuer(self, authorization: bytes | None) -> None:
+        """Waits for the issuer's keys where a token's is not among those known."""
+        keys = self._service.keys
+        if keys.tokens is None:
+            return
+        try:
+            keys.authenticate(authorization)
+        except UnknownSignerError:
+            asked = asyncio.Event()
+            keys.tokens.when_refreshed(asked.set)
+            await asked.wait()
+        except Refused:
+            return  # it is told later, where a page needs a key at all
+
+    async def _admin(self, scope: Scope, given: dict[bytes, bytes], identity: bytes, receive: Receive) -> Reply:
+        service, method, path = self._service, scope["method"], scope["path"]
+        actor = admin.require_admin(service, given.get(b"authorization"), method, path)
+        if path == DEBUG:
+            if method not in ("GET", "HEAD"):
+                raise Refused(wrong_method(method, path, READ_METHODS))
+            return _json(snapshot(service))
+        if service.admin is None:
+            raise Refused(admin.NO_DATABASE)
+        idempotency = given.get(b"idempotency-key")
+        call = admin.Call(
+            actor=actor,
+            request_id=identity.decode("ascii"),
+            method=method,
+            path=path,
+            query=scope["query_string"].decode("latin-1"),
+            body=await admin.read_body(receive),
+            idempotency_key=None if idempotency is None else idempotency.decode("latin-1"),
+        )
+        status, content = await service.admin.answer(call)
+        return _json(content, status, ((b"cache-control", b"no-store"),))
+
+    async def _usage(self, scope: Scope, authorization: bytes | None) -> Reply:
+        service, method = self._service, scope["method"]
+        if not service.keys.has_admins:
+            raise Refused(unknown_url(method, report.PATH))
+        if service.keys.admin(authorization) is None:
+            raise Refused(report.NOT_AN_ADMIN)
+        if method != "GET":
+            raise Refused(wrong_method(method, report.PATH, "GET"))
+        if service.ledger is None:
+            raise Refused(report.NO_LEDGER)
+        return _json(await service.ledger.reports.answer(scope["query_string"].decode("latin-1")))
 
     def _ready(self) -> Reply:
         service = self._service
@@ -87,20 +158,28 @@ class Pages:
             name: {"ready": target.pool.ready, "known": len(target.pool.engines)}
             for name, target in service.targets.items()
         }
-        waiting = service.not_ready()
+        waiting, follower, tokens = service.not_ready(), service.key_follower, service.keys.tokens
         status = "draining" if service.draining else "waiting for engines" if waiting else "ready"
-        content = {"status": status, "models": engines}
+        # A gateway that knows no key of the database would refuse good ones; it waits for them, but not for ever.
+        if status == "ready" and not service.keys.loaded and time.time() - service.started_at < KEYS_SECONDS:
+            status = "waiting for keys"
+        content: dict[str, Any] = {"status": status, "models": engines}
+        if follower is not None:
+            content["keys"] = follower.state()
+        if tokens is not None:
+            content["tokens"] = tokens.state()
         return _json(content, 200) if status == "ready" else _json(content, 503, retry_after())
 
     def _metrics(self) -> Reply:
         return 200, b"text/plain; version=0.0.4; charset=utf-8", self._service.metrics.text(), ()
 
-    def _models(self) -> Reply:
-        data = [self._describe(name, route) for name, route in self._service.routes.items()]
+    def _models(self, grant: Grant) -> Reply:
+        """Those that the key may ask for."""
+        data = [self._describe(name, route) for name, route in grant.visible(self._service.routes).items()]
         return _json({"object": "list", "data": data})
 
-    def _model(self, name: str) -> Reply:
-        route = self._service.routes.get(name)
+    def _model(self, name: str, grant: Grant) -> Reply:
+        route = grant.visible(self._service.routes).get(name)
         if route is None:
             raise Refused(unknown_model(name))
         return _json(self._describe(name, route))

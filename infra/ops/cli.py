@@ -26,6 +26,7 @@ COMMANDS = {
     "cost": "cost:cost",
     "status": "status:status",
     "chat": "chat:chat",
+    "usage": "usage:usage",
     "logs": "logs:logs",
     "env": "env:env",
     "release": "release:release",

@@ -410,7 +410,7 @@ async def test_the_command_migrates_makes_a_writer_and_can_be_run_again(
     as_owner: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("PENSTOCK_DATABASE_LOGIN_PASSWORD", "pass")
-    for ledger, keys in (("applied 1, 2", "applied 1"), ("nothing to apply", "nothing to apply")):
+    for ledger, keys in (("applied 1, 2, 3", "applied 1"), ("nothing to apply", "nothing to apply")):
         assert await asyncio.to_thread(command.main, ["migrate", "--keep-days", "30", "--login", "hand"]) == 0
         assert capsys.readouterr().out == f"ledger: {ledger}; keys: {keys}; hand may use both\n"
     session = await Session.open(replace(as_owner, user="hand", password="pass"))

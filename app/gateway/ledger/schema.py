@@ -2,12 +2,14 @@
 
 Who may do what: the owner (who migrates) reads and changes all. The writers' role may insert rows and call
 `prepare_days`, which acts with the owner's rights and can do nothing but make the partitions of the next days and drop
-those older than the owner's `keep_days`. It cannot read, change or delete a row.
+those older than the owner's `keep_days`. It cannot read, change or delete a row; of all rows it gets sums
+(`report`).
 """
 
 from __future__ import annotations
 
 from app.gateway.database.migrations import Schema
+from app.gateway.ledger.report_schema import REPORT
 from app.gateway.ledger.row import COLUMNS
 
 SCHEMA = "penstock_ledger"
@@ -112,7 +114,7 @@ COMMENT ON COLUMN penstock_ledger.usage.cache IS
     'hit, semantic and coalesced: tokens of an answer that no engine made for this request, at no cost';
 """
 
-LEDGER = Schema(SCHEMA, LOCK, WRITER_ROLE, (_FIRST, _SECOND), after=f"SELECT {SCHEMA}.prepare_days()")
+LEDGER = Schema(SCHEMA, LOCK, WRITER_ROLE, (_FIRST, _SECOND, REPORT), after=f"SELECT {SCHEMA}.prepare_days()")
 
 STAGING = "penstock_ledger_staging"
 MAKE_STAGING = (

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from app.gateway.ledger.metrics import LedgerMetrics
+from app.gateway.ledger.report import Reports
 from app.gateway.ledger.row import Row, encode
 from app.gateway.ledger.spool import Segment, Spool, SpoolError
 
@@ -38,6 +39,7 @@ class Ledger:
         self._log = log
         self.metrics = metrics
         self.spool = Spool(settings.folder, settings.spool_bytes)
+        self.reports = Reports(settings.database)
         self._memory: deque[bytes] = deque()
         self._refused: str | None = None
         self._writer = os.urandom(8).hex()
