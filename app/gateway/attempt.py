@@ -16,7 +16,7 @@ from app.gateway.balance import placing
 from app.gateway.choose import Engine
 from app.gateway.client import Connection
 from app.gateway.continuation import ContinuedStream
-from app.gateway.errors import parse_engine_error
+from app.gateway.errors import EngineError, parse_engine_error
 from app.gateway.rewrite import EventStream, TypedEventStream, only_comments, usage_in_tail
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ MOST_KEPT_BYTES = 1024 * 1024
 MOST_ERROR_BYTES = 64 * 1024
 TAIL_BYTES = 8 * 1024
 
+EVENTS = b"text/event-stream; charset=utf-8"
+
 CONNECTING, WAITING, ERROR, JSON, THROUGH, STREAM, DONE = range(7)
 
 
@@ -34,6 +36,7 @@ class Attempt:
     __slots__ = (
         "_connection",
         "_content_type",
+        "_headers",
         "_kept",
         "_last_at",
         "_parts",
@@ -46,6 +49,7 @@ class Attempt:
         "engine",
         "exchange",
         "model",
+        "outside",
         "times",
     )
 
@@ -54,7 +58,10 @@ class Attempt:
         self.exchange = exchange
         self.engine = engine
         self.model = exchange.target.route.name
-        self.times = exchange.service.config.timeouts
+        self.outside = exchange.target.outside
+        own = exchange.service.config.timeouts if self.outside is None else self.outside.times
+        self.times = exchange.times or own
+        self._headers: list[tuple[bytes, bytes]] = []
         self._connection: Connection | None = None
         self._state = CONNECTING
         self._status = 0
@@ -76,6 +83,11 @@ class Attempt:
         self._probe = engine.failures > 0
         engine.probes += self._probe
         self._wait(self.times.connect_seconds)
+        if self.outside is not None:
+            refusal = self.outside.send(self, body, fresh=fresh)
+            if refusal is not None:
+                self._fail(refusal)
+            return
         head = (
             b"POST %b HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
             b"%bcontent-length: %d\r\n\r\n"
@@ -103,7 +115,7 @@ class Attempt:
         admitted = self.exchange.admitted
         # An unstreamed generation sends its first byte when it is done, so only its total time can tell that it hangs.
         waits = (admitted is not None and admitted.stream) or self.exchange.route not in GENERATING
-        self._wait(self.times.first_byte_seconds if waits else self.times.total_seconds)
+        self._wait(self.times.first_byte_seconds if waits else self.times.answer_seconds or self.times.total_seconds)
 
     def upstream_unreachable(self, error: OSError) -> None:
         self._connection = None
@@ -119,6 +131,12 @@ class Attempt:
             self.exchange.hedge.answered(self)
         if status >= 300:
             self._state = ERROR
+            self._headers = headers
+        elif self.outside is not None and self.exchange.resumption is None:
+            self._stream = self.outside.open(self.exchange, self._content_type)
+            self._state = JSON if self._stream is None else STREAM
+            if self._stream is not None:
+                self._content_type = EVENTS
         elif self._content_type.startswith(b"text/event-stream"):
             self._state = STREAM
             admitted, resumption = self.exchange.admitted, self.exchange.resumption
@@ -149,7 +167,7 @@ class Attempt:
         if self._state == ERROR and self._kept > MOST_ERROR_BYTES:
             return
         self._parts.append(data)
-        if self._state == JSON and self._kept > MOST_KEPT_BYTES:
+        if self._state == JSON and self._kept > MOST_KEPT_BYTES and self.outside is None:
             self._state = THROUGH
             self._relayed = True
             head = self.exchange.begin(self._content_type, self._status)
@@ -163,14 +181,35 @@ class Attempt:
         if state == STREAM:
             self._end_stream()
         elif state == ERROR:
-            self._fail(retry.from_reply(parse_engine_error(self._status, b"".join(self._parts)), self.model))
+            self._fail(self._refused(parse_engine_error(self._status, b"".join(self._parts))))
         else:
             self._leave(well=True)
             if state == THROUGH:
                 self.exchange.end("ok", usage_in_tail(self._tail), 0)
             else:
-                body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-                self.exchange.reply(self._content_type, body, read_usage(body), self._status)
+                self._reply(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+
+    def _reply(self, body: bytes) -> None:
+        """The whole answer is here. It is passed on unless it is no good, and something else may answer."""
+        exchange = self.exchange
+        if self.outside is not None:
+            translated = self.outside.reply(exchange, body)
+            if isinstance(translated, retry.Failure):
+                exchange.attempt_failed(self, translated)
+                return
+            body, self._content_type = translated, b"application/json"
+        usage = read_usage(body)
+        if exchange.course is not None:
+            fault = exchange.course.faulty(self._content_type, body, usage, self._status)
+            if fault is not None:
+                exchange.attempt_failed(self, fault)
+                return
+        exchange.reply(self._content_type, body, usage, self._status)
+
+    def _refused(self, error: EngineError) -> retry.Failure:
+        if self.outside is not None:
+            return self.outside.failure(error, self._headers, self.model)
+        return retry.from_reply(error, self.model)
 
     def upstream_lost(self, *, stale: bool) -> None:
         self._connection = None
@@ -181,7 +220,7 @@ class Attempt:
         elif self._state == JSON and self._kept:
             self._fail(retry.lost_inside_answer(self.model))
         elif self._state == ERROR:
-            self._fail(retry.from_reply(parse_engine_error(self._status, b"".join(self._parts)), self.model))
+            self._fail(self._refused(parse_engine_error(self._status, b"".join(self._parts))))
         else:
             self._fail(retry.lost_before_answer(self.model))
 
@@ -239,7 +278,7 @@ class Attempt:
         error = stream.error
         self._drop_connection()
         if not self._relayed:  # nothing is out yet: it can be a status, or go elsewhere
-            self._fail(retry.from_reply(error, self.model))
+            self._fail(self._refused(error))
         else:
             self._cut(error.message, "engine_failed", retryable=error.status >= 500)
 
@@ -330,7 +369,9 @@ class Attempt:
         elif connecting:
             self._fail(retry.cannot_connect(self.model))
         elif waiting:
-            self._fail(retry.no_first_byte(times.first_byte_seconds))
+            stream = exchange.admitted is not None and exchange.admitted.stream
+            whole = times.answer_seconds if not stream and exchange.route in GENERATING else None
+            self._fail(retry.no_first_byte(whole or times.first_byte_seconds))
         else:
             self._fail(retry.silent_inside_answer(times.between_bytes_seconds))
 

@@ -8,6 +8,7 @@ zones.
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
@@ -50,6 +51,8 @@ class Engine:
     """True once it is no longer of the set."""
     hung: bool = False
     """True from failed probes to the next that succeeds: it has a connection and says nothing."""
+    tls: ssl.SSLContext | None = None
+    """Of an outside provider; engines are asked in plain HTTP."""
     seed: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +127,11 @@ class Pool:
         for engine in gone:
             engine.left = True
         return gone
+
+    def keep(self, engine: Engine) -> None:
+        """Has this one engine for good: an outside provider, which several models share."""
+        self.engines = {engine.key: engine}
+        self._serving = [engine]
 
     @property
     def ready(self) -> int:

@@ -1,4 +1,4 @@
-"""The gateway's HTTP/1.1 client to engines: one `asyncio.Protocol` per connection, no task per request.
+"""The gateway's HTTP/1.1 client to engines, and by TLS to outside providers: one `asyncio.Protocol` per connection.
 
 Sockets have TCP_NODELAY (asyncio and uvloop both set it), pooled connections are dropped before vLLM drops them, and an
 aborted request closes its connection at once, so that the engine stops computing.
@@ -165,7 +165,11 @@ class Client:
     async def _connect(self, engine: Engine, sink: Sink, head: bytes, body: bytes) -> None:
         try:
             _, connection = await self._loop.create_connection(
-                lambda: Connection(self, engine), engine.host, engine.port
+                lambda: Connection(self, engine),
+                engine.host,
+                engine.port,
+                ssl=engine.tls,
+                server_hostname=engine.host if engine.tls is not None else None,
             )
         except OSError as error:
             self._connecting.pop(sink, None)

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
 from app.gateway.cache.settings import CacheConfig
+from app.gateway.providers.config import Provider
+from app.gateway.routing.config import Routing
+from app.gateway.strict import Name, Strict
 
 Colour = Literal["blue", "green"]
 Priority = Literal["interactive", "batch"]
 Route = Literal["chat", "completions", "responses", "embeddings", "tokenize", "detokenize"]
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 """Signatures by a private key alone: with a shared secret (HS*) whoever can check a token could make one."""
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Limits(Strict):
@@ -69,11 +67,28 @@ class ModelRoute(Strict):
     hedge: HedgeRules | None = Field(default=None, description="A second engine for slow, short requests.")
 
 
+class OutsideModel(Strict):
+    """A model of an outside provider."""
+
+    name: Name = Field(description="The name that clients send as `model`, and that routes use.")
+    aliases: tuple[Name, ...] = Field(default=(), description="Other names for the same model.")
+    provider: Name = Field(description="One of `providers`.")
+    upstream: str = Field(min_length=1, max_length=200, description="The provider's own name of the model.")
+    context_tokens: int = Field(ge=1, description="Prompt and output together, in tokens.")
+    max_output_tokens: int = Field(ge=1, description="Ceiling for max_tokens of one request, in tokens.")
+    input_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million prompt tokens cost.")
+    output_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million output tokens cost.")
+    limits: Limits | None = Field(default=None, description="What all clients together may use of this model.")
+
+
 class Timeouts(Strict):
     connect_seconds: float = Field(default=1.0, gt=0, description="To open a connection to an engine.")
     first_byte_seconds: float = Field(default=60.0, gt=0, description="From the request to an engine's first byte.")
     between_bytes_seconds: float = Field(default=30.0, gt=0, description="Longest silence inside an answer.")
     total_seconds: float = Field(default=600.0, gt=0, description="For one request, retries included.")
+    answer_seconds: float | None = Field(
+        default=None, gt=0, description="To an answer that is not streamed; without it `total_seconds` alone holds."
+    )
     idle_connection_seconds: float = Field(
         default=4.0, gt=0, description="Pooled connections are dropped after this; vLLM closes idle ones after 5 s."
     )
@@ -134,7 +149,12 @@ class Jwt(Strict):
 class GatewayConfig(Strict):
     colour: Colour = Field(description="The release colour that this gateway belongs to.")
     namespace: Name = Field(description="The Kubernetes namespace in which engine pods are watched.")
-    models: tuple[ModelRoute, ...] = Field(min_length=1)
+    models: tuple[ModelRoute, ...] = Field(default=(), description="Models of the platform's own engines.")
+    providers: tuple[Provider, ...] = Field(default=(), max_length=50, description="Outside providers.")
+    outside_models: tuple[OutsideModel, ...] = Field(
+        default=(), max_length=200, description="Models at outside providers, asked for by name or behind a route."
+    )
+    routing: Routing = Routing()
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     resume: Resume = Resume()
@@ -166,10 +186,34 @@ class GatewayConfig(Strict):
 
     @model_validator(mode="after")
     def names_are_unique(self) -> Self:
-        names = [name for model in self.models for name in (model.name, *model.aliases)]
+        everything = (*self.models, *self.outside_models)
+        if not everything:
+            raise ValueError("models: give at least one model, or one of `outside_models`")
+        names = [name for model in everything for name in (model.name, *model.aliases)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"models: the names {', '.join(twice)} are given more than once")
+        return self
+
+    @model_validator(mode="after")
+    def references_exist(self) -> Self:
+        providers = [provider.name for provider in self.providers]
+        twice = sorted({name for name in providers if providers.count(name) > 1})
+        if twice:
+            raise ValueError(f"providers: the names {', '.join(twice)} are given more than once")
+        for number, model in enumerate(self.outside_models):
+            if model.provider not in providers:
+                known = ", ".join(sorted(providers)) or "none"
+                message = f"there is no provider `{model.provider}`; there are {known}"
+                raise ValueError(f"outside_models.{number}.provider: {message}")
+        models = {model.name for model in (*self.models, *self.outside_models)}
+        unknown = self.routing.unknown_models(models)
+        if unknown:
+            raise ValueError(unknown)
+        aliases = {name for model in (*self.models, *self.outside_models) for name in model.aliases}
+        for number, route in enumerate(self.routing.routes):
+            if route.name in aliases:
+                raise ValueError(f"routing.routes.{number}.name: `{route.name}` is an alias of a model")
         return self
 
 

@@ -12,7 +12,7 @@ from app.gateway.admit import RESUMABLE, Admitted, Refused, Route, admit, reques
 from app.gateway.attempt import Attempt
 from app.gateway.balance import placing
 from app.gateway.choose import Engine
-from app.gateway.config import ApiKey
+from app.gateway.config import ApiKey, Timeouts
 from app.gateway.continuation import DONE
 from app.gateway.errors import Problem, too_large, too_many
 from app.gateway.finish import finish
@@ -23,12 +23,14 @@ from app.gateway.progress import Kept
 from app.gateway.reply import Reply
 from app.gateway.resume import Resumption
 from app.gateway.rewrite import hold_output, include_usage
+from app.gateway.routing.wishes import WISHES
 
 if TYPE_CHECKING:
     from app.gateway.balance.hedge import Hedge
     from app.gateway.limits.limiter import Permit
     from app.gateway.protocol import Connection
     from app.gateway.queue.room import Place
+    from app.gateway.routing.course import Course
     from app.gateway.service import Service, Target
 
 CLIENT_GONE = 499
@@ -85,7 +87,7 @@ class Exchange(Reply):
         self.kept: Kept | None = None
         """What was relayed of a stream, while it could be continued at another engine."""
         self.resumption: Resumption | None = None
-        self.tries = 0
+        self.tries = self.tries_before = 0
         self.tried: list[Engine] = []
         self.hedge: Hedge | None = None
         self.cache_headers: list[tuple[bytes, bytes]] = []
@@ -96,6 +98,12 @@ class Exchange(Reply):
         """What keeps it near an engine; of a session where `in_session`."""
         self.in_session = False
         self.sticky_headers: list[tuple[bytes, bytes]] = []
+        self.wishes: dict[bytes, bytes] = {}
+        """What the client says about routing, by header."""
+        self.course: Course | None = None
+        """Its way down a chain of models, where its name has a route."""
+        self.times: Timeouts | None = None
+        """Other time-outs than the platform's, of a route."""
         self._parts: list[bytes] = []
         self._size = 0
         self._my_turn = False
@@ -129,6 +137,8 @@ class Exchange(Reply):
                 self.sticky_headers.append((name, value))
             elif name == b"x-penstock-cache" or name == b"cache-control":
                 self.cache_headers.append((name, value))
+            elif name in WISHES:
+                self.wishes[name] = value
             elif name == b"x-penstock-feature":
                 self.feature = read_feature(value)
                 if self.feature is None and self._problem is None:
@@ -199,6 +209,9 @@ class Exchange(Reply):
         self._parts = []
         try:
             admitted = admit(self.route, body, service.routes)
+            target = service.by_name[admitted.model]
+            if self.wishes or admitted.model in service.router.plans:
+                target, body = service.router.take(self, admitted, body)
         except Refused as refused:
             self.answer(refused.problem)
             return
@@ -206,12 +219,10 @@ class Exchange(Reply):
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
         if admitted.add_limit:
             self._unheld = self.body
-            self.body = hold_output(
-                self.body, admitted.add_limit, service.by_name[admitted.model].route.max_output_tokens
-            )
+            self.body = hold_output(self.body, admitted.add_limit, target.route.max_output_tokens)
         if admitted.stream and self.route in RESUMABLE and service.config.resume.enabled:
             self.kept = Kept(service.config.resume.max_kept_bytes)
-        self.target = target = service.by_name[admitted.model]
+        self.target = target
         target.in_flight += 1
         plan = None if self.key is None else service.limiter.plan(self.key, target.route)
         if plan is None:
@@ -256,7 +267,18 @@ class Exchange(Reply):
         now = self.started_at = monotonic()
         self.total_deadline = now + service.config.timeouts.total_seconds
         service.budget.request(now)
-        placing.place(self, target, now)
+        if self.course is not None:
+            self.course.start(self._unheld or self.body)
+        else:
+            placing.place(self, target, now)
+
+    def turn_to(self, target: Target, body: bytes, unheld: bytes) -> None:
+        """Another model is to answer, with the body given, and `unheld` where that has a ceiling of the gateway."""
+        if self.target is not None:
+            self.target.in_flight -= 1
+        target.in_flight += 1
+        self.target, self.body, self._unheld = target, body, unheld
+        self.tries_before, self.tried, self.hedge, self.times = self.tries, [], None, None
 
     # -- engines --
 
@@ -291,17 +313,20 @@ class Exchange(Reply):
                 service.metrics.retries.labels(failure.reason).inc()
                 self.try_engine(engine, fresh=True)
                 return
-            more = self.tries < service.config.retries.attempts
+            more = self.tries - self.tries_before < service.config.retries.attempts
             other = placing.choose(self, target, now) if more else None
             waits = more and other is None and target.room is not None and len(target.pool.engines) > 1
             if (other is not None or waits) and (not failure.budgeted or service.budget.take(now)):
                 service.metrics.retries.labels(failure.reason).inc()
+                if self.course is not None:
+                    self.course.other_engine(failure)
                 if other is not None:
                     self.try_engine(other)
                 elif target.room is not None:
                     target.room.enter(self)
                 return
-        self.answer(failure.problem)
+        if self.course is None or not self.course.failed(failure):
+            self.answer(failure.problem)
 
     def stream_broke(self, engine: Engine, last_at: float, usage: Usage | None) -> bool:
         """A stream lost its engine after `last_at`. True when it goes on elsewhere, or is whole and ended."""
@@ -383,6 +408,8 @@ class Exchange(Reply):
         self.response_complete = True
         self.deadline = FOREVER
         placing.leave(self, status)
+        if self.course is not None:
+            self.course.ended(outcome)
         account = self._account(status, outcome, usage, events)
         finish(self, status, outcome, account)
         if self.permit is not None and self.admitted is not None and account is not None and self.target is not None:

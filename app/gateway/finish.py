@@ -54,6 +54,7 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
         zone=None if attempt is None else attempt.engine.zone,
         tries=exchange.tries,
         **log_fields(exchange),
+        **({} if exchange.course is None else exchange.course.log_fields()),
         ttft_ms=round((exchange.first_event_at - exchange.started_at) * 1e3, 2) if exchange.first_event_at else None,
         duration_ms=round(seconds * 1e3, 2),
         **fields,

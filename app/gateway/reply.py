@@ -78,6 +78,9 @@ class Reply:
     balance_lines: bytes = b""
     """Header lines about the choice of an engine: the session's cookie, and how long the request waited."""
 
+    route_lines: bytes = b""
+    """Header lines about the choice of a model."""
+
     def _finish(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
         raise NotImplementedError
 
@@ -115,6 +118,8 @@ class Reply:
             own += self.limit_lines
         if self.balance_lines:
             own += self.balance_lines
+        if self.route_lines:
+            own += self.route_lines
         if self.cache_lines:
             own += self.cache_lines
         return reply_head(

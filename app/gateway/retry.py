@@ -32,6 +32,8 @@ class Failure:
     rest: Rest = "growing"
     retry: bool = True
     budgeted: bool = True
+    wait_seconds: float = 0.0
+    """How long the other side wants to be left alone."""
 
 
 def cannot_connect(model: str) -> Failure:
@@ -75,6 +77,11 @@ def shutting_down() -> Failure:
         503, "This gateway is shutting down. Send the request again.", "shutting_down", headers=retry_after()
     )
     return Failure("shutting_down", problem, rest="no", retry=False)
+
+
+def bad_output(fault: str, model: str) -> Failure:
+    """A whole answer that is none; `fault` says why. The engine is as well as before."""
+    return Failure(fault, engine_failed(model), rest="no", retry=False)
 
 
 def from_reply(error: EngineError, model: str) -> Failure:

@@ -86,6 +86,7 @@ class Gateway:
                 service.update_engines(model.name, fixed)
         if not around.engines:
             self._watch_pods()
+        self._keep_roles()
         gauge = service.metrics.dependency_up
         if around.cache_address:
             self._keep_limits(around)
@@ -116,6 +117,18 @@ class Gateway:
 
             for work in start(self.service, self.surroundings):
                 self._spawn(work)
+
+    def _keep_roles(self) -> None:
+        """Providers on Bedrock without a key file ask with the pod's own role."""
+        found = [target.outside for target in self.service.outside.values() if target.outside is not None]
+        asking = [one for one in found if one.provider.kind == "bedrock" and one.provider.key_file is None]
+        if asking:
+            from app.gateway.providers.role import Role
+
+            role = Role(self.log)
+            for one in asking:
+                one.role = role
+            self._spawn(role.keep())
 
     def _keep_limits(self, around: Surroundings) -> None:
         limiter = self.service.limiter

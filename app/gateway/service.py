@@ -22,7 +22,10 @@ from app.gateway.config import GatewayConfig, KeyFile, ModelRoute
 from app.gateway.cors import Origins
 from app.gateway.limits.limiter import Limiter
 from app.gateway.metrics import OTHER, Metrics, ModelMetrics, PoolCollector
+from app.gateway.providers.start import outside_targets
 from app.gateway.queue.room import WaitingRoom
+from app.gateway.routing.metrics import NO_MODEL, RoutingMetrics
+from app.gateway.routing.router import Router
 
 if TYPE_CHECKING:
     from app.gateway.balance.hedge import Hedger
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from app.gateway.ledger.writer import Ledger
     from app.gateway.log import Log
     from app.gateway.protocol import Connection
+    from app.gateway.providers.outside import Outside
+    from app.gateway.routing.course import LastAnswers
 
 LONGEST_TICK_SECONDS = 0.25
 
@@ -48,6 +53,8 @@ class Target:
     """True once the engines are known, be it that there are none."""
     room: WaitingRoom | None = None
     hedger: Hedger | None = None
+    outside: Outside | None = None
+    """Who answers for a model that no engine of the platform serves."""
     near: bool = False
     """True where a session or a prefix chooses the engine."""
 
@@ -67,7 +74,8 @@ class Service:
         self.loop = loop
         self.sticky_headers = sticky_headers(config.models)
         self.state = ServerState()
-        self.metrics = Metrics((model.name for model in config.models), config.colour)
+        names = [model.name for model in (*config.models, *config.outside_models)]
+        self.metrics = Metrics((*names, NO_MODEL), config.colour)
         self.balance_metrics = BalanceMetrics(self.metrics.registry)
         log.on_drop = self.metrics.logs_dropped.inc
         self.other = self.metrics.models[OTHER]
@@ -79,7 +87,10 @@ class Service:
             self._furnish(target)
             self.targets[model.name] = target
             self.by_name |= dict.fromkeys((model.name, *model.aliases), target)
+        self.outside = outside_targets(self)
         self.routes = {name: target.route for name, target in self.by_name.items()}
+        self.last_answers: LastAnswers | None = None
+        self.router = Router(self, RoutingMetrics(self.metrics.registry))
         self.origins = Origins(config.cors_origins)
         self.plain_headers = f"x-penstock-colour: {config.colour}\r\n".encode()
         self.client = Client(loop, config.timeouts.idle_connection_seconds)
@@ -125,6 +136,9 @@ class Service:
         if self._timer is not None:
             self._timer.cancel()
         self.client.close()
+        for target in self.outside.values():
+            if target.outside is not None:
+                target.outside.client.close()
 
     def connections(self) -> list[Connection]:
         """The client connections; uvicorn's set is typed for its own protocols."""
@@ -141,6 +155,9 @@ class Service:
             if target.room is not None:
                 target.room.tick(now)
         self.client.expire(now)
+        for target in self.outside.values():
+            if target.outside is not None:
+                target.outside.client.expire(now)
         second = int(time.time())
         if second != self._date_second:
             self._date_second = second
@@ -161,7 +178,11 @@ class Service:
 
     def not_ready(self) -> list[str]:
         """The models that cannot be served now."""
-        return [name for name, target in self.targets.items() if target.pool.ready == 0 and not _holds(target)]
+        return [
+            name
+            for name, target in self.targets.items()
+            if target.pool.ready == 0 and name not in self.router.covered and not _holds(target)
+        ]
 
 
 def _holds(target: Target) -> bool:

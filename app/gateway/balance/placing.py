@@ -6,7 +6,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.gateway.balance.affinity import affinity
-from app.gateway.errors import no_engine
+from app.gateway.errors import Problem, no_engine
+from app.gateway.retry import Failure
 
 if TYPE_CHECKING:
     from app.gateway.choose import Engine
@@ -32,11 +33,18 @@ def place(exchange: Exchange, target: Target, now: float) -> None:
         room.enter(exchange)
         room.freed()
     else:
-        exchange.answer(no_engine(target.route.name))
+        no_place(exchange, no_engine(target.route.name), "no_engine")
 
 
 def choose(exchange: Exchange, target: Target, now: float) -> Engine | None:
     return target.pool.choose(now, exchange.tried, exchange.home, session=exchange.in_session)
+
+
+def no_place(exchange: Exchange, problem: Problem, reason: str) -> None:
+    """The model has no room for the request: the next one of its chain answers, or the problem does."""
+    course = exchange.course
+    if course is None or exchange.response_started or not course.failed(Failure(reason, problem, rest="no")):
+        exchange.answer(problem)
 
 
 def place_from_room(exchange: Exchange, target: Target, now: float) -> None:
@@ -46,7 +54,7 @@ def place_from_room(exchange: Exchange, target: Target, now: float) -> None:
         exchange.balance_lines += b"x-penstock-queued-seconds: %.3f\r\n" % exchange.queued_seconds
     engine = choose(exchange, target, now) or target.pool.choose(now)
     if engine is None:
-        exchange.answer(no_engine(target.route.name))
+        no_place(exchange, no_engine(target.route.name), "no_engine")
     else:
         exchange.try_engine(engine)
 

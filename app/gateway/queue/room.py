@@ -96,7 +96,7 @@ class WaitingRoom:
         message = f"No engine of the model `{name}` has room: {why}. Try again in {seconds} s."
         if self._target.pool.ready == 0:
             code, message = "no_engine", f"No engine of the model `{name}` is ready: {why}. Try again in {seconds} s."
-        exchange.answer(Problem(503, message, code, headers=retry_after(seconds)))
+        placing.no_place(exchange, Problem(503, message, code, headers=retry_after(seconds)), code)
 
     def retry_after(self) -> int:
         """When those that wait now may have left, in seconds: by the rate of the last ones, within bounds."""

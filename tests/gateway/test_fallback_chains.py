@@ -1,0 +1,388 @@
+"""A model fails, and what stands behind it in its chain answers; the client is told which, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.gateway.choose import Sighting
+from app.gateway.config import GatewayConfig
+from tests.gateway.harness import (
+    CHAT,
+    DONE,
+    Answer,
+    Client,
+    Engine,
+    Request,
+    Running,
+    Wire,
+    chat_reply,
+    cut_at_once,
+    eventually,
+    fails,
+    hang,
+    make_config,
+    running,
+    well,
+)
+
+STREAM: dict[str, Any] = CHAT | {"stream": True}
+SMART = CHAT | {"model": "smart"}
+SMART_STREAM = STREAM | {"model": "smart"}
+CANNED = {"sorry": "We are busy. Your request for {model} was not answered."}
+
+
+def model(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "selector": f"model={name}",
+        "context_tokens": 2048,
+        "max_output_tokens": 512,
+        "input_usd_per_million_tokens": 1.0,
+        "output_usd_per_million_tokens": 2.0,
+        **changes,
+    }
+
+
+def config(route: dict[str, Any] | None = None, /, large: dict[str, Any] | None = None, **more: Any) -> GatewayConfig:
+    routing = {
+        "routes": [{"name": "smart", "to": "tiny", "fallback": ["large"], **(route or {})}],
+        "templates": CANNED,
+        **more.pop("routing", {}),
+    }
+    expensive = {"input_usd_per_million_tokens": 10.0, "output_usd_per_million_tokens": 20.0, "context_tokens": 8192}
+    models = [model("tiny", aliases=["small"]), model("large", **expensive | (large or {}))]
+    return make_config(models=models, routing=routing, **more)
+
+
+@contextlib.asynccontextmanager
+async def two(tiny: Answer | None, large: Answer | None, settings: GatewayConfig) -> AsyncGenerator[Two]:
+    """A gateway with an engine for each model; None: no engine is ready."""
+    one, other = Engine(tiny or well), Engine(large or well)
+    await other.start()
+    async with running(one, config=settings) as gateway:
+        place = f"127.0.0.1:{other.port}"
+        seen = [Sighting(place, place, "127.0.0.1", other.port, "", ready=True, draining=False)]
+        gateway.service.update_engines("large", [] if large is None else seen)
+        if tiny is None:
+            gateway.service.update_engines("tiny", [])
+        try:
+            yield Two(gateway, one, other)
+        finally:
+            await other.stop()
+
+
+class Two:
+    def __init__(self, gateway: Running, tiny: Engine, large: Engine) -> None:
+        self.gateway, self.tiny, self.large = gateway, tiny, large
+        self.ask = gateway.ask
+
+
+def says(content: Any, finish: str | None = "stop") -> Answer:
+    async def answer(request: Request, wire: Wire) -> None:
+        reply = chat_reply()
+        reply["choices"][0]["message"]["content"] = content
+        reply["choices"][0]["finish_reason"] = finish
+        await wire.json(200, reply)
+
+    return answer
+
+
+async def begins_and_is_cut(request: Request, wire: Wire) -> None:
+    await wire.begin_stream()
+    await asyncio.sleep(0.02)
+    wire.cut()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "body"),
+    [
+        (None, "no_engine", SMART),
+        (None, "no_engine", SMART_STREAM),
+        (fails(500), "status_500", SMART),
+        (fails(503), "overloaded", SMART_STREAM),
+        (cut_at_once, "connection_lost", SMART),
+        (begins_and_is_cut, "connection_lost", SMART_STREAM),
+        (hang, "first_byte_timeout", SMART_STREAM),
+        (hang, "first_byte_timeout", SMART),
+        (says(""), "empty_output", SMART),
+        (says("half a", None), "cut_output", SMART),
+        (says("no json"), "wrong_format", SMART | {"response_format": {"type": "json_object"}}),
+    ],
+)
+async def test_the_next_model_of_the_chain_answers(answer: Answer | None, reason: str, body: dict[str, Any]):
+    settings = config({"first_byte_seconds": 0.2, "answer_seconds": 0.2})
+    good = says('{"a": 1}') if "response_format" in body else well
+    async with two(answer, good, settings) as both:
+        reply = await both.ask(body)
+        assert reply.status == 200
+        assert reply.headers["x-penstock-model"] == "large"
+        assert reply.headers["x-penstock-route"] == "smart; to=tiny; reason=default"
+        assert reply.headers["x-penstock-fallback"] == f"model; to=large; after=tiny; reason={reason}"
+        assert both.large.requests[0].body["model"] == "large"
+        sample = f'penstock_fallbacks_total{{name="smart",reason="{reason}",to="large"}}'
+        assert await both.gateway.metric(sample) == 1
+        line = both.gateway.requests[0]
+        assert (line["model"], line["asked"], line["outcome"]) == ("large", "smart", "ok")
+        assert line["cost_usd"] == pytest.approx((17 * 10 + 8 * 20) / 1e6 if reason != "x" else 0), "at large's prices"
+        assert all(target.in_flight == 0 for target in both.gateway.service.targets.values())
+
+
+async def test_the_responses_route_falls_back_as_well():
+    async with two(fails(500), well, config()) as both:
+        reply = await both.ask({"model": "smart", "input": "hi"}, "/v1/responses")
+        assert (reply.status, reply.headers["x-penstock-model"]) == (200, "large")
+
+
+async def test_an_error_of_the_client_goes_to_nobody_else_and_trips_no_breaker():
+    async with two(fails(400, "bad"), well, config(routing={"breaker": {"least_calls": 1}})) as both:
+        for _ in range(5):
+            assert (await both.ask(SMART)).status == 400
+        assert not both.large.requests
+        assert len(both.tiny.requests) == 5
+        assert await both.gateway.metric('penstock_circuit_open{model="tiny"}') == 0
+
+
+async def test_what_does_not_fit_goes_to_a_wider_model_alone():
+    too_long = fails(400, "This model's maximum context length is 2048 tokens.", "BadRequestError")
+    async with two(too_long, well, config()) as both:
+        reply = await both.ask(SMART)
+        assert reply.headers["x-penstock-fallback"] == "model; to=large; after=tiny; reason=refused"
+    async with two(too_long, well, config(large={"context_tokens": 2048})) as both:
+        assert (await both.ask(SMART)).error["code"] == "context_length_exceeded"
+        assert not both.large.requests
+
+
+async def test_a_client_may_refuse_every_fallback():
+    settings = config({"canned": "sorry"})
+    async with two(fails(500), well, settings) as both:
+        reply = await both.ask(SMART, x_penstock_fallback="off")
+        assert (reply.status, reply.error["code"]) == (500, "engine_failed")
+        assert not both.large.requests
+        assert (await both.ask(SMART, x_penstock_fallback="maybe")).error["code"] == "invalid_fallback"
+
+
+async def test_the_last_error_is_a_status_and_never_a_200_when_all_models_fail():
+    async with two(fails(500), cut_at_once, config()) as both:
+        reply = await both.ask(SMART)
+        assert (reply.status, reply.error["code"]) == (502, "engine_failed")
+        assert reply.headers["x-penstock-fallback"].startswith("model; to=large")
+
+
+async def test_a_bad_answer_is_passed_on_where_nothing_better_comes_and_is_counted():
+    async with two(says(""), fails(500), config()) as both:
+        reply = await both.ask(SMART)
+        assert (reply.status, reply.json["choices"][0]["message"]["content"]) == (200, "")
+        assert await both.gateway.metric('penstock_discarded_answers_total{model="tiny",reason="empty_output"}') == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_at_the_end_of_a_chain_stands_a_canned_answer_that_costs_nothing(stream: bool):
+    async with two(fails(500), None, config({"canned": "sorry"})) as both:
+        reply = await both.ask(SMART | {"stream": stream})
+        text = CANNED["sorry"].replace("{model}", "smart")
+        assert reply.status == 200
+        assert reply.headers["x-penstock-fallback"] == "canned; to=canned; after=tiny; reason=status_500"
+        assert reply.headers["x-penstock-model"] == "none"
+        if stream:
+            chunks = [json.loads(part[6:]) for part in reply.events if part != DONE]
+            assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == text
+            assert reply.events[-1] == DONE
+        else:
+            assert reply.json["choices"][0]["message"]["content"] == text
+            assert reply.json["usage"]["total_tokens"] == 0
+        line = both.gateway.requests[0]
+        assert (line["model"], line["cost_usd"], line["status"]) == ("none", 0, 200)
+
+
+async def test_the_knowledge_file_answers_before_the_canned_text(tmp_path: Path):
+    path = tmp_path / "knowledge.json"
+    path.write_text(json.dumps({"entries": [{"phrases": ["hello"], "answer": "Hello from the file."}]}))
+    settings = config({"canned": "sorry", "knowledge": True}, routing={"knowledge_file": str(path)})
+    async with two(None, None, settings) as both:
+        reply = await both.ask(SMART)
+        assert reply.json["choices"][0]["message"]["content"] == "Hello from the file."
+        assert reply.headers["x-penstock-fallback"].startswith("knowledge;")
+        other = await both.ask(SMART | {"messages": [{"role": "user", "content": "unheard of"}]})
+        assert other.headers["x-penstock-fallback"].startswith("canned;")
+
+
+class Last:
+    """A cache that finds something, nothing, or hangs."""
+
+    def __init__(self, found: bytes | None, *, late: bool = False, never: bool = False) -> None:
+        self.answer, self.late, self.never = found, late, never
+
+    def look_up(self, exchange: Any, found: Callable[[bytes | None], None]) -> None:
+        if self.late:
+            asyncio.get_running_loop().call_later(0.05, found, self.answer)
+        elif not self.never:
+            found(self.answer)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_kept_answer_stands_before_the_canned_one(late: bool):
+    async with two(None, None, config({"cached": True, "canned": "sorry"})) as both:
+        both.gateway.service.last_answers = Last(json.dumps(chat_reply()).encode(), late=late)
+        reply = await both.ask(SMART_STREAM)
+        assert reply.headers["x-penstock-fallback"].startswith("cache; to=cache; after=tiny; reason=no_engine")
+        assert b'"content":"hi"' in reply.body
+        both.gateway.service.last_answers = Last(None, late=late)
+        assert (await both.ask(SMART)).headers["x-penstock-fallback"].startswith("canned;")
+
+
+async def test_a_cache_that_hangs_holds_nobody_up():
+    async with two(None, None, config({"cached": True})) as both:
+        both.gateway.service.last_answers = Last(None, never=True)
+        reply = await both.ask(SMART)
+        assert (reply.status, reply.error["code"]) == (503, "no_engine")
+
+
+async def test_a_stream_that_has_begun_does_not_change_its_model():
+    async def half(request: Request, wire: Wire) -> None:
+        await wire.begin_stream()
+        await wire.chunk(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n')
+        await asyncio.sleep(0.02)
+        wire.cut()
+
+    async with two(half, well, config(resume={"enabled": False})) as both:
+        reply = await both.ask(SMART_STREAM)
+        assert b"upstream_interrupted" in reply.body
+        assert not both.large.requests
+
+
+async def test_a_model_whose_breaker_is_open_is_passed_over_until_it_answers_again():
+    breaker = {"least_calls": 2, "open_seconds": 0.2, "probes": 1}
+    async with two(fails(500), well, config(routing={"breaker": breaker})) as both:
+        for _ in range(4):
+            assert (await both.ask(SMART)).status == 200
+        assert len(both.tiny.requests) == 2
+        assert await both.gateway.metric('penstock_circuit_open{model="tiny"}') == 1
+        last = await both.ask(SMART)
+        assert last.headers["x-penstock-fallback"] == "model; to=large; after=tiny; reason=circuit_open"
+        both.tiny.answer = well
+        await asyncio.sleep(0.25)
+        assert (await both.ask(SMART)).headers["x-penstock-model"] == "tiny"
+        assert (await both.ask(SMART)).headers["x-penstock-model"] == "tiny"
+
+
+async def test_an_open_breaker_alone_never_makes_an_error():
+    async with two(fails(500), None, config(routing={"breaker": {"least_calls": 1}})) as both:
+        assert (await both.ask(SMART)).status == 500
+        both.tiny.answer = well
+        assert (await both.ask(SMART)).status == 200, "nothing else is there: it is asked"
+
+
+async def test_long_generations_and_clients_that_leave_open_no_breaker():
+    async def slow(request: Request, wire: Wire) -> None:
+        await asyncio.sleep(0.15)
+        await well(request, wire)
+
+    settings = config(routing={"breaker": {"least_calls": 1, "slow_seconds": 0.05, "slow_share": 0.1}})
+    async with two(slow, well, settings) as both:
+        assert (await both.ask(SMART)).headers["x-penstock-model"] == "tiny"
+        client = await both.gateway.connect()
+        await client.send(Client.request(SMART_STREAM))
+        await eventually(lambda: len(both.tiny.requests) == 2)
+        client.close()
+        await eventually(lambda: len(both.gateway.requests) == 2)
+        assert await both.gateway.metric('penstock_circuit_open{model="tiny"}') == 0
+        assert (await both.ask(SMART_STREAM)).status == 200
+        assert await both.gateway.metric('penstock_circuit_open{model="tiny"}') == 1, (
+            "a stream that begins late is slow"
+        )
+
+
+async def test_a_route_of_a_models_own_name_holds_for_its_aliases_and_keeps_its_engines_names():
+    settings = config({"name": "tiny"})
+    async with two(well, well, settings) as both:
+        await both.ask(CHAT)
+        await both.ask(CHAT | {"model": "small"})
+        assert [request.body["model"] for request in both.tiny.requests] == ["tiny", "small"]
+        assert both.tiny.requests[0].raw.count(b'"model"') == 1, "nothing is spliced in where nothing changes"
+        both.tiny.answer = fails(500)
+        reply = await both.ask(CHAT | {"model": "small"})
+        assert reply.headers["x-penstock-model"] == "large"
+
+
+async def test_a_request_is_held_to_the_ceiling_of_the_model_that_answers():
+    settings = config(large={"max_output_tokens": 100})
+    async with two(fails(500), well, settings) as both:
+        await both.ask(SMART | {"max_tokens": 400})
+        await both.ask(SMART | {"max_completion_tokens": 400})
+        await both.ask(SMART)
+        asked = [request.body for request in both.large.requests]
+        assert [body["max_tokens"] for body in asked] == [100, 100, 100]
+        assert asked[1]["max_completion_tokens"] == 100
+        assert (await both.ask(SMART | {"max_tokens": 513})).status == 400, "no model of the route has so many"
+
+
+async def test_a_gateway_is_ready_without_engines_where_its_route_has_another_way():
+    async with two(None, well, config({"name": "tiny", "canned": "sorry"})) as both:
+        assert (await both.gateway.get("/readyz")).status == 200
+        both.gateway.service.update_engines("large", [])
+        assert (await both.gateway.get("/readyz")).status == 503, "large has no route of its own"
+
+
+async def test_rules_answer_without_a_model_and_limits_still_count():
+    route = {"rules": [{"template": "hello", "pattern": "(?i)hello|hi"}]}
+    settings = config(
+        route, routing={"templates": {"hello": "Hello. Ask me anything."}}, limits={"requests_per_minute": 1}
+    )
+    async with two(well, well, settings) as both:
+        begun = time.perf_counter()
+        reply = await both.ask(SMART)
+        assert time.perf_counter() - begun < 0.5
+        assert reply.json["choices"][0]["message"]["content"] == "Hello. Ask me anything."
+        assert reply.headers["x-penstock-route"] == "smart; to=none; reason=template; hello"
+        assert not both.tiny.requests
+        assert (await both.ask(SMART)).status == 429
+        sample = 'penstock_routed_requests_total{name="smart",reason="template",to="none"}'
+        assert await both.gateway.metric(sample) == 2
+
+
+async def test_the_ceiling_of_cost_holds_for_plain_models_as_well():
+    async with two(well, well, config()) as both:
+        cheap = CHAT | {"max_tokens": 10}
+        assert (await both.ask(cheap, x_penstock_max_cost_usd="0.01")).status == 200
+        reply = await both.ask(cheap, x_penstock_max_cost_usd="0.000001")
+        assert (reply.status, reply.error["code"]) == (400, "cost_ceiling_exceeded")
+        assert (await both.ask(cheap, x_penstock_max_cost_usd="cheap")).error["code"] == "invalid_max_cost"
+        assert len(both.tiny.requests) == 1
+
+
+async def test_tasks_come_by_header_and_the_models_list_has_the_route():
+    settings = config({"tasks": [{"name": "code", "to": "large", "words": ["python"]}]})
+    async with two(well, well, settings) as both:
+        assert (await both.ask(SMART, x_penstock_task="code")).headers["x-penstock-model"] == "large"
+        assert (await both.ask(SMART)).headers["x-penstock-model"] == "tiny"
+        names = [
+            entry["id"]
+            for entry in (await both.gateway.get("/v1/models", authorization="Bearer sk-test-0123456789abcdef")).json[
+                "data"
+            ]
+        ]
+        assert names == ["tiny", "small", "large", "smart"]
+
+
+async def test_one_model_that_hangs_holds_up_no_other():
+    async with two(hang, well, config()) as both:
+        waiting = await both.gateway.connect()
+        await waiting.send(Client.request(SMART_STREAM))
+        await eventually(lambda: len(both.tiny.requests) == 1)
+        assert (await both.ask(CHAT | {"model": "large"})).status == 200
+
+
+async def test_metrics_have_no_label_that_a_client_chose():
+    async with two(well, well, config({"tasks": [{"name": "code", "to": "large"}]})) as both:
+        for n in range(5):
+            await both.ask(SMART, x_penstock_task=f"scan-{n}")
+            await both.ask(CHAT | {"model": f"scan-{n}"})
+        assert b"scan-" not in (await both.gateway.get("/metrics")).body
