@@ -185,6 +185,15 @@ class GatewayConfig(Strict):
     )
 
     @model_validator(mode="after")
+    def embeddings_have_a_model(self) -> Self:
+        semantic = self.cache.semantic_cache
+        if semantic is not None and semantic.model not in {
+            name for model in self.models for name in (model.name, *model.aliases)
+        }:
+            raise ValueError(f"cache.semantic_cache.model: {semantic.model} is none of `models`")
+        return self
+
+    @model_validator(mode="after")
     def names_are_unique(self) -> Self:
         everything = (*self.models, *self.outside_models)
         if not everything:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from app.gateway.admit import KeyRing
 from app.gateway.cache.entry import Entry, pack
 from app.gateway.cache.store import MARKS, PREFIX, PurgeError
 from app.gateway.config import KeyFile
 from app.gateway.database.settings import Database
+from app.gateway.keys.ring import KeyRing
 from app.gateway.ledger.settings import LedgerSettings
 from tests.gateway.harness import (
     CHAT,
@@ -697,3 +697,45 @@ async def test_nothing_is_cached_and_nothing_said_where_the_cache_is_off(redis: 
             assert "x-penstock-cache" not in (await gateway.ask(SURE)).headers
         assert len(engine.requests) == 2
         await kept(redis, 0)
+
+
+# -- beside other stages --
+
+
+def chained(**route: Any) -> dict[str, Any]:
+    base = make_config().models[0].model_dump()
+    models = [base | {"aliases": []}, base | {"name": "spare", "aliases": []}]
+    return {
+        "models": models,
+        "routing": {"routes": [{"name": "smart", "to": "tiny", "fallback": ["spare"], **route}]},
+        "retries": {"attempts": 1},
+    }
+
+
+async def test_an_answer_of_a_fallback_model_is_shared_but_not_kept(redis: RedisServer):
+    async def tiny_fails(request: Request, wire: Wire) -> None:
+        await asyncio.sleep(0.05)
+        await (fails(500) if request.body["model"] == "tiny" else well)(request, wire)
+
+    async with caching(redis, Engine(tiny_fails), config=chained()) as gateway:
+        replies = await asyncio.gather(*(gateway.ask(SURE | {"model": "smart"}) for _ in range(3)))
+        assert [reply.status for reply in replies] == [200] * 3
+        assert len({text(reply) for reply in replies}) == 1
+        assert all("to=spare" in reply.headers["x-penstock-fallback"] for reply in replies)
+        assert await gateway.metric('penstock_cache_answers_total{outcome="other_model"}') == 1
+    await kept(redis, 0)
+
+
+async def test_a_stale_answer_serves_where_all_models_fail(redis: RedisServer):
+    engine = Engine(well)
+    cache = {"ttl_seconds": 1, "stale_seconds": 60}
+    async with caching(redis, engine, cache=cache, config=chained(cached=True, fallback=[])) as gateway:
+        first = await gateway.ask(SURE | {"model": "smart"})
+        await kept(redis)
+        await asyncio.sleep(1.01)
+        engine.answer = fails(500)
+        again = await gateway.ask(SURE | {"model": "smart"})
+        assert (again.status, again.headers["x-penstock-cache"]) == (200, "miss")
+        assert "to=cache" in again.headers["x-penstock-fallback"]
+        assert text(again) == text(first)
+    await kept(redis, 1)

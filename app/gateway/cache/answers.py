@@ -12,13 +12,15 @@ from app.gateway.cache.canonical import as_events, is_whole
 from app.gateway.cache.entry import Entry
 from app.gateway.cache.flight import Lead
 from app.gateway.cache.metrics import CacheMetrics, Outcome
-from app.gateway.cache.normal import ROUTES, Json, Scope, digest, is_sampled, normalise, usage_asked
+from app.gateway.cache.normal import ROUTES, Scope, digest, is_sampled, normalise, usage_asked
+from app.gateway.cache.question import read_question
 from app.gateway.cache.store import Place, Store, place
 from app.gateway.cache.wish import NOTHING_ASKED, Policy, Wish, read_wish, resolve
 from app.gateway.errors import Problem, Refused
 
 if TYPE_CHECKING:
-    from app.gateway.cache.semantic import Question, Semantic
+    from app.gateway.cache.question import Question
+    from app.gateway.cache.semantic import Semantic
     from app.gateway.config import GatewayConfig
     from app.gateway.exchange import Exchange
     from app.gateway.limits.link import Link
@@ -117,6 +119,8 @@ class Answers:
         admitted, target, key = exchange.admitted, exchange.target, exchange.key
         if admitted is None or target is None or key is None or exchange.route not in ROUTES:
             return None
+        if target.route.name not in self.metrics.tokens:  # a template answers, and no model
+            return None
         policy = self.policy(exchange)
         if not (policy.exact and (wish.read or wish.store)) or len(exchange.body) > self.config.max_request_bytes:
             return None
@@ -133,13 +137,8 @@ class Answers:
             return None
         asked = Asked(place(scope, found), scope, wish, policy.ttl_seconds, usage, time.time())
         if policy.semantic and self.semantic is not None:
-            asked.question = self._question(exchange.route, scope, fields)
+            asked.question = read_question(exchange.route, scope, fields, self.semantic.model)
         return asked
-
-    def _question(self, route: str, scope: Scope, fields: Json) -> Question | None:
-        from app.gateway.cache.semantic import read_question
-
-        return read_question(route, scope, fields)
 
     def _found(self, lead: Lead, entry: Entry | None) -> None:
         exchange = lead.exchange
@@ -180,8 +179,9 @@ class Answers:
 
     def _serve_all(self, lead: Lead, entry: Entry, outcome: Outcome, alike: float = 1.0) -> bool:
         """Serves a leader, and by its end its followers, from a kept answer. False where it does not do."""
-        max_age = lead.asked.wish.max_age
-        if max_age is not None and time.time() - entry.made > max_age:
+        asked, age = lead.asked, time.time() - entry.made
+        oldest = asked.wish.max_age
+        if (oldest is not None and age > oldest) or (outcome == "hit" and age > asked.ttl_seconds):
             return False
         return self.serve(lead.exchange, lead.asked, entry, outcome, alike)
 
@@ -220,8 +220,9 @@ class Answers:
         if exchange.account is None and exchange.target is not None:
             exchange.account_saved(account)
             name = exchange.target.route.name
-            self.metrics.tokens[name].inc(account.input_tokens + account.output_tokens)
-            self.metrics.usd[name].inc(account.cost_usd)
+            if name in self.metrics.tokens:
+                self.metrics.tokens[name].inc(account.input_tokens + account.output_tokens)
+                self.metrics.usd[name].inc(account.cost_usd)
 
     def mark(self, exchange: Exchange, outcome: Outcome, lines: bytes = b"") -> None:
         """Notes what the cache does for a request: in its reply's head, its log line and its row."""
@@ -250,11 +251,13 @@ class Answers:
             account.output_tokens,
             account.cached_tokens,
         )
-        if len(reply) > self.config.max_answer_bytes:
+        if exchange.target is None or exchange.target.route.name != asked.scope.model:
+            outcomes["other_model"].inc()  # down a chain, or a template: it shall not be the model's for long
+        elif len(reply) > self.config.max_answer_bytes:
             outcomes["too_large"].inc()
         elif asked.store:
             if self.store is not None:
-                self.store.put(asked.place, entry, asked.ttl_seconds)
+                self.store.put(asked.place, entry, asked.ttl_seconds + self.config.stale_seconds)
             if self.semantic is not None and asked.question is not None:
                 self.semantic.keep(asked.question, asked.scope, entry)
         return entry
@@ -288,7 +291,17 @@ class Answers:
     def count(self, exchange: Exchange) -> None:
         """At a request's end."""
         if exchange.cache_outcome is not None and exchange.target is not None:
-            self.metrics.requests[exchange.target.route.name, exchange.cache_outcome].inc()
+            child = self.metrics.requests.get((exchange.target.route.name, exchange.cache_outcome))
+            if child is not None:
+                child.inc()
+
+    def look_up(self, exchange: Exchange, found: Callable[[bytes | None], None]) -> None:
+        """For the end of a chain of models: the answer kept for this very request, if need be a stale one."""
+        part, asks = exchange.cache_part, False
+        if part is not None and self.store is not None and part.asked.wish.read:
+            asks = self.store.get(part.asked.place, lambda entry: found(None if entry is None else entry.reply))
+        if not asks:
+            found(None)
 
     async def purge(self, tenant: str | None = None, model: str | None = None) -> int:
         """Forgets the kept answers of a tenant, of a model (its own name), of both together, or all of them.

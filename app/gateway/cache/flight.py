@@ -6,6 +6,7 @@ follower; one that fails lets a follower try anew.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -93,20 +94,29 @@ class Lead:
         """The stream ends with an error event."""
         self._told = (message, code)
 
+    def turned(self, lines: bytes) -> None:
+        """Another model than the one asked for answers, or none: that is not kept, and followers are told (`lines`)."""
+        self.asked = replace(self.asked, wish=replace(self.asked.wish, store=False))
+        for follower in self.followers:
+            follower.exchange.route_lines = lines
+
     def gone(self) -> bool:
         """The client left. True where a follower took over the answer under way."""
         old = self.exchange
         attempt = old.attempt
         hedged = old.hedge is not None and old.hedge.second is not None
-        if attempt is None or hedged or (not self._stream and old.response_started):
+        # What is relayed decides nothing more; before that a chain of models, which is the leader's own, may.
+        fixed = old.response_started and self._stream
+        if attempt is None or hedged or not (fixed or (old.course is None and not old.response_started)):
             return False
         heir = next((one for one in self.followers if one.live == self._stream), None)
-        if heir is None:
+        if heir is None or heir.exchange.target is not old.target:
             return False
         self.followers.remove(heir)
         new = heir.exchange
         attempt.exchange = new
         new.take_over(old)
+        new.course = None
         if new.resumption is not None:
             new.resumption.pass_to(new)
         new.cache_part, self.exchange = self, new
@@ -147,7 +157,10 @@ class Lead:
             if exchange.response_started:
                 follower.account()
                 exchange.end("ok", None, 0)
-            elif entry is None or not self.answers.serve(exchange, follower.asked, entry, "coalesced"):
+                continue
+            told, exchange.route_lines = exchange.route_lines, self.exchange.route_lines
+            if entry is None or not self.answers.serve(exchange, follower.asked, entry, "coalesced"):
+                exchange.route_lines = told
                 self.answers.alone(exchange)
 
     def expired(self) -> None:
@@ -187,6 +200,7 @@ class Follower:
         exchange = self.exchange
         head = b""
         if not exchange.response_started:
+            exchange.route_lines = self.lead.exchange.route_lines
             head = exchange.begin(b"text/event-stream; charset=utf-8", 200)
         if not exchange.first_event_at and not only_comments(events):
             exchange.first_event_at = monotonic()
@@ -194,6 +208,9 @@ class Follower:
         exchange.write(events, head)
         if exchange.protocol.transport.get_write_buffer_size() > MOST_BEHIND_BYTES:
             exchange.cut_stream(TOO_SLOW, "client_too_slow", None, 0)
+
+    def turned(self, lines: bytes) -> None:
+        """Another model answers: the leader tells its followers."""
 
     def account(self) -> None:
         """Before the last byte goes out: the leader's account is there by then."""

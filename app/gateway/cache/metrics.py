@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 Outcome = Literal["hit", "coalesced", "semantic", "miss", "bypass"]
 OUTCOMES: tuple[Outcome, ...] = ("hit", "coalesced", "semantic", "miss", "bypass")
-NOT_STORED = ("stored", "not_whole", "too_large", "memory", "away", "refused")
+NOT_STORED = ("stored", "not_whole", "other_model", "too_large", "memory", "away", "refused")
 LOOKUP_BUCKETS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
 
 

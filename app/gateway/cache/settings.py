@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from app.gateway.strict import Name, Strict
 
 Sampled = Literal["never", "asked", "always"]
-Guard = Literal["strict", "facts"]
+Guard = Literal["strict", "words", "facts"]
 LONGEST_TTL_SECONDS = 30 * 86400
 
 
@@ -30,7 +30,8 @@ class SemanticCache(Strict):
     threshold: float = Field(default=0.95, ge=0.5, le=1, description="Least cosine similarity of two questions.")
     guard: Guard = Field(
         default="strict",
-        description="`facts`: numbers, dates, names and negations must be the same; `strict`: other words too.",
+        description="`facts`: numbers, dates, names and negations must be the same; `words`: one question has all "
+        "words of the other, in order; `strict`: they differ by fillers alone.",
     )
     lookup_seconds: float = Field(
         default=0.15, gt=0, le=5, description="For embedding and look-up; beyond it the request goes to an engine."
@@ -53,6 +54,12 @@ class CacheConfig(Strict):
     tools: bool = Field(default=False, description="Answers that end in tool calls are kept too.")
     semantic: bool = Field(default=False, description="Requests may get the answer of one that means the same.")
     ttl_seconds: int = Field(default=3600, ge=1, le=LONGEST_TTL_SECONDS, description="How long an answer is kept.")
+    stale_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=LONGEST_TTL_SECONDS,
+        description="Kept so much longer for routes that fall back to a kept answer when all models fail.",
+    )
     models: dict[Name, CachePolicy] = Field(default={}, description="By model; counts over the above.")
     tenants: dict[Name, CachePolicy] = Field(default={}, description="By tenant; counts over the model's.")
     keys: dict[Name, CachePolicy] = Field(default={}, description="By a key's id; counts over the tenant's.")
@@ -76,3 +83,10 @@ class CacheConfig(Strict):
         default=100, ge=0, le=10_000, description="Identical requests that share one under way; 0: each goes alone."
     )
     semantic_cache: SemanticCache | None = Field(default=None, description="Settings of `semantic`; needs them.")
+
+    @model_validator(mode="after")
+    def semantic_has_settings(self) -> Self:
+        policies = (*self.models.values(), *self.tenants.values(), *self.keys.values())
+        if self.semantic_cache is None and (self.semantic or any(policy.semantic for policy in policies)):
+            raise ValueError("cache: `semantic` is true somewhere, but there is no `semantic_cache`")
+        return self

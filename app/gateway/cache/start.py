@@ -19,7 +19,7 @@ def start(service: Service, around: Surroundings) -> list[Coroutine[Any, Any, No
     """Gives the service its caches; returns what is to run beside the requests."""
     config, log = service.config, service.log.event
     metrics = CacheMetrics(service.metrics.registry, service.targets)
-    service.cache = answers = Answers(config, metrics, service.loop.call_soon)
+    service.cache = service.last_answers = answers = Answers(config, metrics, service.loop.call_soon)
     work: list[Coroutine[Any, Any, None]] = []
     if around.cache_address:
 
@@ -39,4 +39,16 @@ def start(service: Service, around: Surroundings) -> list[Coroutine[Any, Any, No
         work += [link.run(), store.keep_looking()]
     else:
         log("cache", usable=False, reason="PENSTOCK_CACHE_ADDRESS is not set")
+    semantic = config.cache.semantic_cache
+    database = around.keys
+    if semantic is not None and database is not None:
+        # Imported here: asyncpg's memory and start-up time are for those who use it.
+        from app.gateway.cache.embed import Embedder
+        from app.gateway.cache.semantic import Semantic
+
+        embedder = Embedder(service.client, service.by_name[semantic.model])
+        answers.semantic = Semantic(semantic, database, embedder, metrics, log)
+        work += [answers.semantic.read(), answers.semantic.write()]
+    elif semantic is not None:
+        log("semantic_cache", connected=False, reason="PENSTOCK_DATABASE_USER is not set")
     return work

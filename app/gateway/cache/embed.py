@@ -1,0 +1,102 @@
+"""Asks an engine of this gateway for the embedding of a text, outside any client's request."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app.gateway.cache.question import read_embedding
+
+if TYPE_CHECKING:
+    from app.gateway.choose import Engine
+    from app.gateway.client import Client, Connection
+    from app.gateway.service import Target
+
+MOST_BYTES = 1024 * 1024
+
+
+class EmbedError(Exception):
+    """No embedding came. The message says why."""
+
+
+class _Answer:
+    """Collects one reply."""
+
+    def __init__(self, result: asyncio.Future[bytes]) -> None:
+        self.result = result
+        self.connection: Connection | None = None
+        self._status = 0
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def _fail(self, reason: str) -> None:
+        if not self.result.done():
+            self.result.set_exception(EmbedError(reason))
+
+    def upstream_connected(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def upstream_unreachable(self, error: OSError) -> None:
+        self._fail(f"the engine cannot be reached: {error.strerror or error}")
+
+    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._status = status
+
+    def upstream_data(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MOST_BYTES:
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                connection.abort()
+            self._fail("the reply is too long")
+        else:
+            self._parts.append(data)
+
+    def upstream_end(self) -> None:
+        self.connection = None
+        if self._status != 200:
+            self._fail(f"the engine answered with status {self._status}")
+        elif not self.result.done():
+            self.result.set_result(b"".join(self._parts))
+
+    def upstream_lost(self, *, stale: bool) -> None:
+        self.connection = None
+        self._fail("the connection broke")
+
+
+class Embedder:
+    def __init__(self, client: Client, target: Target) -> None:
+        self._client = client
+        self._target = target
+        self.model = target.route.name
+
+    async def embed(self, text: str) -> list[float]:
+        """Raises EmbedError. To be called with a time limit; cancelling it closes the engine's connection."""
+        engine = self._target.pool.choose(monotonic())
+        if engine is None:
+            raise EmbedError("no engine is ready")
+        body = msgspec.json.encode({"model": self.model, "input": text})
+        head = (
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n" % (engine.host.encode(), engine.port, len(body))
+        )
+        found = read_embedding(await self._ask(engine, head, body))
+        if found is None:
+            raise EmbedError("the reply holds no embedding")
+        return found
+
+    async def _ask(self, engine: Engine, head: bytes, body: bytes) -> bytes:
+        sink = _Answer(asyncio.get_running_loop().create_future())
+        engine.in_flight += 1
+        try:
+            self._client.send(engine, sink, head, body)
+            return await sink.result
+        finally:
+            engine.in_flight -= 1
+            if sink.connection is not None:
+                sink.connection.abort()
+            else:
+                self._client.cancel_connect(sink)
