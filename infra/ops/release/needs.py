@@ -38,12 +38,19 @@ class Needs:
 def needs(before: Settings, after: Settings, colour: str, table: Table) -> Needs:
     """Raises ValueError for an instance type that is not known."""
     then, now = capacity.situations(before)[0], capacity.situations(after)[0]
-    more = {pool.name: max(0, now.nodes[pool.name] - pool.desired) for pool in capacity.gpu_pools(after)}
+    more, left = _further_nodes(after)
     gpus = now.of_colour(colour)["gpus"]
-    return Needs(
-        gpus,
-        gpus - then.of_colour(colour)["gpus"],
-        more,
-        nodes_usd_per_hour(after, table, more),
-        now.left,
-    )
+    return Needs(gpus, gpus - then.of_colour(colour)["gpus"], more, nodes_usd_per_hour(after, table, more), left)
+
+
+def _further_nodes(settings: Settings) -> tuple[dict[str, int], int]:
+    """Nodes beyond the desired ones, on demand before spot, and the pods for which even all of them have no room."""
+    pools = capacity.gpu_pools(settings)
+    wanted = capacity.demands(settings)
+    nodes = {pool.name: pool.desired for pool in pools}
+    left = capacity.place(wanted, [(pool, nodes[pool.name]) for pool in pools])[1]
+    for pool in pools:
+        while left and nodes[pool.name] < pool.most:
+            nodes[pool.name] += 1
+            left = capacity.place(wanted, [(each, nodes[each.name]) for each in pools])[1]
+    return {pool.name: nodes[pool.name] - pool.desired for pool in pools}, left

@@ -1,0 +1,160 @@
+"""A release on the running platform under load: a good one without a failed request, a bad one taken back by itself."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Generator, Mapping
+from contextlib import contextmanager
+
+import pytest
+
+from infra.ops import kube
+from infra.ops.context import Context
+from infra.ops.load.generator import Load, Plan
+from tests.local.conftest import CHECKOUT, Platform
+
+pytestmark = pytest.mark.local
+
+RATE, STREAMS, STREAM_TOKENS = 40.0, 20, 100
+WEIGHT_BACK_SECONDS = 5.0
+"""The promise: from the scrape that shows a breach until the load balancer has the old weights."""
+ENGINE = "engine-tiny-green"
+NAMESPACE = "penstock"
+
+
+@pytest.fixture
+async def load(platform: Platform) -> AsyncIterator[Load]:
+    plan = Plan(platform.endpoint.models[0], rate=RATE, streams=STREAMS, seconds=900, stream_tokens=STREAM_TOKENS)
+    running = Load(platform.endpoint, plan)
+    task = asyncio.create_task(running.run())
+    yield running
+    running.stop()
+    await asyncio.wait_for(task, 60)
+
+
+async def penstock(platform: Platform, *arguments: str) -> tuple[int, dict, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "infra.ops.cli", *arguments, "--json",
+        cwd=CHECKOUT,
+        env=os.environ | platform.variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 500)
+    return process.returncode or 0, json.loads(out or "{}"), err.decode()
+
+
+def journal(platform: Platform) -> list[dict]:
+    file = platform.state / "releases" / "journal.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def reported(platform: Platform, release: str) -> dict:
+    return json.loads((platform.state / "releases" / f"rollback-{release}.json").read_text())
+
+
+@contextmanager
+def engines_with(**variables: str) -> Generator[None]:
+    """Green's engines get these environment variables behind the program's back, as a fault does."""
+    access = Context(checkout=CHECKOUT).open("local")
+    state = access.state()
+    cluster = kube.connect(access, str(state.output("clusterName")), str(state.output("region")))
+
+    def patch(values: Mapping[str, str | None]) -> None:
+        entries = [
+            {"name": name, "$patch": "delete"} if value is None else {"name": name, "value": value}
+            for name, value in values.items()
+        ]
+        body = {"spec": {"template": {"spec": {"containers": [{"name": "engine", "env": entries}]}}}}
+        request = urllib.request.Request(  # noqa: S310 - the platform's own API server
+            f"{cluster.url}/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{ENGINE}",
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/strategic-merge-patch+json"},
+            method="PATCH",
+        )
+        handlers = [urllib.request.HTTPSHandler(context=cluster.trust), urllib.request.ProxyHandler({})]
+        with urllib.request.build_opener(*handlers).open(request, timeout=10) as response:
+            assert response.status == 200
+
+    patch(variables)
+    try:
+        yield
+    finally:
+        patch(dict.fromkeys(variables))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("stack_file_restored")
+async def test_a_good_release_takes_all_traffic_and_goes_back_without_a_failed_request(
+    platform: Platform, load: Load, capsys: pytest.CaptureFixture[str]
+):
+    before = platform.stack_file.read_bytes()
+    code, staged, errors = await penstock(platform, "release", "stage", "--yes")
+    assert code == 0, errors
+    assert staged["colour"] == "green"
+    assert staged["validation"]["failed"] == 0
+
+    code, done, errors = await penstock(platform, "release", "promote", "--yes")
+    assert (code, done.get("outcome")) == (0, "promoted"), f"{done}\n{errors}"
+    assert platform.penstock_json("release", "status")["live"] == {"blue": 0, "green": 100}
+
+    started = time.monotonic()
+    code, back, errors = await penstock(platform, "release", "rollback", "--yes")
+    rolled = time.monotonic() - started
+    assert (code, back["outcome"]) == (0, "rolled back"), errors
+    status = platform.penstock_json("release", "status")
+    assert (status["settled"], status["live"]) == (True, {"blue": 100, "green": 0})
+    load.stop()
+    await asyncio.wait_for(load.finished.wait(), 60)
+    figures = load.records.figures()
+    with capsys.disabled():
+        print(
+            f"\nrelease under load: {figures.requests} requests, {figures.streams} streams, {figures.failures} failed, "
+            f"{figures.cut_streams} cut; promote {done['seconds']:.0f} s, rollback with file and state {rolled:.0f} s"
+        )
+    assert figures.failures == 0, figures.reasons
+    assert figures.cut_streams == 0
+    assert {"blue", "green"} == set(figures.colours)
+    assert platform.stack_file.read_bytes() == before, "the way back restores the file byte for byte"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("stack_file_restored")
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [({"PENSTOCK_SIM_ERROR_RATE": "1"}, "errors"), ({"PENSTOCK_SIM_SLOW_FACTOR": "6"}, "p95")],
+    ids=["errors", "slow"],
+)
+async def test_a_bad_release_is_taken_back_by_itself_within_5_seconds(
+    platform: Platform, load: Load, fault: dict[str, str], rule: str, capsys: pytest.CaptureFixture[str]
+):
+    entries = len(journal(platform))
+    work = asyncio.create_task(penstock(platform, "release", "promote", "--yes"))
+    while not any(entry["event"] == "passed" for entry in journal(platform)[entries:]):
+        assert not work.done(), "the first step passes while all is well"
+        await asyncio.sleep(0.5)
+    with engines_with(**fault):
+        code, done, errors = await work
+        ended = load.now
+    assert (code, done.get("outcome")) == (1, "rolled back"), f"{done}\n{errors}"
+    report = reported(platform, done["id"])
+    await asyncio.sleep(2)
+    load.stop()
+    await asyncio.wait_for(load.finished.wait(), 60)
+    figures = load.records.figures()
+    with capsys.disabled():
+        print(
+            f"\nbad release ({rule}): weight back {report['weight_back_seconds']:.2f} s after the scrape that showed "
+            f"it, seen by {report['seen']}; clients: {figures.failures} of "
+            f"{figures.requests + figures.streams} failed\n"
+            f"  {report['reason']}"
+        )
+    assert rule in report["reason"]
+    assert report["weight_back_seconds"] < WEIGHT_BACK_SECONDS
+    assert load.records.figures(ended - 5).failures == 0, "nobody sees it once the weight is back"
+    status = platform.penstock_json("release", "status")
+    assert status["settled"] is True
+    assert status["live"] == {"blue": 100, "green": 0}
