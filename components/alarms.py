@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 
 MINUTE = 60
 GIB = 2**30
+COLLECTED = "Penstock"
+"""CloudWatch's namespace of what the collector sends."""
+SERVER_ERRORS = ("500", "502", "503", "504")
+FAILED_PER_CENT = 2
+HOT_CELSIUS = 85
+"""Data-centre GPUs slow down a little above (NVIDIA's product briefs name 87 to 95)."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,10 @@ class Alarm:
     """Periods looked at."""
     at_least: int = field(default=2)
     """Periods among them that must be bad."""
+    expression: str = ""
+    """CloudWatch's metric mathematics over `terms`, in place of the one metric."""
+    terms: Mapping[str, Mapping[str, pulumi.Input[str]]] = field(default_factory=dict)
+    """Dimensions of the metric in each term of the expression, by the term's id."""
 
     @property
     def percentile(self) -> bool:
@@ -143,6 +154,106 @@ def cache_alarms(members: Sequence[pulumi.Input[str]]) -> list[Alarm]:
                 threshold=1,
             ),
         )
+    ]
+
+
+def engine_alarms(colours: Sequence[str], waiting_requests: int, first_token_seconds: float) -> list[Alarm]:
+    """What gateways and engines count themselves, as the collector sends it. Percentiles of a histogram do not reach
+    CloudWatch: the mean is judged here, the slowest hundredth at the load balancer."""
+
+    def alarm(name: str, colour: str, says: str, metric: str, threshold: float, statistic: str, **more: Any) -> Alarm:
+        return Alarm(
+            name=f"{name}-{colour}",
+            runbook=name,
+            says=f"{says} ({colour})",
+            namespace=COLLECTED,
+            metric=metric,
+            dimensions={"colour": colour},
+            threshold=threshold,
+            statistic=statistic,
+            **more,
+        )
+
+    return [
+        each
+        for colour in colours
+        for each in (
+            alarm(
+                "waiting-requests",
+                colour,
+                f"{waiting_requests} or more requests wait in an engine",
+                "vllm:num_requests_waiting",
+                waiting_requests,
+                "Maximum",
+                of=5,
+                at_least=5,
+            ),
+            alarm(
+                "full-engines",
+                colour,
+                "The key-value cache of an engine is full",
+                "vllm:kv_cache_usage_perc",
+                0.95,
+                "Maximum",
+                of=5,
+                at_least=5,
+            ),
+            alarm(
+                "slow-first-token",
+                colour,
+                f"Streams began later than {first_token_seconds:g} s in the mean",
+                "penstock_ttft_seconds",
+                first_token_seconds,
+                "Average",
+                of=5,
+                at_least=3,
+            ),
+            alarm(
+                "cut-streams",
+                colour,
+                "Streams ended with an error event",
+                "penstock_interrupted_streams_total",
+                1,
+                "Sum",
+            ),
+            alarm(
+                "failed-requests",
+                colour,
+                f"{FAILED_PER_CENT} per cent of the requests failed",
+                "penstock_requests_total",
+                FAILED_PER_CENT,
+                "Sum",
+                # Without requests there is no share, and no point.
+                expression=f"100 * ({' + '.join(f'FILL(e{code}, 0)' for code in SERVER_ERRORS)}) / every",
+                terms={
+                    "every": {"colour": colour},
+                    **{f"e{code}": {"colour": colour, "code": code} for code in SERVER_ERRORS},
+                },
+            ),
+        )
+    ]
+
+
+def node_alarms(cluster: str) -> list[Alarm]:
+    """What Container Insights sees of the nodes."""
+
+    def alarm(name: str, says: str, metric: str, threshold: float) -> Alarm:
+        return Alarm(
+            name=name,
+            runbook=name,
+            says=says,
+            namespace="ContainerInsights",
+            metric=metric,
+            dimensions={"ClusterName": cluster},
+            threshold=threshold,
+            statistic="Maximum",
+            of=5,
+            at_least=5,
+        )
+
+    return [
+        alarm("hot-gpu", f"A GPU is at {HOT_CELSIUS} degrees or above", "node_gpu_temperature", HOT_CELSIUS),
+        alarm("failed-nodes", "A node does not answer", "cluster_failed_node_count", 1),
     ]
 
 

@@ -25,7 +25,7 @@ class Rights:
 class Installation:
     app: str
     """Name of all its objects in Kubernetes."""
-    namespace: str
+    namespace: pulumi.Input[str]
     marks: Mapping[str, str]
     """Labels of its pods, by which policy and budget find them."""
     deployment: Manifest

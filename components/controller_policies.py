@@ -184,6 +184,46 @@ def target_binding(target_group_arns: Sequence[str], region: str) -> dict[str, A
     )
 
 
+def write_metrics(log_group_arn: str, workspace_arns: Sequence[str]) -> dict[str, Any]:
+    """The collector writes metrics as log lines of one group, and to these Prometheus workspaces."""
+    written = {"Sid": "RemoteWrite", "Effect": "Allow", "Action": "aps:RemoteWrite", "Resource": list(workspace_arns)}
+    return document(_writes_logs([log_group_arn]), *([written] if workspace_arns else []))
+
+
+def write_telemetry(log_group_arns: Sequence[str], region: str) -> dict[str, Any]:
+    """The CloudWatch agent and its log shipper write to these groups alone, and publish under their own names.
+
+    AWS's managed policy for them (CloudWatchAgentServerPolicy) reads and writes every log group of the account.
+    """
+    return document(
+        _writes_logs(log_group_arns),
+        {
+            "Sid": "PublishMetrics",
+            "Effect": "Allow",
+            "Action": "cloudwatch:PutMetricData",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"cloudwatch:namespace": ["ContainerInsights", "CWAgent"]}},
+        },
+        {
+            "Sid": "LookAround",
+            "Effect": "Allow",
+            "Action": ["ec2:DescribeTags", "ec2:DescribeVolumes"],
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:RequestedRegion": region}},
+        },
+    )
+
+
+def _writes_logs(log_group_arns: Sequence[str]) -> dict[str, Any]:
+    """A group's ARN as Pulumi has it, without the end that stands for its streams."""
+    return {
+        "Sid": "WriteLogs",
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+        "Resource": [it for arn in log_group_arns for it in (arn, f"{arn}:*")],
+    }
+
+
 def queue_fed_by_rules(queue_arn: str, rule_arns: Sequence[str]) -> dict[str, Any]:
     """EventBridge may write for these rules, and nobody speaks to the queue without TLS."""
     return document(

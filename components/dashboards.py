@@ -107,3 +107,39 @@ def platform_panels(
             "messages",
         ),
     ]
+
+
+def engine_panels(namespace: str, colours: Sequence[str]) -> list[Panel]:
+    """What gateways and engines count, for each colour."""
+
+    def lines(metric: str, statistic: str) -> list[Line]:
+        return [Line(colour, namespace, metric, {"colour": colour}, statistic) for colour in colours]
+
+    return [
+        Panel("Requests that gateways answered", lines("penstock_requests_total", "Sum"), "requests a minute"),
+        Panel("Time to the first token, mean", lines("penstock_ttft_seconds", "Average"), "seconds"),
+        Panel("Requests that wait in the fullest engine", lines("vllm:num_requests_waiting", "Maximum"), "requests"),
+        Panel("Requests that run in the busiest engine", lines("vllm:num_requests_running", "Maximum"), "requests"),
+        Panel("Key-value cache of the fullest engine", lines("vllm:kv_cache_usage_perc", "Maximum"), "share"),
+        Panel("Preemptions", lines("vllm:num_preemptions_total", "Sum"), "a minute"),
+        Panel("Streams cut", lines("penstock_interrupted_streams_total", "Sum"), "a minute"),
+    ]
+
+
+def node_panels(cluster: str) -> list[Panel]:
+    def line(label: str, metric: str, statistic: str) -> Line:
+        return Line(label, "ContainerInsights", metric, {"ClusterName": cluster}, statistic)
+
+    return [
+        Panel(
+            "GPUs in use",
+            [line("mean", "node_gpu_utilization", "Average"), line("memory", "node_gpu_memory_utilization", "Average")],
+            "per cent",
+        ),
+        Panel("Hottest GPU", [line("hottest", "node_gpu_temperature", "Maximum")], "degrees Celsius"),
+        Panel(
+            "Nodes",
+            [line("all", "cluster_node_count", "Minimum"), line("failed", "cluster_failed_node_count", "Maximum")],
+            "nodes",
+        ),
+    ]

@@ -10,6 +10,9 @@ TARGET_BINDING = "target binding"
 BUDGET_EVENTS = "budget events"
 KARPENTER = "karpenter"
 MIGRATION = "migration"
+COLLECTOR = "collector"
+MANAGED_PROMETHEUS = "managed prometheus"
+TELEMETRY = "telemetry"
 
 NEEDS: Mapping[str, Sequence[str]] = {
     # A node asks EC2 for its own data and addresses, EKS for its cluster, STS for its token, ECR for its images.
@@ -24,6 +27,12 @@ NEEDS: Mapping[str, Sequence[str]] = {
     MIGRATION: ("secretsmanager",),
     # It starts nodes, finds their images, and hears of interruptions.
     KARPENTER: ("ec2", "eks", "sqs", "ssm"),
+    # Metrics of gateways and engines become CloudWatch's as log lines.
+    COLLECTOR: ("logs",),
+    # And Prometheus's by remote write.
+    MANAGED_PROMETHEUS: ("aps-workspaces",),
+    # Logs and metrics of nodes and containers.
+    TELEMETRY: ("ec2", "logs", "monitoring"),
 }
 """Part of the platform -> names of interface endpoints, as in `com.amazonaws.<region>.<name>`. Amazon EKS user guide,
 "Deploy private clusters with limited internet access"."""

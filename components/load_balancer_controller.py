@@ -12,6 +12,7 @@ from components import load_balancer_manifests as manifests
 from components.controller import Installation, Rights, install
 from components.load_balancer_manifests import MARKS, NAME, NAMESPACE
 from components.options import child_of
+from components.release import encoded
 from components.role import ServiceRole
 
 
@@ -65,9 +66,14 @@ class LoadBalancerController(pulumi.ComponentResource):
             f"{name}-certificate",
             metadata={"name": f"{NAME}-certificate", "namespace": NAMESPACE, "labels": MARKS},
             type="kubernetes.io/tls",
-            string_data=pulumi.Output.secret({"tls.crt": args["webhook_certificate"], "tls.key": args["webhook_key"]}),
+            data=pulumi.Output.secret(
+                {
+                    "tls.crt": pulumi.Output.from_input(args["webhook_certificate"]).apply(encoded),
+                    "tls.key": pulumi.Output.from_input(args["webhook_key"]).apply(encoded),
+                }
+            ),
             # The program offers a new one each time; the first that was taken stays.
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(ignore_changes=["stringData", "data"])),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(ignore_changes=["data"])),
         )
         install(
             name,

@@ -11,6 +11,8 @@ HTTPS_PORT = 443
 IDENTITY_AGENT = "169.254.170.23/32"
 """Where the EKS Pod Identity agent gives out credentials, on every node (EKS user guide)."""
 IDENTITY_PORT = 80
+COLLECTOR = "collector"
+"""Scrapes gateways and engines where a stack has it."""
 
 
 def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Manifest]:
@@ -26,7 +28,10 @@ def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Mani
         "gateway": {
             "podSelector": gateways,
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [_range(cidr) for cidr in edge_cidrs], "ports": [_port(GATEWAY_PORT)]}],
+            "ingress": [
+                {"from": [_range(cidr) for cidr in edge_cidrs], "ports": [_port(GATEWAY_PORT)]},
+                {"from": [{"podSelector": _app(COLLECTOR)}], "ports": [_port(GATEWAY_PORT)]},
+            ],
             "egress": [
                 cluster_dns,
                 identity,
@@ -52,7 +57,12 @@ def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Mani
         "engine": {
             "podSelector": engines,
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [{"podSelector": gateways}], "ports": [_port(ENGINE_PORT)]}],
+            "ingress": [
+                {
+                    "from": [{"podSelector": gateways}, {"podSelector": _app(COLLECTOR)}],
+                    "ports": [_port(ENGINE_PORT)],
+                }
+            ],
             "egress": [
                 cluster_dns,
                 identity,
@@ -69,6 +79,15 @@ def to_aws() -> list[Manifest]:
         _to([_pods_of("kube-system", {"k8s-app": "kube-dns"})], DNS_PORT, "UDP", "TCP"),
         _to([_range(IDENTITY_AGENT)], IDENTITY_PORT),
         _to([_range("0.0.0.0/0")], HTTPS_PORT),
+    ]
+
+
+def collector_egress() -> list[Manifest]:
+    """As a controller, and to what it scrapes."""
+    return [
+        *to_aws(),
+        _to([{"podSelector": _app("gateway")}], GATEWAY_PORT),
+        _to([{"podSelector": _app("engine")}], ENGINE_PORT),
     ]
 
 

@@ -9,6 +9,7 @@ from pulumi.provider.experimental.component import ComponentProvider
 from components.audit import AccessLogs, AuditTrail
 from components.certificate import Certificate
 from components.cluster import Cluster
+from components.collector import Collector
 from components.copies import Copies
 from components.databases import Cache, Database
 from components.edge import Edge, Traffic
@@ -26,6 +27,7 @@ from components.role import ServiceRole
 from components.security_groups import SecurityGroups
 from components.spend import CostAnomalies, MonthlyBudget
 from components.stores import Registry, Weights
+from components.telemetry import Telemetry
 from components.watch import Watch
 
 PACKAGE = "penstock"
@@ -37,6 +39,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     Cache,
     Certificate,
     Cluster,
+    Collector,
     CostAnomalies,
     DataKeys,
     Copies,
@@ -55,6 +58,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     Release,
     SecurityGroups,
     ServiceRole,
+    Telemetry,
     Traffic,
     Watch,
     Weights,

@@ -1,12 +1,17 @@
 """What people look at: log groups, alarms with their runbooks, the dashboard."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
 from components import alarms, dashboards
+
+
+class EngineLimitsShape(TypedDict):
+    waiting_requests: int
+    first_token_seconds: float
 
 
 class WatchArgs(TypedDict):
@@ -29,12 +34,17 @@ class WatchArgs(TypedDict):
     """Ids of the cache's nodes."""
     dead_queue_name: pulumi.Input[str]
     dashboard_name: str
+    engines: NotRequired[EngineLimitsShape]
+    """With the collector: alarms and panels on what gateways and engines count."""
+    insights_of: NotRequired[str]
+    """With Container Insights: the cluster's name, for alarms and panels on its nodes."""
 
 
 class Watch(pulumi.ComponentResource):
     """Log groups, alarms on what users feel and on what will soon hurt them, and a dashboard of the same."""
 
     log_group_names: pulumi.Output[Mapping[str, str]]
+    log_group_arns: pulumi.Output[Mapping[str, str]]
     dashboard_name: pulumi.Output[str]
 
     def __init__(self, name: str, args: WatchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -56,6 +66,7 @@ class Watch(pulumi.ComponentResource):
             *alarms.database_alarms(args["database_identifier"], args["database_storage_gib"]),
             *alarms.cache_alarms(args["cache_members"]),
             *alarms.queue_alarms(args["dead_queue_name"]),
+            *_alarms_in_the_cluster(args),
         ]:
             _ring(f"{name}-{alarm.name}", alarm, args["topic_arn"], args["runbooks_url"], child)
         dashboard = aws.cloudwatch.Dashboard(
@@ -67,12 +78,42 @@ class Watch(pulumi.ComponentResource):
                 database=args["database_identifier"],
                 cache_members=args["cache_members"],
                 dead_queue=args["dead_queue_name"],
-            ).apply(lambda known: dashboards.body(dashboards.platform_panels(**known), args["region"])),
+            ).apply(
+                lambda known: dashboards.body(
+                    [*dashboards.platform_panels(**known), *_panels_in_the_cluster(args)], args["region"]
+                )
+            ),
             opts=child,
         )
         self.log_group_names = pulumi.Output.all(**{name: group.name for name, group in groups.items()})
+        self.log_group_arns = pulumi.Output.all(**{name: group.arn for name, group in groups.items()})
         self.dashboard_name = dashboard.dashboard_name
-        self.register_outputs({"logGroupNames": self.log_group_names, "dashboardName": self.dashboard_name})
+        self.register_outputs(
+            {
+                "logGroupNames": self.log_group_names,
+                "logGroupArns": self.log_group_arns,
+                "dashboardName": self.dashboard_name,
+            }
+        )
+
+
+def _alarms_in_the_cluster(args: WatchArgs) -> list[alarms.Alarm]:
+    found: list[alarms.Alarm] = []
+    if limits := args.get("engines"):
+        colours = list(args["target_group_dimensions"])
+        found += alarms.engine_alarms(colours, limits["waiting_requests"], limits["first_token_seconds"])
+    if cluster := args.get("insights_of"):
+        found += alarms.node_alarms(cluster)
+    return found
+
+
+def _panels_in_the_cluster(args: WatchArgs) -> list[dashboards.Panel]:
+    found: list[dashboards.Panel] = []
+    if args.get("engines"):
+        found += dashboards.engine_panels(alarms.COLLECTED, list(args["target_group_dimensions"]))
+    if cluster := args.get("insights_of"):
+        found += dashboards.node_panels(cluster)
+    return found
 
 
 def _ring(
@@ -85,12 +126,7 @@ def _ring(
     aws.cloudwatch.MetricAlarm(
         name,
         alarm_description=f"{alarm.says}. Runbook: {runbooks_url}#{alarm.runbook}",
-        namespace=alarm.namespace,
-        metric_name=alarm.metric,
-        dimensions=dict(alarm.dimensions),
-        statistic=None if alarm.percentile else alarm.statistic,
-        extended_statistic=alarm.statistic if alarm.percentile else None,
-        period=alarm.period,
+        **_measured(alarm),
         evaluation_periods=alarm.of,
         datapoints_to_alarm=alarm.at_least,
         comparison_operator="LessThanOrEqualToThreshold" if alarm.falls else "GreaterThanOrEqualToThreshold",
@@ -101,3 +137,31 @@ def _ring(
         ok_actions=[topic_arn],
         opts=opts,
     )
+
+
+def _measured(alarm: alarms.Alarm) -> dict[str, Any]:
+    """One metric, or an expression over several: CloudWatch takes either."""
+    if not alarm.expression:
+        return {
+            "namespace": alarm.namespace,
+            "metric_name": alarm.metric,
+            "dimensions": dict(alarm.dimensions),
+            "statistic": None if alarm.percentile else alarm.statistic,
+            "extended_statistic": alarm.statistic if alarm.percentile else None,
+            "period": alarm.period,
+        }
+    terms = [
+        {
+            "id": term,
+            "metric": {
+                "namespace": alarm.namespace,
+                "metric_name": alarm.metric,
+                "dimensions": dict(dimensions),
+                "stat": alarm.statistic,
+                "period": alarm.period,
+            },
+        }
+        for term, dimensions in alarm.terms.items()
+    ]
+    result = {"id": "result", "expression": alarm.expression, "label": alarm.says, "return_data": True}
+    return {"metric_queries": [result, *terms]}

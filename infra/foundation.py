@@ -23,7 +23,11 @@ IMAGES = ("gateway", "engine", "karpenter")
 
 def images_of(settings: Settings) -> tuple[str, ...]:
     """The repositories of a stack: what it always runs, and the controllers that it asks for."""
-    return (*IMAGES, *(["load-balancer-controller"] if settings.controllers.load_balancer.enabled else []))
+    chosen = {
+        "load-balancer-controller": settings.controllers.load_balancer.enabled,
+        "collector": settings.watch.collector.enabled,
+    }
+    return (*IMAGES, *(image for image, wanted in chosen.items() if wanted))
 
 
 def partition_of(region: str) -> str:

@@ -18,5 +18,11 @@ def network_endpoints(settings: Settings) -> list[str]:
     """Names of the interface endpoints of a stack; empty where NAT is to carry it all."""
     if settings.network.interface_endpoints != "needed":
         return []
-    karpenter = [endpoints.KARPENTER] if settings.controllers.karpenter.enabled else []
-    return endpoints.interface_endpoints([*DEPLOYED, *karpenter])
+    watch = settings.watch
+    chosen = {
+        endpoints.KARPENTER: settings.controllers.karpenter.enabled,
+        endpoints.COLLECTOR: watch.collector.enabled,
+        endpoints.MANAGED_PROMETHEUS: watch.prometheus == "managed",
+        endpoints.TELEMETRY: watch.container_insights.enabled,
+    }
+    return endpoints.interface_endpoints([*DEPLOYED, *(part for part, wanted in chosen.items() if wanted)])

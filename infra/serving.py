@@ -25,6 +25,7 @@ from infra.foundation import Foundation
 from infra.gateway_config import gateway_config, key_file
 from infra.settings import Settings, model_slug
 from infra.settings.model import ColourRelease, Model
+from infra.telemetry import build_telemetry
 from infra.watching import build_watch
 
 WEIGHTS_SCHEME = "weights://"
@@ -61,7 +62,7 @@ def build_serving(
         },
         on_aws,
     )
-    build_watch(settings, foundation, edge, stack, on_aws)
+    watch = build_watch(settings, foundation, edge, cluster.name, stack, on_aws)
     api_key = _made_once("api-key", "API key of the first client", "pk-", settings, foundation, provider)
     admin_key = _made_once("admin-key", "Key of the admin API", "pa-", settings, foundation, provider)
     password = _made_once("gateway-login", "The gateways' password in the database", "", settings, foundation, provider)
@@ -102,6 +103,7 @@ def build_serving(
     if controller := bind_targets(settings, foundation, cluster, ground.namespace, target_groups, provider):
         waited.append(controller)
     pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=waited)
+    build_telemetry(settings, foundation, cluster, watch, [ground, isolation], stack, provider)
     releases = []
     for colour, release in (("blue", settings.release.blue), ("green", settings.release.green)):
         releases.append(
@@ -179,6 +181,8 @@ def _edge_args(settings: Settings, foundation: Foundation, opts: pulumi.Resource
         "deregistration_delay_seconds": settings.drain.deregistration_delay_seconds,
         "health_period_seconds": max(SHORTEST_HEALTH_PERIOD_SECONDS, settings.probes.period_seconds),
         "protected": settings.protected,
+        "admin_cidrs": settings.edge.admin_cidrs,
+        "admin_weights": _admin_weights(settings),
     }
     hostname, zone = settings.edge.hostname, settings.edge.hosted_zone_id
     if hostname:
@@ -191,6 +195,13 @@ def _edge_args(settings: Settings, foundation: Foundation, opts: pulumi.Resource
         certificate = Certificate("certificate", {"hostname": hostname, "zone_id": zone}, opts)
         args["certificate_arn"] = certificate.certificate_arn
     return args
+
+
+def _admin_weights(settings: Settings) -> dict[str, int]:
+    """Any gateway can answer an admin. It does not follow the traffic, which a release moves by one rule alone."""
+    blue, green = bool(settings.release.blue.gateway_replicas), bool(settings.release.green.gateway_replicas)
+    share = {(True, True): 50, (True, False): 100, (False, True): 0, (False, False): 100}[blue, green]
+    return {"blue": share, "green": 100 - share}
 
 
 def _engine(model: Model, release: ColourRelease, foundation: Foundation) -> EngineShape:

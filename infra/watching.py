@@ -6,38 +6,43 @@ import pulumi
 
 from components.edge import Edge
 from components.spend import PART_TAG, CostAnomalies, MonthlyBudget, part
-from components.watch import Watch
+from components.watch import Watch, WatchArgs
 from infra.foundation import Foundation
 from infra.settings import Settings
 
 
 def build_watch(
-    settings: Settings, foundation: Foundation, edge: Edge, stack: str, opts: pulumi.ResourceOptions
-) -> None:
+    settings: Settings, foundation: Foundation, edge: Edge, cluster: str, stack: str, opts: pulumi.ResourceOptions
+) -> Watch:
+    """`cluster`: its physical name."""
     kept = settings.watch.log_retention_days
-    Watch(
-        "watch",
-        {
-            "region": settings.aws.region,
-            "log_group_prefix": f"/penstock/{stack}",
-            "log_retention_days": {"gateway": kept.gateway, "engine": kept.engine},
-            "logs_key_arn": foundation.keys.logs,
-            "topic_arn": foundation.topic_arn,
-            "runbooks_url": settings.watch.runbooks_url,
-            "first_byte_seconds": settings.watch.first_byte_seconds,
-            "load_balancer_dimension": edge.load_balancer_dimension,
-            "target_group_dimensions": {
-                "blue": edge.blue_target_group_arn.apply(dimension_of),
-                "green": edge.green_target_group_arn.apply(dimension_of),
-            },
-            "database_identifier": foundation.database_identifier,
-            "database_storage_gib": settings.data.database.storage_gib,
-            "cache_members": foundation.cache_members,
-            "dead_queue_name": foundation.dead_queue_name,
-            "dashboard_name": f"penstock-{stack}",
+    args: WatchArgs = {
+        "region": settings.aws.region,
+        "log_group_prefix": f"/penstock/{stack}",
+        "log_retention_days": {"gateway": kept.gateway, "engine": kept.engine},
+        "logs_key_arn": foundation.keys.logs,
+        "topic_arn": foundation.topic_arn,
+        "runbooks_url": settings.watch.runbooks_url,
+        "first_byte_seconds": settings.watch.first_byte_seconds,
+        "load_balancer_dimension": edge.load_balancer_dimension,
+        "target_group_dimensions": {
+            "blue": edge.blue_target_group_arn.apply(dimension_of),
+            "green": edge.green_target_group_arn.apply(dimension_of),
         },
-        opts,
-    )
+        "database_identifier": foundation.database_identifier,
+        "database_storage_gib": settings.data.database.storage_gib,
+        "cache_members": foundation.cache_members,
+        "dead_queue_name": foundation.dead_queue_name,
+        "dashboard_name": f"penstock-{stack}",
+    }
+    if settings.watch.collector.enabled:
+        args["engines"] = {
+            "waiting_requests": settings.watch.waiting_requests,
+            "first_token_seconds": settings.watch.first_token_seconds,
+        }
+    if settings.watch.container_insights.enabled:
+        args["insights_of"] = cluster
+    watch = Watch("watch", args, opts)
     budget = settings.budget
     MonthlyBudget(
         "budget",
@@ -67,6 +72,7 @@ def build_watch(
         {"stack": stack, "least_usd": budget.anomaly_usd, "topic_arn": foundation.topic_arn},
         opts,
     )
+    return watch
 
 
 def dimension_of(target_group_arn: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PREFIXES = {"elbv2": "elasticloadbalancing"}
+PREFIXES = {"elbv2": "elasticloadbalancing", "amp": "aps"}
 """Where IAM names a service otherwise than boto3."""
 
 EXACT = {

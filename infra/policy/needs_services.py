@@ -325,6 +325,17 @@ MESSAGES: dict[str, Needs] = {
         ),
         passes="cloudtrail.amazonaws.com",
     ),
+    "aws:amp/workspace:Workspace": needs(
+        "aps",
+        "arn:{partition}:aps:{region}:{account}:workspace/*",
+        "DescribeWorkspace ListTagsForResource",
+        "CreateWorkspace UpdateWorkspaceAlias DeleteWorkspace TagResource",
+        more=(
+            (TAGS, "UntagResource"),
+            (OFFICIAL, "DescribeLoggingConfiguration"),
+            (f"{CALLER}: it encrypts with a customer-managed key", "kms:DescribeKey kms:CreateGrant kms:Decrypt"),
+        ),
+    ),
     "aws:cloudwatch/dashboard:Dashboard": needs(
         "cloudwatch",
         "arn:{partition}:cloudwatch::{account}:dashboard/{name}",

@@ -32,6 +32,7 @@ KEYS_AT_REST: dict[str, tuple[str, ...]] = {
     CACHE: ("kmsKeyId",),
     DATABASE: ("kmsKeyId",),
     SECRET: ("kmsKeyId",),
+    "aws:amp/workspace:Workspace": ("kmsKeyArn",),
     "aws:sns/topic:Topic": ("kmsMasterKeyId",),
     "aws:sqs/queue:Queue": ("kmsMasterKeyId",),
 }

@@ -124,6 +124,15 @@ def boundary_is_in_the_account(shape: Shape) -> Iterator[Problem]:
         )
 
 
+def a_prometheus_endpoint_has_a_writer(shape: Shape) -> Iterator[Problem]:
+    watch = shape.watch
+    if watch.prometheus != "none" and not watch.collector.enabled:
+        yield Problem(
+            "watch.prometheus",
+            f"{watch.prometheus!r} would stay empty, for watch.collector.enabled is false; allowed: none",
+        )
+
+
 def _text(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
@@ -135,4 +144,5 @@ CLUSTER_RULES = (
     karpenter_fits,
     load_balancer_controller_fits,
     boundary_is_in_the_account,
+    a_prometheus_endpoint_has_a_writer,
 )

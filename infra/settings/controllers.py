@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from infra.settings.kinds import InstanceType, Strict, Truth, Whole
+from infra.settings.kinds import AddonVersion, InstanceType, Strict, Truth, Whole
 
 ImageDigest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Version = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
@@ -42,6 +42,19 @@ class LoadBalancerController(Strict):
 class Controllers(Strict):
     karpenter: Karpenter
     load_balancer: LoadBalancerController = Field(description="The AWS Load Balancer Controller.")
+
+
+class ContainerInsights(Strict):
+    enabled: Truth = Field(
+        description="Logs of all pods and metrics of nodes, pods and GPUs to CloudWatch, at a price."
+    )
+    addon_version: AddonVersion = Field(description="Of EKS's add-on amazon-cloudwatch-observability.")
+
+
+class Collector(Strict):
+    enabled: Truth = Field(description="Metrics of gateways and engines to CloudWatch, with alarms on them.")
+    version: Version = Field(description="Of the image, AWS Distro for OpenTelemetry.")
+    image: ImageDigest = Field(description="Digest in the platform's own collector repository.")
 
 
 class Access(Strict):

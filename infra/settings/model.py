@@ -204,6 +204,9 @@ class Edge(Strict):
         description="Route 53 zone of the hostname: the name is put there, and a certificate made where none is given."
     )
     allowed_cidrs: tuple[Cidr, ...] = Field(min_length=1, description="Who may open connections.")
+    admin_cidrs: tuple[Cidr, ...] = Field(
+        max_length=4, description="Who may reach the admin API here, beside its key; empty: nobody."
+    )
     requests_per_five_minutes_per_ip: Whole = Field(
         ge=10, le=2_000_000_000, description="The firewall answers 429 to an address beyond; many may share one."
     )
@@ -247,8 +250,8 @@ class Watch(Strict):
     collector: Collector
     prometheus: str = Field(
         pattern=r"^(none|managed|https://[^\s]+)$",
-        description="Where the collector writes all it scrapes: `managed` makes a workspace of AWS's, or a remote-write "
-        "address that takes this network's writes without credentials, or `none`.",
+        description="Where the collector writes all it scrapes: `managed` makes a workspace of AWS's; or `none`; or a "
+        "remote-write address that takes this network's writes without credentials.",
     )
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from components import alarms, dashboards
 from infra.rehearsal import Rehearsal
@@ -16,28 +16,30 @@ RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks.md"
 URL = "https://example.org/runbooks"
 
 
+WATCHED: dict[str, Any] = {
+    "region": "eu-central-1",
+    "log_group_prefix": "/penstock/test",
+    "log_retention_days": {"gateway": 14, "engine": 3},
+    "logs_key_arn": "arn:key",
+    "topic_arn": "arn:topic",
+    "runbooks_url": URL,
+    "first_byte_seconds": 2.5,
+    "load_balancer_dimension": "app/edge/1",
+    "target_group_dimensions": {"blue": "targetgroup/blue/1", "green": "targetgroup/green/1"},
+    "database_identifier": "ledger",
+    "database_storage_gib": 100,
+    "cache_members": ["cache-001", "cache-002"],
+    "dead_queue_name": "dead",
+    "dashboard_name": "penstock-test",
+    "engines": {"waiting_requests": 10, "first_token_seconds": 3.0},
+    "insights_of": "penstock-test",
+}
+
+
 def watch() -> None:
     from components.watch import Watch
 
-    Watch(
-        "watch",
-        {
-            "region": "eu-central-1",
-            "log_group_prefix": "/penstock/test",
-            "log_retention_days": {"gateway": 14, "engine": 3},
-            "logs_key_arn": "arn:key",
-            "topic_arn": "arn:topic",
-            "runbooks_url": URL,
-            "first_byte_seconds": 2.5,
-            "load_balancer_dimension": "app/edge/1",
-            "target_group_dimensions": {"blue": "targetgroup/blue/1", "green": "targetgroup/green/1"},
-            "database_identifier": "ledger",
-            "database_storage_gib": 100,
-            "cache_members": ["cache-001", "cache-002"],
-            "dead_queue_name": "dead",
-            "dashboard_name": "penstock-test",
-        },
-    )
+    Watch("watch", cast("Any", WATCHED))
 
 
 def events() -> None:
@@ -69,6 +71,32 @@ def test_both_colours_and_each_node_of_the_cache_are_watched(registered: Registe
     names = set(rung(registered(watch)))
     assert {"watch-unhealthy-gateways-blue", "watch-unhealthy-gateways-green"} <= names
     assert {"watch-cache-memory-1", "watch-cache-memory-2"} <= names
+
+
+def test_the_share_of_failed_requests_is_judged_not_their_number(registered: Registered):
+    failed = rung(registered(watch))["watch-failed-requests-green"]
+    assert "metricName" not in failed
+    (result,) = [it for it in failed["metricQueries"] if it.get("returnData")]
+    terms = {it["id"]: it["metric"]["dimensions"] for it in failed["metricQueries"] if "metric" in it}
+    assert terms["every"] == {"colour": "green"}
+    assert terms["e503"] == {"colour": "green", "code": "503"}
+    assert all(term in result["expression"] for term in terms)
+    assert failed["threshold"] == alarms.FAILED_PER_CENT
+
+
+def test_what_is_not_collected_rings_nothing_and_fills_no_panel(registered: Registered):
+    def without() -> None:
+        from components.watch import Watch
+
+        args = dict(WATCHED)
+        del args["engines"], args["insights_of"]
+        Watch("watch", cast("Any", args))
+
+    rehearsal = registered(without)
+    collected = {alarms.COLLECTED, "ContainerInsights"}
+    assert not {each.get("namespace") for each in rung(rehearsal).values()} & collected
+    (board,) = rehearsal.of_type("aws:cloudwatch/dashboard:Dashboard")
+    assert not any(name in board.inputs["dashboardBody"] for name in collected)
 
 
 def test_slowness_is_judged_by_the_slowest_hundredth(registered: Registered):
@@ -116,7 +144,11 @@ def test_the_dashboard_shows_every_metric_that_can_ring(registered: Registered):
     dashboard = registered(watch).one("aws:cloudwatch/dashboard:Dashboard", "watch")
     widgets = json.loads(dashboard.inputs["dashboardBody"])["widgets"]
     shown = {(line[0], line[1]) for widget in widgets for line in widget["properties"]["metrics"]}
-    rings = {(it["namespace"], it["metricName"]) for it in rung(registered(watch)).values()}
+    rings = {
+        (metric["namespace"], metric["metricName"])
+        for it in rung(registered(watch)).values()
+        for metric in ([query["metric"] for query in it.get("metricQueries", []) if "metric" in query] or [it])
+    }
     assert rings - shown == {
         ("AWS/ApplicationELB", "TargetConnectionErrorCount"),
         ("AWS/ApplicationELB", "UnHealthyHostCount"),  # shown the other way round, as healthy ones

@@ -66,7 +66,11 @@ def test_the_owners_password_is_neither_in_the_program_nor_in_the_cluster(stack:
 def test_a_migration_waits_for_its_role_its_policies_and_its_namespace(stack: str, rehearsed: Rehearsed):
     rehearsal = rehearsed(stack)
     association = rehearsal.one("aws:eks/podIdentityAssociation:PodIdentityAssociation", "migration")
-    policies = {each.urn for each in rehearsal.of_type("kubernetes:networking.k8s.io/v1:NetworkPolicy")}
+    policies = {
+        each.urn
+        for each in rehearsal.of_type("kubernetes:networking.k8s.io/v1:NetworkPolicy")
+        if each.parent_name == "isolation"
+    }
     for job in rehearsal.of_type(JOB):
         assert {association.urn, *policies} <= job.dependencies
 

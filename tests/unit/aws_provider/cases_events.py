@@ -40,6 +40,11 @@ def expiry(days: int) -> list[dict[str, Any]]:
 
 EVENT_CASES = (
     Case(
+        "aws:amp/workspace:Workspace",
+        lambda w: {"alias": "platform", "kmsKeyArn": w.key["arn"], "tags": {"a": "b"}},
+        lambda w: {"alias": "penstock", "tags": {"a": "c"}},
+    ),
+    Case(
         "aws:sqs/queue:Queue",
         lambda w: {
             "kmsMasterKeyId": w.key["arn"],

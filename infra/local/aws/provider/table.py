@@ -9,6 +9,7 @@ from infra.local.aws.provider.row import Row
 
 MODULES: dict[str, tuple[str, ...]] = {
     "acm": ("certificates",),
+    "amp": ("prometheus",),
     "budgets": ("cost",),
     "cloudtrail": ("trail",),
     "cloudwatch": ("watch", "event_rules", "dashboards"),
