@@ -19,7 +19,16 @@ FIRST_PROBE_PRIORITY = 10
 NOT_FOUND = '{"error":{"message":"Not found.","type":"not_found","param":null,"code":404}}'
 
 
+ADMIN_PATHS = "/admin/*"
+ADMIN_PRIORITY = 300
+"""Behind the traffic's: no request of a client waits for it."""
+
+
 class EdgeArgs(TypedDict):
+    admin_cidrs: NotRequired[Sequence[str]]
+    """Who reaches the gateways' admin API through the load balancer, beside its key; without any, nobody."""
+    admin_weights: NotRequired[Mapping[str, int]]
+    """Per cent for `blue` and `green`: either may answer, if it has gateways."""
     vpc_id: pulumi.Input[str]
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     """One public subnet for each zone."""
@@ -109,6 +118,28 @@ class Edge(pulumi.ComponentResource):
             ],
             opts=child,
         )
+        if admins := args.get("admin_cidrs"):
+            weights = args.get("admin_weights") or {"blue": 50, "green": 50}
+            aws.lb.ListenerRule(
+                f"{name}-admin",
+                listener_arn=listener.arn,
+                priority=ADMIN_PRIORITY,
+                conditions=[
+                    {"path_pattern": {"values": [ADMIN_PATHS]}},
+                    {"source_ip": {"values": list(admins)}},
+                ],
+                actions=[
+                    {
+                        "type": "forward",
+                        "forward": {
+                            "target_groups": [
+                                {"arn": groups[colour].arn, "weight": weights[colour]} for colour in COLOURS
+                            ]
+                        },
+                    }
+                ],
+                opts=child,
+            )
         if "hosted_zone_id" in args and "hostname" in args:
             aws.route53.Record(
                 f"{name}-name",

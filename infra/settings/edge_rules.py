@@ -20,4 +20,14 @@ def a_certificate_has_the_usual_port(shape: Shape) -> Iterator[Problem]:
         yield Problem("edge.port", "80 is not allowed with a certificate; allowed: another port, 443 as a rule")
 
 
-EDGE_RULES = (a_zone_holds_a_name, a_certificate_has_the_usual_port)
+def admins_are_named(shape: Shape) -> Iterator[Problem]:
+    """Its key is one secret: without TLS, or open to all, it would be the only wall."""
+    edge = shape.edge
+    for index, cidr in enumerate(edge.admin_cidrs):
+        if cidr.endswith("/0"):
+            yield Problem(f"edge.adminCidrs[{index}]", f"{cidr} is not allowed; allowed: named ranges")
+    if shape.protected and edge.admin_cidrs and not (edge.certificate_arn or edge.hosted_zone_id):
+        yield Problem("edge.adminCidrs", "an admin's key would travel in plain text; allowed: none without HTTPS")
+
+
+EDGE_RULES = (a_zone_holds_a_name, a_certificate_has_the_usual_port, admins_are_named)

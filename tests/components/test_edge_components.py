@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from infra.rehearsal import Rehearsal
 
@@ -24,7 +25,7 @@ def firewall() -> object:
     )
 
 
-def edge(**more: str) -> object:
+def edge(**more: Any) -> object:
     from components.edge import Edge
 
     return Edge(
@@ -51,6 +52,20 @@ def test_what_the_firewall_refuses_is_logged_under_the_key_without_credentials(r
     logging = rehearsal.one("aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration", "firewall-logging")
     redacted = [field["singleHeader"]["name"] for field in logging.inputs["redactedFields"]]
     assert redacted == ["authorization", "x-api-key", "cookie"]
+
+
+def test_the_admin_api_is_open_to_named_ranges_and_else_to_nobody(registered: Registered):
+    def rules(**more: Any) -> list[str]:
+        return [each.name for each in registered(lambda: edge(**more)).of_type("aws:lb/listenerRule:ListenerRule")]
+
+    assert "edge-admin" not in rules()
+    assert "edge-admin" not in rules(admin_cidrs=[])
+    weights = {"blue": 100, "green": 0}
+    rehearsal = registered(lambda: edge(admin_cidrs=["203.0.113.0/24"], admin_weights=weights))
+    rule = rehearsal.one("aws:lb/listenerRule:ListenerRule", "edge-admin").inputs
+    assert {"sourceIp": {"values": ["203.0.113.0/24"]}} in rule["conditions"]
+    assert {"pathPattern": {"values": ["/admin/*"]}} in rule["conditions"]
+    assert [group["weight"] for group in rule["actions"][0]["forward"]["targetGroups"]] == [100, 0]
 
 
 def test_the_firewall_stands_before_the_load_balancer(registered: Registered):

@@ -28,3 +28,14 @@ def test_a_certificate_on_the_port_of_plain_http_is_refused():
 
 def test_a_limit_below_what_aws_takes_is_refused():
     assert "10" in problems(put("edge.requestsPerFiveMinutesPerIp", 9))["edge.requestsPerFiveMinutesPerIp"]
+
+
+def test_the_admin_api_is_for_named_ranges_and_over_tls_in_a_protected_stack():
+    assert "named ranges" in problems(put("edge.adminCidrs", ["0.0.0.0/0"]))["edge.adminCidrs[0]"]
+    assert problems(put("edge.adminCidrs", []), "prod") == {}
+    assert problems(put("edge.adminCidrs", ["198.51.100.0/24"]), "prod") == {}
+
+    def plain(values: dict) -> None:
+        values["edge"] |= {"adminCidrs": ["198.51.100.0/24"], "certificateArn": None}
+
+    assert "plain text" in problems(plain, "prod")["edge.adminCidrs"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from infra.local.aws.planes.balancer_model import Balancer, HealthCheck, Listener, Rule, Snapshot, Target, TargetGroup
 from infra.local.aws.planes.envoy import ranges, render
-from infra.local.aws.planes.envoy_routes import matcher, route
+from infra.local.aws.planes.envoy_routes import matcher, route, routes
 
 ARN = "arn:aws:elasticloadbalancing:eu-central-1:123456789012"
 FOLDER = Path("/state/envoy")
@@ -183,6 +183,21 @@ def test_what_the_local_balancer_cannot_do_answers_501_and_names_it(rule: Rule, 
     made = route(rule)
     assert made["direct_response"]["status"] == 501
     assert named in made["direct_response"]["body"]["inline_string"]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "open_to_this_machine"),
+    [(["127.0.0.0/8"], True), (["10.0.0.0/8", "0.0.0.0/0"], True), (["10.0.0.0/8"], False), (["fd00::/8"], False)],
+)
+def test_a_condition_on_the_source_holds_for_this_machine_or_the_rule_is_left_out(
+    ranges: list[str], open_to_this_machine: bool
+) -> None:
+    source = {"Field": "source-ip", "SourceIpConfig": {"Values": ranges}}
+    rule = Rule(({"Field": "path-pattern", "Values": ["/admin/*"]}, source), (forward(blue=1),))
+    made = routes(Listener("arn:aws:elasticloadbalancing:eu-central-1:1:listener/app/a/b", 80, "HTTP", (rule,)))
+    assert [route["match"] for route in made] == (
+        [{"safe_regex": {"regex": "/admin/.*"}}] if open_to_this_machine else []
+    )
 
 
 def test_a_redirect_changes_what_it_names_and_keeps_the_rest() -> None:

@@ -1,17 +1,20 @@
 """Rules of an application load balancer as Envoy routes (pure).
 
-What has no counterpart (a condition on the source address, authentication) becomes a 501 answer that names it, for the
-requests that the rest of the rule matches: visible where it matters, and no other rule suffers.
+Clients of the local balancer come from this machine's loopback range: a condition on the source address holds for all
+of them or for none. What has no counterpart (a part of that range, authentication) becomes a 501 answer that names it,
+for the requests that the rest of the rule matches: visible where it matters, and no other rule suffers.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from infra.local.aws.planes.balancer_model import Action, Condition, Listener, Rule, key_of
 
+LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 REDIRECT_CODES = {"HTTP_301": "MOVED_PERMANENTLY", "HTTP_302": "FOUND"}
 REDIRECT_KEPT = {
     "Protocol": "#{protocol}", "Host": "#{host}", "Port": "#{port}", "Path": "/#{path}", "Query": "#{query}",
@@ -25,7 +28,14 @@ class UnsupportedError(ValueError):
 
 def routes(listener: Listener) -> list[dict[str, Any]]:
     """The routes of a listener, in the order in which Envoy tries them."""
-    return [route(rule) for rule in listener.rules]
+    return [route(rule) for rule in listener.rules if not any(shuts_out(condition) for condition in rule.conditions)]
+
+
+def shuts_out(condition: Condition) -> bool:
+    """Whether a condition on the source address holds for no client of this machine."""
+    return condition["Field"] == "source-ip" and not any(
+        ipaddress.IPv4Network(value).overlaps(LOOPBACK) for value in values_of(condition) if ":" not in value
+    )
 
 
 def route(rule: Rule) -> dict[str, Any]:
@@ -33,6 +43,8 @@ def route(rule: Rule) -> dict[str, Any]:
     headers: list[dict[str, Any]] = []
     unsupported: list[str] = []
     for condition in rule.conditions:
+        if condition["Field"] == "source-ip" and lets_all_in(condition):
+            continue
         try:
             name, expression = matcher(condition)
         except UnsupportedError as error:
@@ -51,6 +63,11 @@ def route(rule: Rule) -> dict[str, Any]:
     except UnsupportedError as error:
         effect = answer(501, f"The local load balancer does not offer {error}", "text/plain")
     return {"match": match, **effect}
+
+
+def lets_all_in(condition: Condition) -> bool:
+    ranges = [ipaddress.IPv4Network(value) for value in values_of(condition) if ":" not in value]
+    return any(LOOPBACK.subnet_of(one) for one in ranges)
 
 
 def matcher(condition: Condition) -> tuple[str | None, str]:
