@@ -34,6 +34,8 @@ RESUMABLE = frozenset({"chat", "completions"})
 
 COMPLETION_TOKENS = 16
 """vLLM's and OpenAI's `max_tokens` of /v1/completions where the request names none."""
+MOST_PREFIX_BYTES = 64 * 1024
+"""Of a prompt, by which a model's engines may be chosen."""
 MAX_CHOICES = 128
 """Bound of `n` and `best_of`: OpenAI's own."""
 
@@ -150,7 +152,7 @@ def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitt
         _stateless(fields)
     options = bytes(fields.stream_options) or None
     add_usage = stream and route in RESUMABLE and not _asks_usage(options)
-    prefix = _prefix(fields, target.balance.prefix_bytes) if target.balance.policy == "prefix" else b""
+    prefix = _prefix(fields, MOST_PREFIX_BYTES) if target.balance.policy == "prefix" else b""
     return Admitted(model, stream, add_usage, options, output, add_limit, prefix)
 
 

@@ -78,6 +78,15 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """What keeps a request near an engine: a key, of a session or of a prompt's beginning, and `prefix_marks`."""
+
+    key: int
+    session: bool = False
+    marks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PoolRules:
     """How one model's requests are spread. `most_in_flight` (of one engine) 0: no bound."""
 
@@ -101,6 +110,7 @@ class Pool:
         self.at_home = self.moved = self.spilled = 0
         """Requests that went to their key's engine, that its load sent to another, and that crossed zones by load."""
         self._fresh_until = 0.0
+        self.known = balance.Known() if rules.policy == "prefix" else None
         self.engines: dict[str, Engine] = {}
         self._serving: list[Engine] = []
         self._troubled = False
@@ -141,25 +151,29 @@ class Pool:
         self,
         now: float,
         tried: Collection[Engine] = (),
-        key: int | None = None,
+        near: Near | None = None,
         *,
-        session: bool = False,
         over: bool = False,
     ) -> Engine | None:
         """The engine for a request that failed on `tried`. None where no other engine is ready and has room.
 
-        `key` is what keeps the request near an engine; that of a `session` does so in all zones, so that every
-        gateway finds the same one. `over`: the bound of an engine's requests does not hold for this one.
+        `near` is what keeps the request at an engine: a session does so in all zones, so that every gateway finds the
+        same one; of a prompt's beginnings the engine that had the longest comes before the key's home. `over`: the
+        bound of an engine's requests does not hold for this one.
         """
         candidates = self._candidates(now, tried, over=over)
-        if len(candidates) < 2:
+        if not candidates or (len(candidates) == 1 and near is None):
             return candidates[0] if candidates else None
         rules = self.rules
-        if key is not None:
-            near = candidates if session else self._near(candidates)
-            engine, home = balance.affine(near, key, rules.load_factor, now)
+        if near is not None:
+            marks = near.marks
+            known = self.known.find(marks) if marks and self.known is not None else None
+            engines = candidates if near.session else self._near(candidates)
+            engine, home = balance.affine(engines, near.key, rules.load_factor, now, known)
             self.at_home += home
             self.moved += not home
+            if marks and self.known is not None:
+                self.known.keep(marks, engine)
             return engine
         if rules.policy == "round-robin" or rules.policy == "weighted":
             return balance.by_turns(self._near(candidates), now, weighted=rules.policy == "weighted")

@@ -11,7 +11,7 @@ from app.gateway.account import Account, Usage
 from app.gateway.admit import RESUMABLE, Admitted, Refused, Route, admit, request_id
 from app.gateway.attempt import Attempt
 from app.gateway.balance import placing
-from app.gateway.choose import Engine
+from app.gateway.choose import Engine, Near
 from app.gateway.config import ApiKey, Timeouts
 from app.gateway.continuation import DONE
 from app.gateway.errors import Problem, too_large, too_many
@@ -94,9 +94,8 @@ class Exchange(Reply):
         self.place: Place | None = None
         """Where it waits for an engine."""
         self.queued_seconds = 0.0
-        self.home: int | None = None
-        """What keeps it near an engine; of a session where `in_session`."""
-        self.in_session = False
+        self.near: Near | None = None
+        """What keeps it near an engine."""
         self.sticky_headers: list[tuple[bytes, bytes]] = []
         self.wishes: dict[bytes, bytes] = {}
         """What the client says about routing, by header."""

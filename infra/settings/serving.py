@@ -18,7 +18,7 @@ class Balance(Strict):
     load_factor: Decimal = Field(
         ge=1.01, le=10, description="The engine of a prefix or session takes so many times the mean load at most."
     )
-    prefix_bytes: Whole = Field(ge=16, le=65_536, description="Bytes of the prompt that make its prefix.")
+    prefix_bytes: Whole = Field(ge=16, le=65_536, description="Bytes of a new prompt that choose its engine.")
 
 
 class Sticky(Strict):

@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.gateway.balance.pick import BASE_ROOM, affine, bounds, prefix_key, session_key
-from app.gateway.choose import Engine, Pool, PoolRules, Sighting
+from app.gateway.balance.pick import (
+    BASE_ROOM,
+    MARKED_BYTES,
+    Known,
+    affine,
+    bounds,
+    prefix_key,
+    prefix_marks,
+    session_key,
+)
+from app.gateway.choose import Engine, Near, Pool, PoolRules, Sighting
 
 FACTOR = 1.25
 
@@ -33,7 +42,7 @@ def engines(count: int) -> list[Engine]:
 
 
 def place(made: Pool, key: int, now: float = 0.0, *, session: bool = False) -> str:
-    engine = made.choose(now, key=key, session=session)
+    engine = made.choose(now, near=Near(key, session))
     assert engine is not None
     return engine.key
 
@@ -96,7 +105,7 @@ def test_no_engine_exceeds_its_bound_however_uneven_the_keys_are(
         if ends and under_way:
             under_way.pop(key % len(under_way)).in_flight -= 1
             continue
-        engine = made.choose(0.0, key=prefix_key(b"%d" % key))
+        engine = made.choose(0.0, near=Near(prefix_key(b"%d" % key)))
         assert engine is not None
         engine.in_flight += 1
         under_way.append(engine)
@@ -114,9 +123,9 @@ def test_some_engine_always_has_room(loads: list[int], factor: float):
 
 def test_a_hot_prefix_stays_home_at_low_load_and_overflows_in_one_order():
     made = pool(PoolRules("prefix"), *sightings(*range(4)))
-    key = prefix_key(b"the same system prompt")
+    near = Near(prefix_key(b"the same system prompt"))
     for _ in range(40):
-        engine = made.choose(0.0, key=key)
+        engine = made.choose(0.0, near=near)
         assert engine is not None
         engine.in_flight += 1
     loads = sorted((engine.in_flight for engine in made.engines.values()), reverse=True)
@@ -144,11 +153,69 @@ def test_equal_sessions_of_two_tenants_are_two_sessions():
     assert session_key("one", b"s") != session_key("two", b"s")
 
 
+# -- prompts that are known --
+
+
+def near(prompt: bytes) -> Near:
+    return Near(prefix_key(prompt[:256]), marks=prefix_marks(prompt))
+
+
+@given(st.binary(max_size=3000), st.binary(max_size=3000), st.binary(max_size=3000))
+def test_marks_are_equal_as_far_as_prompts_are(common: bytes, one: bytes, two: bytes):
+    first, second = prefix_marks(common + one), prefix_marks(common + two)
+    alike = sum(size <= len(common) for size in MARKED_BYTES)
+    assert first[:alike] == second[:alike]
+    if one[:1] != two[:1] or not one:
+        assert len(first) == sum(size <= len(common + one) for size in MARKED_BYTES)
+
+
+def test_the_next_turn_of_a_conversation_goes_where_the_last_one_was_though_its_home_is_elsewhere():
+    made = pool(PoolRules("prefix"), *sightings(*range(4)))
+    system = b"the same instructions for all " * 20
+    first = near(system + b"a question" * 30)
+    home = place_near(made, first)
+    made.engines[home].in_flight = 30  # busy: the conversation begins elsewhere
+    talk = system + b"another question" * 30
+    begun = place_near(made, near(talk))
+    assert begun != home
+    made.engines[home].in_flight = 0
+    assert place_near(made, near(talk + b"an answer, and the next question" * 20)) == begun
+    assert made.engines[begun].left is False
+    made.update(sightings(*(n for n in range(4) if f"uid-{n}" != begun)))
+    assert place_near(made, near(talk + b"more")) != begun
+
+
+def place_near(made: Pool, what: Near) -> str:
+    engine = made.choose(0.0, near=what)
+    assert engine is not None
+    return engine.key
+
+
+@given(st.lists(st.binary(min_size=1, max_size=2000), max_size=60), st.integers(1, 20))
+def test_what_is_known_of_prompts_has_a_fixed_size_and_the_oldest_goes_first(prompts: list[bytes], most: int):
+    known, engine = Known(most), engines(1)[0]
+    for prompt in prompts:
+        marks = prefix_marks(prompt)
+        known.keep(marks, engine)
+        assert len(known) <= most
+        assert not marks or known.find(marks[-1:]) is engine
+
+
+@given(st.integers(2, 6), st.lists(st.integers(0, 3), min_size=30, max_size=120))
+def test_known_prompts_keep_to_the_bound_too(count: int, talks: list[int]):
+    made = pool(PoolRules("prefix"), *sightings(*range(count)))
+    for placed, talk in enumerate(talks, 1):
+        engine = made.choose(0.0, near=near(b"%d" % talk * 600))
+        assert engine is not None
+        engine.in_flight += 1
+        assert engine.in_flight <= max(BASE_ROOM, -int(-1.25 * placed / count // 1))
+
+
 def test_made_up_keys_leave_nothing_behind():
     made = pool(PoolRules("prefix"), *sightings(*range(4)))
     before = {slot: len(value) for slot, value in vars(made).items() if hasattr(value, "__len__")}
     for number in range(5000):
-        made.choose(0.0, key=session_key("t", b"%d" % number), session=True)
+        made.choose(0.0, near=Near(session_key("t", b"%d" % number), session=True))
     assert {slot: len(value) for slot, value in vars(made).items() if hasattr(value, "__len__")} == before
 
 
@@ -209,7 +276,7 @@ def test_a_fresh_engine_takes_few_of_its_keys_at_first():
     made = pool(PoolRules("prefix", slow_start_seconds=10), *sightings(0, 1))
     made.update(sightings(0, 1, 2), now=100.0)
     for number in range(210):
-        engine = made.choose(100.0, key=prefix_key(b"%d" % number))
+        engine = made.choose(100.0, near=Near(prefix_key(b"%d" % number)))
         assert engine is not None
         engine.in_flight += 1
     assert made.engines["uid-2"].in_flight <= 1.25 * 210 * 0.1 / 2.1 + 1
@@ -230,19 +297,19 @@ def test_an_engine_that_was_away_starts_slowly_again():
 
 
 @pytest.mark.parametrize("policy", ["least", "round-robin", "weighted", "prefix"])
-@pytest.mark.parametrize("key", [None, 17])
-def test_an_engine_never_gets_more_than_it_may_have(policy, key):
+@pytest.mark.parametrize("near", [None, Near(17), Near(17, session=True)])
+def test_an_engine_never_gets_more_than_it_may_have(policy, near):
     made = pool(PoolRules(policy, most_in_flight=3), *sightings(*range(3)))
     for _ in range(9):
-        engine = made.choose(0.0, key=key)
+        engine = made.choose(0.0, near=near)
         assert engine is not None
         engine.in_flight += 1
-    assert made.choose(0.0, key=key) is None
+    assert made.choose(0.0, near=near) is None
     assert not made.has_room(0.0)
-    assert made.choose(0.0, key=key, over=True) is not None, "a stream under way may go on all the same"
+    assert made.choose(0.0, near=near, over=True) is not None, "a stream under way may go on all the same"
     made.engines["uid-1"].in_flight -= 1
     assert made.has_room(0.0)
-    assert made.choose(0.0, key=key) is made.engines["uid-1"]
+    assert made.choose(0.0, near=near) is made.engines["uid-1"]
 
 
 # -- hung engines --

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from app.gateway.balance.pick import prefix_key, session_key
+from app.gateway.balance.pick import prefix_key, prefix_marks, session_key
+from app.gateway.choose import Near
 
 if TYPE_CHECKING:
     from app.gateway.config import ModelRoute
@@ -26,8 +27,8 @@ def sticky_headers(routes: Iterable[ModelRoute]) -> frozenset[bytes]:
 
 def affinity(
     route: ModelRoute, tenant: str, headers: Iterable[tuple[bytes, bytes]], prefix: bytes
-) -> tuple[int | None, bool, bytes]:
-    """The key that places a request, whether it is a session's, and header lines for the reply (a new cookie).
+) -> tuple[Near | None, bytes]:
+    """What places a request, and header lines for the reply (a new cookie). `prefix`: the prompt's beginning.
 
     A cookie is 16 random bytes and says nothing: whatever a client sends is only hashed, so it needs no signature.
     """
@@ -36,12 +37,14 @@ def affinity(
         name = sticky.name.encode()
         value = _cookie(headers, name) if sticky.source == "cookie" else _header(headers, name)
         if value:
-            return session_key(tenant, value[:MOST_NAME_BYTES]), True, b""
+            return Near(session_key(tenant, value[:MOST_NAME_BYTES]), session=True), b""
         if sticky.source == "cookie":
             fresh = secrets.token_hex(16).encode()
             line = b"set-cookie: %b=%b; Path=/v1; Max-Age=%d; HttpOnly; SameSite=Lax\r\n"
-            return session_key(tenant, fresh), True, line % (name, fresh, COOKIE_SECONDS)
-    return (prefix_key(prefix) if prefix else None), False, b""
+            return Near(session_key(tenant, fresh), session=True), line % (name, fresh, COOKIE_SECONDS)
+    if not prefix:
+        return None, b""
+    return Near(prefix_key(prefix[: route.balance.prefix_bytes]), marks=prefix_marks(prefix)), b""
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:

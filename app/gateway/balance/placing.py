@@ -20,9 +20,9 @@ def place(exchange: Exchange, target: Target, now: float) -> None:
     if target.near:
         tenant = "" if exchange.key is None else exchange.key.tenant
         prefix = b"" if exchange.admitted is None else exchange.admitted.prefix
-        exchange.home, exchange.in_session, exchange.balance_lines = affinity(
-            target.route, tenant, exchange.sticky_headers, prefix
-        )
+        exchange.near, exchange.balance_lines = affinity(target.route, tenant, exchange.sticky_headers, prefix)
+    else:
+        exchange.near = None  # of the target that was tried before
     room = target.room
     engine = choose(exchange, target, now) if not room else None  # nobody overtakes those that wait
     if engine is not None:
@@ -37,7 +37,7 @@ def place(exchange: Exchange, target: Target, now: float) -> None:
 
 
 def choose(exchange: Exchange, target: Target, now: float) -> Engine | None:
-    return target.pool.choose(now, exchange.tried, exchange.home, session=exchange.in_session)
+    return target.pool.choose(now, exchange.tried, exchange.near)
 
 
 def no_place(exchange: Exchange, problem: Problem, reason: str) -> None:

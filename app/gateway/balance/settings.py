@@ -27,7 +27,7 @@ class Balance(_Strict):
         description="An engine that a prefix or session belongs to takes at most so many times the mean load.",
     )
     prefix_bytes: int = Field(
-        default=1024, ge=16, le=65_536, description="Bytes of the prompt, as sent, that make its prefix."
+        default=256, ge=16, le=65_536, description="Bytes of the prompt, as sent, by which a new one gets its engine."
     )
 
 
