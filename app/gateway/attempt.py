@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_KEPT_BYTES = 1024 * 1024
 """A JSON reply up to this size is kept until it is whole, so that a cut one ends in a clean 502; a longer one flows."""
+MOST_JUDGED_BYTES = 16 * 1024 * 1024
+"""The same where a guard judges the reply: it must be whole, and a longer one is refused."""
 MOST_ERROR_BYTES = 64 * 1024
 TAIL_BYTES = 8 * 1024
 
@@ -83,6 +85,7 @@ class Attempt:
         self._probe = engine.failures > 0
         engine.probes += self._probe
         self._wait(self.times.connect_seconds)
+        trace = exchange.trace if exchange.span is None else exchange.span.upstream_lines(self)
         if self.outside is not None:
             refusal = self.outside.send(self, body, fresh=fresh)
             if refusal is not None:
@@ -96,7 +99,7 @@ class Attempt:
             engine.host.encode(),
             engine.port,
             exchange.request_id,
-            exchange.trace,
+            trace,
             len(body),
         )
         exchange.service.client.send(engine, self, head, body, fresh=fresh)
@@ -167,7 +170,13 @@ class Attempt:
         if self._state == ERROR and self._kept > MOST_ERROR_BYTES:
             return
         self._parts.append(data)
-        if self._state == JSON and self._kept > MOST_KEPT_BYTES and self.outside is None:
+        if self._state == JSON and self._kept > (
+            MOST_KEPT_BYTES if self.exchange.screen is None and self.outside is None else MOST_JUDGED_BYTES
+        ):
+            if self.exchange.screen is not None or self.outside is not None:
+                self._drop_connection()
+                self._fail(retry.too_long_to_judge(self.model))
+                return
             self._state = THROUGH
             self._relayed = True
             head = self.exchange.begin(self._content_type, self._status)
@@ -311,7 +320,7 @@ class Attempt:
             return
         if blame and retryable and exchange.target is not None:
             exchange.target.pool.failed(self.engine, monotonic())
-        self._leave(well=False)
+        self._leave(well=False, reason=code)
         if self._stream is None:
             exchange.cut(code)
         elif not (blame and retryable and exchange.stream_broke(self.engine, self._last_at, self._stream.usage)):
@@ -319,9 +328,11 @@ class Attempt:
 
     # -- ends --
 
-    def _leave(self, *, well: bool) -> None:
+    def _leave(self, *, well: bool, reason: str = "") -> None:
         if self._state != DONE:
             self._state = DONE
+            if self.exchange.span is not None:
+                self.exchange.span.left(self, reason)
             self.engine.in_flight -= 1
             self.engine.probes -= self._probe
             target = self.exchange.target
@@ -332,7 +343,7 @@ class Attempt:
                     target.room.freed()
 
     def _fail(self, failure: retry.Failure) -> None:
-        self._leave(well=failure.reason == "refused")
+        self._leave(well=failure.reason == "refused", reason=failure.reason)
         self.exchange.attempt_failed(self, failure)
 
     def _drop_connection(self) -> None:

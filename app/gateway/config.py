@@ -11,9 +11,11 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
 from app.gateway.cache.settings import CacheConfig
+from app.gateway.guards.settings import GuardConfig
 from app.gateway.providers.config import Provider
 from app.gateway.routing.config import Routing
 from app.gateway.strict import Name, Strict
+from app.gateway.trace.settings import TraceConfig
 
 Colour = Literal["blue", "green"]
 Priority = Literal["interactive", "batch"]
@@ -179,6 +181,8 @@ class GatewayConfig(Strict):
     )
     jwt: Jwt | None = Field(default=None, description="Tokens of an OpenID Connect issuer; none by default.")
     cache: CacheConfig = Field(default=CacheConfig(), description="Answers that are used again; off by default.")
+    traces: TraceConfig | None = Field(default=None, description="OpenTelemetry traces; off by default.")
+    guards: GuardConfig | None = Field(default=None, description="What is masked or refused; nothing by default.")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
         default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."

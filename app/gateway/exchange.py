@@ -143,6 +143,8 @@ class Exchange(Reply):
                 if self.feature is None and self._problem is None:
                     message = f"Invalid value for the header `x-penstock-feature`: it must be {FEATURE_RULE}."
                     self._problem = Problem(400, message, "invalid_feature")
+        if self.service.tracer is not None:
+            self.span = self.service.tracer.begin(self.trace)
         self.request_id = request_id(given_id, b"") or b"req-" + os.urandom(12).hex().encode()
         try:
             self.key = self.service.keys.authenticate(authorization)
@@ -215,19 +217,32 @@ class Exchange(Reply):
             self.answer(refused.problem)
             return
         self.admitted = admitted
+        self.target = target
+        target.in_flight += 1
+        if service.guards is not None:
+            body = service.guards.request(self, body)
+            if self.response_complete:
+                return
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
         if admitted.add_limit:
             self._unheld = self.body
             self.body = hold_output(self.body, admitted.add_limit, target.route.max_output_tokens)
         if admitted.stream and self.route in RESUMABLE and service.config.resume.enabled:
             self.kept = Kept(service.config.resume.max_kept_bytes)
-        self.target = target
-        target.in_flight += 1
+        if service.guards is not None:
+            service.guards.classify(self, body, self._ask_limits)
+        else:
+            self._ask_limits()
+
+    def _ask_limits(self) -> None:
+        service, target, admitted = self.service, self.target, self.admitted
+        assert target is not None  # noqa: S101 - the request is admitted
+        assert admitted is not None  # noqa: S101
         plan = None if self.key is None else service.limiter.plan(self.key, target.route)
         if plan is None:
             self._look(target)
             return
-        tokens, nano = reservation(admitted, len(body), target.route)
+        tokens, nano = reservation(admitted, self._size, target.route)
         self.permit = service.limiter.permit(plan, tokens, nano)
         self.permit.ask(self._limits_answered)
 
@@ -409,6 +424,8 @@ class Exchange(Reply):
         placing.leave(self, status)
         if self.course is not None:
             self.course.ended(outcome)
+        if self.screen is not None and self.service.guards is not None:
+            self.service.guards.ended(self)
         account = self._account(status, outcome, usage, events)
         finish(self, status, outcome, account)
         if self.permit is not None and self.admitted is not None and account is not None and self.target is not None:

@@ -21,7 +21,7 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
     stream = exchange.admitted is not None and exchange.admitted.stream
     metrics.count(status, stream=stream)
     metrics.duration.observe(seconds)
-    fields = {}
+    fields: dict[str, object] = {}
     if target is not None and account is not None:
         target.in_flight -= 1
         if not account.saved:
@@ -40,6 +40,9 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
             "estimated": account.estimated,
             **({} if exchange.cache_outcome is None else {"cache": exchange.cache_outcome}),
         }
+    if exchange.span is not None and service.tracer is not None:
+        service.tracer.end(exchange, exchange.span, status, outcome, account)
+        fields["trace"] = exchange.span.trace
     service.log.event(
         "request",
         request_id=exchange.request_id.decode("ascii"),
@@ -58,5 +61,6 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
         ttft_ms=round((exchange.first_event_at - exchange.started_at) * 1e3, 2) if exchange.first_event_at else None,
         duration_ms=round(seconds * 1e3, 2),
         **fields,
+        **({"guards": exchange.guarded} if exchange.guarded else {}),
         **({} if exchange.resumption is None else exchange.resumption.log_fields()),
     )

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from app.gateway.redact import redacted
+
 MOST_WAITING_LINES = 10_000
 BATCH_SECONDS = 0.1
 
@@ -45,7 +47,7 @@ class Log:
             while not self._lines.empty():
                 lines.append(self._lines.get())
             ended = None in lines
-            data = b"".join(line + b"\n" for line in lines if line is not None)
+            data = redacted(b"".join(line + b"\n" for line in lines if line is not None))
             try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]

@@ -117,14 +117,14 @@ class Metrics:
             "penstock_log_lines_dropped", "Log lines lost as stdout is slow.", registry=registry
         )
         build = Gauge("penstock_build_info", "Always 1.", ["version", "python", "colour"], registry=registry)
-        build.labels(_version(), platform.python_version(), colour).set(1)
+        build.labels(version(), platform.python_version(), colour).set(1)
         self.models = {model: ModelMetrics(self, model) for model in (*models, OTHER)}
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
 
 
-def _version() -> str:
+def version() -> str:
     try:
         return importlib.metadata.version("penstock")
     except importlib.metadata.PackageNotFoundError:  # an image holds the modules without their distribution

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from app.gateway.attempt import Attempt
     from app.gateway.cache.flight import Follower, Lead
     from app.gateway.cache.metrics import Outcome
+    from app.gateway.guards.screen import Screen
     from app.gateway.progress import Kept
     from app.gateway.protocol import Connection
     from app.gateway.resume import Resumption
     from app.gateway.service import Service, Target
+    from app.gateway.trace.span import Span
 
 
 def reply_head(
@@ -77,6 +79,14 @@ class Reply:
     """True while another request's answer serves this one: what it cost is that one's."""
     balance_lines: bytes = b""
     """Header lines about the choice of an engine: the session's cookie, and how long the request waited."""
+    span: Span | None = None
+    """None where traces are off."""
+    guard_lines: bytes = b""
+    """A header line about what the guards found."""
+    guarded: str = ""
+    """The same for log and trace."""
+    screen: Screen | None = None
+    """Where the answer is searched: what searches its stream."""
 
     route_lines: bytes = b""
     """Header lines about the choice of a model."""
@@ -120,6 +130,10 @@ class Reply:
             own += self.balance_lines
         if self.route_lines:
             own += self.route_lines
+        if self.guard_lines:
+            own += self.guard_lines
+        if self.span is not None:
+            own += self.span.reply_line()
         if self.cache_lines:
             own += self.cache_lines
         return reply_head(
@@ -155,6 +169,12 @@ class Reply:
 
     def reply(self, content_type: bytes, body: bytes, usage: Usage | None, status: int) -> None:
         """The whole reply at once."""
+        if self.screen is not None and self.service.guards is not None:
+            body, problem = self.service.guards.reply(self, body)
+            if problem is not None:
+                self._account(problem.status, problem.code or "error", usage, 0)
+                self.answer(problem)
+                return
         self._account(status, "ok", usage, 0)
         self.protocol.transport.write(self._head(status, content_type, len(body)) + body)
         if self.cache_part is not None:
@@ -179,12 +199,37 @@ class Reply:
             self.kept.add(events)
         if self.account is None and self.attempt is not None and self.attempt.whole():
             self._account(self.status, "ok", *self.attempt.used())
+        if self.screen is not None:
+            events = self.screen.feed(events)
+            if not events:
+                if head:
+                    self.protocol.transport.write(head)
+                if self.screen.blocked:
+                    self._block()
+                return
         if self.chunked:
             self.protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(events), events))
         else:
             self.protocol.transport.write(head + events)
         if self.cache_part is not None:
             self.cache_part.add(events)
+
+    def _let_go(self) -> None:
+        """Writes what a guard still holds, at the end of a stream."""
+        rest = b"" if self.screen is None else self.screen.finish()
+        if rest:
+            self.write(rest)
+            if self.cache_part is not None:
+                self.cache_part.add(rest)
+
+    def _block(self) -> None:
+        """A guard refuses the rest of a stream."""
+        usage, events = None, 0
+        if self.attempt is not None:
+            usage, events = self.attempt.used()
+            self.attempt.abort()
+        message = "The rest of the answer was refused: it holds personal data or a secret. Ask without such data."
+        self.cut_stream(message, "content_blocked", usage, events, retryable=False)
 
     def write(self, data: bytes, head: bytes = b"") -> None:
         if self.chunked:
@@ -193,6 +238,10 @@ class Reply:
             self.protocol.transport.write(head + data)
 
     def end(self, outcome: str, usage: Usage | None, events: int) -> None:
+        if self.response_complete:  # a guard cut it
+            return
+        if self.screen is not None:
+            self._let_go()
         self._account(self.status, outcome, usage, events)
         if self.chunked:
             self.protocol.transport.write(b"0\r\n\r\n")
@@ -200,6 +249,10 @@ class Reply:
 
     def cut_stream(self, message: str, code: str, usage: Usage | None, events: int, *, retryable: bool = True) -> None:
         """A stream cannot go on. The client is told by an event, and the connection ends after it."""
+        if self.response_complete:
+            return
+        if self.screen is not None:
+            self._let_go()
         self.keep_alive = False
         progress = None if self.kept is None else self.kept.progress()
         if progress is not None and not progress.obstacle:

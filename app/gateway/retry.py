@@ -59,6 +59,12 @@ def lost_inside_answer(model: str) -> Failure:
     return Failure("interrupted", interrupted(model), retry=False)
 
 
+def too_long_to_judge(model: str) -> Failure:
+    """A guard reads whole replies, and this one is longer than it takes."""
+    problem = Problem(502, f"The answer of the model `{model}` is too long to be checked. Stream it.", "engine_failed")
+    return Failure("too_long", problem, rest="no", retry=False)
+
+
 def no_first_byte(seconds: float) -> Failure:
     return Failure("first_byte_timeout", timed_out(f"no engine began to answer within {seconds:g} s"))
 

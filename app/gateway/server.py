@@ -47,6 +47,9 @@ class Surroundings:
     cache_tls: bool = False
     cache_token: str = field(default="", repr=False)
     database_address: str = ""
+    classifier_key: str = field(default="", repr=False)
+    trace_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What a collector wants to see, such as its key."""
     ledger: LedgerSettings | None = None
 
 
@@ -68,6 +71,8 @@ class Gateway:
         self._hurry = asyncio.Event()
         self._keep_ledger()
         self._keep_answers()
+        self._keep_guards()
+        self._keep_traces()
         self._server = await loop.create_server(
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
@@ -117,6 +122,21 @@ class Gateway:
 
             for work in start(self.service, self.surroundings):
                 self._spawn(work)
+
+    def _keep_traces(self) -> None:
+        if self.config.traces is not None:
+            from app.gateway.trace.export import attach
+            from app.gateway.trace.tracer import Tracer
+
+            self.service.tracer = tracer = Tracer(self.config.traces, self.service.metrics.registry)
+            attach(tracer, self.config.colour, self.surroundings.trace_headers)
+
+    def _keep_guards(self) -> None:
+        if self.config.guards is not None:
+            from app.gateway.guards.stage import Guards  # RE2 takes 5 MB
+
+            key = self.surroundings.classifier_key
+            self.service.guards = Guards(self.config.guards, self.service.metrics.registry, key=key)
 
     def _keep_roles(self) -> None:
         """Providers on Bedrock without a key file ask with the pod's own role."""
@@ -221,6 +241,10 @@ class Gateway:
         for connection in self.service.connections():
             connection.transport.abort()
         self.service.stop()
+        if self.service.guards is not None:
+            await self.service.guards.close()
+        if self.service.tracer is not None and self.service.tracer.exporter is not None:
+            await asyncio.to_thread(self.service.tracer.exporter.close)
         if self.service.ledger is not None:
             await self.service.ledger.close()
         if self._api is not None:
@@ -275,8 +299,22 @@ def surroundings(environment: Mapping[str, str], engines: str) -> Surroundings:
         cache_tls=_switch(environment, "PENSTOCK_CACHE_TLS"),
         cache_token=environment.get("PENSTOCK_CACHE_TOKEN", "").strip(),
         database_address=_address(environment, "PENSTOCK_DATABASE_ADDRESS"),
+        trace_headers=_trace_headers(environment),
+        classifier_key=environment.get("PENSTOCK_CLASSIFIER_KEY", "").strip(),
         ledger=read_settings(environment),
     )
+
+
+def _trace_headers(environment: Mapping[str, str]) -> Mapping[str, str]:
+    text = environment.get("OTEL_EXPORTER_OTLP_HEADERS", "")
+    if not text:
+        return {}
+    from app.gateway.trace.export import read_headers
+
+    try:
+        return read_headers(text)
+    except ValueError as error:
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_HEADERS: {error}") from None
 
 
 def _engine(url: str) -> tuple[str, int]:

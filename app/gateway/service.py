@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from app.gateway.balance.hedge import Hedger
     from app.gateway.cache.answers import Answers
     from app.gateway.exchange import Exchange
+    from app.gateway.guards.stage import Guards
     from app.gateway.ledger.writer import Ledger
     from app.gateway.log import Log
     from app.gateway.protocol import Connection
     from app.gateway.providers.outside import Outside
     from app.gateway.routing.course import LastAnswers
+    from app.gateway.trace.tracer import Tracer
 
 LONGEST_TICK_SECONDS = 0.25
 
@@ -99,6 +101,10 @@ class Service:
         self.limiter = Limiter(config, self.metrics.registry, log.event)
         self.most_batch_requests = max(1, int(config.max_concurrent_requests * config.batch_share))
         self.cache: Answers | None = None
+        self.tracer: Tracer | None = None
+        """None where traces are off."""
+        self.guards: Guards | None = None
+        """None where no guard is configured."""
         self.ledger: Ledger | None = None
         """None where no database is configured."""
         self.draining = False

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from app.gateway.strict import Name, Strict
 
 Mode = Literal["off", "flag", "mask", "refuse"]
 Judgement = Literal["off", "flag", "refuse"]
 """For guards that find nothing that could be masked."""
 PiiKind = Literal["email", "phone", "iban", "credit_card", "us_ssn", "ip_address", "secret"]
 PII_KINDS: tuple[PiiKind, ...] = get_args(PiiKind)
-TenantName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GuardModes(_Strict):
+class GuardModes(Strict):
     """What each guard does with a finding: nothing (off), tell (flag), take it out (mask), refuse the request."""
 
     pii_input: Mode = Field(default="off", description="Personal data and secrets in requests.")
@@ -29,7 +26,7 @@ class GuardModes(_Strict):
     classifier: Judgement = Field(default="off", description="The classifier; refuse waits for it, flag does not.")
 
 
-class TenantModes(_Strict):
+class TenantModes(Strict):
     """One tenant's modes; what is not set is as for all."""
 
     pii_input: Mode | None = None
@@ -40,10 +37,10 @@ class TenantModes(_Strict):
     classifier: Judgement | None = None
 
 
-class Topic(_Strict):
+class Topic(Strict):
     """A topic that is not wanted."""
 
-    name: TenantName = Field(description="Shown in header, metric and refusal.")
+    name: Name = Field(description="Shown in header, metric and refusal.")
     words: tuple[Annotated[str, Field(min_length=2, max_length=100)], ...] = Field(
         default=(), max_length=1000, description="Words and phrases, in any case; they match whole words."
     )
@@ -66,7 +63,7 @@ class Topic(_Strict):
         return self
 
 
-class Classifier(_Strict):
+class Classifier(Strict):
     """A service that judges text, asked as OpenAI's moderation API is: POST {"input": ...}."""
 
     url: str = Field(
@@ -83,9 +80,9 @@ class Classifier(_Strict):
     max_characters: int = Field(default=8000, ge=100, le=200_000, description="Of the text sent; its end is kept.")
 
 
-class GuardConfig(_Strict):
+class GuardConfig(Strict):
     modes: GuardModes = GuardModes()
-    tenants: dict[TenantName, TenantModes] = Field(default={}, description="Other modes for single tenants.")
+    tenants: dict[Name, TenantModes] = Field(default={}, description="Other modes for single tenants.")
     pii_kinds: tuple[PiiKind, ...] = Field(default=PII_KINDS, min_length=1, description="What counts as personal data.")
     injection_threshold: int = Field(
         default=5, ge=1, le=100, description="Score from which a text counts as prompt injection."

@@ -182,6 +182,8 @@ class Guards:
             self._found.labels(guard, kind, findings.modes[guard]).inc(count)
         told = findings.header()
         exchange.guarded = f"{exchange.guarded}, {told}" if exchange.guarded else told
+        if exchange.span is not None:
+            exchange.span.event("penstock.guard", guards=told)
         exchange.guard_lines = b"x-penstock-guard: %b\r\n" % exchange.guarded.encode("latin-1", "replace")
 
     def _on_outcome(self, outcome: Outcome, seconds: float) -> None:
