@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from app.gateway.service import Service, Target
     from app.gateway.trace.span import Span
 
+NO_STREAM = Problem(502, "The engine answered a request for a stream without one.", "engine_failed")
+"""For a stream that was told its place in the queue: its status and type are out."""
+
 
 def reply_head(
     service: Service,
@@ -175,6 +178,9 @@ class Reply:
                 self._account(problem.status, problem.code or "error", usage, 0)
                 self.answer(problem)
                 return
+        if self.response_started:
+            self.answer(NO_STREAM)
+            return
         self._account(status, "ok", usage, 0)
         self.protocol.transport.write(self._head(status, content_type, len(body)) + body)
         if self.cache_part is not None:
@@ -188,6 +194,8 @@ class Reply:
 
     def begin(self, content_type: bytes, status: int) -> bytes:
         """The head of a reply whose length is not known; to be written with the first part."""
+        if self.response_started:  # a stream that was told its place in the queue
+            return b""
         extra = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
         if self.chunked:
             extra += b"transfer-encoding: chunked\r\n"

@@ -373,6 +373,39 @@ async def test_a_told_stream_survives_its_engine_like_any_other():
         assert (got.text, got.roles, got.finishes, got.done, got.error) == (model.text, 1, ["stop"], 1, None)
 
 
+async def test_a_told_stream_may_be_answered_by_something_else_than_an_engine():
+    config = waiting_room(queue={"position_seconds": 0.1})
+    async with running(Engine(hang), config=config) as gateway:
+        await send(gateway)
+        client = await send(gateway, STREAM)
+        await waiting(gateway, 1)
+        await asyncio.sleep(0.25)
+        told_one = next(one for one in gateway.service.exchanges if one.place is not None)
+        told_one.stream_whole(event("canned") + b"data: [DONE]\n\n")
+        answer = await reply(client)
+        assert answer.events[-2:] == [event("canned"), b"data: [DONE]\n\n"]
+        assert b"HTTP/1.1" not in answer.body
+        assert len(room(gateway)) == 0
+
+
+async def test_an_engine_that_answers_a_told_stream_by_json_is_no_stream():
+    gate = Gate()
+
+    async def only_json(request: Request, wire: Wire) -> None:
+        await (wire.json(200, chat_reply()) if request.body.get("stream") else gate(request, wire))
+
+    config = waiting_room(queue={"position_seconds": 0.1})
+    async with running(Engine(only_json), config=config) as gateway:
+        await send(gateway)
+        client = await send(gateway, STREAM)
+        await waiting(gateway, 1)
+        await asyncio.sleep(0.25)
+        gate.open()
+        answer = await reply(client)
+        assert json.loads(answer.events[-1][6:])["error"]["code"] == "engine_failed"
+        assert b"HTTP/1.1" not in answer.body
+
+
 async def test_a_failed_request_waits_for_room_at_another_engine():
     gate = Gate()
     async with running(bad := Engine(fails(500)), good := Engine(gate), config=waiting_room()) as gateway:
