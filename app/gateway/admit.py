@@ -1,4 +1,4 @@
-"""Who may ask, and what is a request: authentication and validation, without I/O.
+"""What is a request: validation, without I/O.
 
 A body is read once, into a struct whose large fields stay raw bytes, and is never written again: what the client
 sent is what the engine gets. A rule here protects the platform (size, ceilings, routing) or gives a clearer error than
@@ -7,18 +7,16 @@ the engine's; nothing that vLLM accepts is refused otherwise.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
 import msgspec
 
-from app.gateway.config import ApiKey, ModelRoute
-from app.gateway.errors import MISSING_KEY, WRONG_KEY, Problem, Refused, unknown_model
+from app.gateway.config import ModelRoute, Route
+from app.gateway.errors import Problem, Refused, unknown_model
 
-Route = Literal["chat", "completions", "responses", "embeddings", "tokenize", "detokenize"]
 ROUTES: Mapping[bytes, Route] = {
     b"/v1/chat/completions": "chat",
     b"/v1/completions": "completions",
@@ -44,33 +42,6 @@ _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off", ""})
 
 Scalar = bool | int | float | str | None
-
-
-class KeyRing:
-    """API keys by the SHA-256 of the key.
-
-    The look-up is a hash table's and not constant in time. That is sound: an attacker chooses keys, not their digests,
-    so what the timing tells about a digest does not lead to a key.
-    """
-
-    def __init__(self, keys: Iterable[ApiKey]) -> None:
-        self._by_digest = {bytes.fromhex(key.sha256): key for key in keys}
-
-    def __len__(self) -> int:
-        return len(self._by_digest)
-
-    def authenticate(self, authorization: bytes | None) -> ApiKey:
-        """The key that an `Authorization` header holds. Raises Refused (401)."""
-        if not authorization:
-            raise Refused(MISSING_KEY)
-        scheme, _, token = authorization.partition(b" ")
-        token = token.strip()
-        if scheme.lower() != b"bearer" or not token:
-            raise Refused(MISSING_KEY)
-        key = self._by_digest.get(hashlib.sha256(token).digest())
-        if key is None:
-            raise Refused(WRONG_KEY)
-        return key
 
 
 def request_id(header: bytes | None, fresh: bytes) -> bytes:
@@ -123,10 +94,19 @@ class Admitted:
     add_limit: bytes = b""
     prefix: bytes = b""
     """The prompt's beginning, where the model's engines are chosen by it."""
+    ceiling: int = 0
+    """The most output tokens of one answer, of this model to this key."""
 
 
-def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitted:
-    """Validates a body. `models` maps every name that clients may use. Raises Refused (400 or 404)."""
+class Models(Protocol):
+    """The models that one client may ask for, by each of their names."""
+
+    def get(self, name: str, /) -> ModelRoute | None:
+        """None for an unknown one. May raise Refused for one that this client may not have."""
+
+
+def admit(route: Route, body: bytes, models: Models) -> Admitted:
+    """Validates a body. Raises Refused (400, 403 or 404)."""
     try:
         fields = _decode(body)
     except msgspec.ValidationError as error:
@@ -153,7 +133,7 @@ def admit(route: Route, body: bytes, models: Mapping[str, ModelRoute]) -> Admitt
     options = bytes(fields.stream_options) or None
     add_usage = stream and route in RESUMABLE and not _asks_usage(options)
     prefix = _prefix(fields, MOST_PREFIX_BYTES) if target.balance.policy == "prefix" else b""
-    return Admitted(model, stream, add_usage, options, output, add_limit, prefix)
+    return Admitted(model, stream, add_usage, options, output, add_limit, prefix, target.max_output_tokens)
 
 
 def _prefix(fields: _Body, size: int) -> bytes:

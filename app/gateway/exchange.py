@@ -12,10 +12,10 @@ from app.gateway.admit import RESUMABLE, Admitted, Refused, Route, admit, reques
 from app.gateway.attempt import Attempt
 from app.gateway.balance import placing
 from app.gateway.choose import Engine, Near
-from app.gateway.config import ApiKey, Timeouts
 from app.gateway.continuation import DONE
 from app.gateway.errors import Problem, too_large, too_many
 from app.gateway.finish import finish
+from app.gateway.keys.problems import UnknownSignerError
 from app.gateway.ledger.record import record
 from app.gateway.ledger.row import FEATURE_RULE, read_feature
 from app.gateway.limits.charge import charge, reservation
@@ -27,6 +27,8 @@ from app.gateway.routing.wishes import WISHES
 
 if TYPE_CHECKING:
     from app.gateway.balance.hedge import Hedge
+    from app.gateway.config import Timeouts
+    from app.gateway.keys.grant import Grant
     from app.gateway.limits.limiter import Permit
     from app.gateway.protocol import Connection
     from app.gateway.queue.room import Place
@@ -71,7 +73,7 @@ class Exchange(Reply):
         self.service: Service = protocol.service
         self.route: Route = route
         self.chunked = chunked
-        self.key: ApiKey | None = None
+        self.key: Grant | None = None
         self.target: Target | None = None
         self.admitted: Admitted | None = None
         self.deadline = FOREVER
@@ -110,6 +112,8 @@ class Exchange(Reply):
         self._unheld = b""
         """The body without the ceiling on its output that the gateway gave it."""
         self._problem = problem
+        self._token: bytes | None = None
+        """An `Authorization` header whose signing key the issuer is asked for."""
         self._read_head(headers)
 
     # -- the request arrives --
@@ -148,6 +152,9 @@ class Exchange(Reply):
         self.request_id = request_id(given_id, b"") or b"req-" + os.urandom(12).hex().encode()
         try:
             self.key = self.service.keys.authenticate(authorization)
+            self.key.require_route(self.route)
+        except UnknownSignerError:
+            self._token = authorization
         except Refused as refused:
             self._problem = self._problem or refused.problem
         limit = self.service.config.max_body_bytes
@@ -204,12 +211,27 @@ class Exchange(Reply):
         if self._my_turn and not self.response_complete:
             self.answer(problem)
 
+    def _signer_known(self) -> None:
+        token, self._token = self._token, None
+        if self.response_complete:
+            return
+        try:
+            self.key = self.service.keys.authenticate(token, last=True)
+            self.key.require_route(self.route)
+        except Refused as refused:
+            self.answer(refused.problem)
+        else:
+            self._admit()
+
     def _admit(self) -> None:
         service = self.service
+        if self._token is not None and service.keys.tokens is not None:
+            service.keys.tokens.when_refreshed(self._signer_known)
+            return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
         try:
-            admitted = admit(self.route, body, service.routes)
+            admitted = admit(self.route, body, service.routes if self.key is None else self.key.visible(service.routes))
             target = service.by_name[admitted.model]
             if self.wishes or admitted.model in service.router.plans:
                 target, body = service.router.take(self, admitted, body)
@@ -226,7 +248,9 @@ class Exchange(Reply):
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
         if admitted.add_limit:
             self._unheld = self.body
-            self.body = hold_output(self.body, admitted.add_limit, target.route.max_output_tokens)
+            self.body = hold_output(
+                self.body, admitted.add_limit, min(admitted.ceiling, target.route.max_output_tokens)
+            )
         if admitted.stream and self.route in RESUMABLE and service.config.resume.enabled:
             self.kept = Kept(service.config.resume.max_kept_bytes)
         if service.guards is not None:
@@ -259,7 +283,8 @@ class Exchange(Reply):
 
     def _look(self, target: Target) -> None:
         """In the cache, where there is one; then to an engine."""
-        if self.service.cache is None or not self.service.cache.look(self):
+        known = self.course is not None and self.course.decision.text is not None
+        if self.service.cache is None or known or not self.service.cache.look(self):
             self._begin(target)
 
     def begin_at_engine(self) -> None:
@@ -269,6 +294,8 @@ class Exchange(Reply):
 
     def take_over(self, other: Exchange) -> None:
         """Goes on with the answer under way of an identical request whose client left: its engine works on."""
+        if other.course is not None:
+            other.course.pass_to(self)
         self.attempt, other.attempt = other.attempt, None
         self.kept, other.kept = other.kept, None
         self.resumption, other.resumption = other.resumption, None

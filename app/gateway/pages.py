@@ -137,7 +137,12 @@ class Pages:
             body=await admin.read_body(receive),
             idempotency_key=None if idempotency is None else idempotency.decode("latin-1"),
         )
-        status, content = await service.admin.answer(call)
+        try:
+            status, content = await service.admin.answer(call)
+        except Refused as refused:
+            self._log_admin(call, refused.problem.status)
+            raise
+        self._log_admin(call, status)
         return _json(content, status, ((b"cache-control", b"no-store"),))
 
     async def _usage(self, scope: Scope, authorization: bytes | None) -> Reply:
@@ -151,6 +156,16 @@ class Pages:
         if service.ledger is None:
             raise Refused(report.NO_LEDGER)
         return _json(await service.ledger.reports.answer(scope["query_string"].decode("latin-1")))
+
+    def _log_admin(self, call: admin.Call, status: int) -> None:
+        self._service.log.event(
+            "admin",
+            actor=call.actor,
+            method=call.method,
+            path=call.path[:200],
+            status=status,
+            request_id=call.request_id,
+        )
 
     def _ready(self) -> Reply:
         service = self._service

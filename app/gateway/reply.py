@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.gateway.cache.flight import Follower, Lead
     from app.gateway.cache.metrics import Outcome
     from app.gateway.guards.screen import Screen
+    from app.gateway.keys.grant import Grant
     from app.gateway.progress import Kept
     from app.gateway.protocol import Connection
     from app.gateway.resume import Resumption
@@ -54,6 +55,7 @@ class Reply:
 
     service: Service
     protocol: Connection
+    key: Grant | None
     target: Target | None
     attempt: Attempt | None
     account: Account | None

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.gateway import probes
-from app.gateway.admit import KeyRing
 from app.gateway.choose import Sighting
 from app.gateway.config import GatewayConfig, KeyFile
+from app.gateway.database.settings import read_database
+from app.gateway.keys import start as keys_start
 from app.gateway.ledger.settings import read_settings
 from app.gateway.limits import scripts
 from app.gateway.limits.link import Link
@@ -24,6 +25,7 @@ from app.gateway.service import Service
 from app.gateway.settings import SettingsError, load_keys
 
 if TYPE_CHECKING:
+    from app.gateway.database.settings import Database
     from app.gateway.ledger.settings import LedgerSettings
     from app.gateway.watch import Api
 
@@ -51,6 +53,8 @@ class Surroundings:
     trace_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What a collector wants to see, such as its key."""
     ledger: LedgerSettings | None = None
+    keys: Database | None = None
+    """Where keys are kept beside the key file; None: nowhere."""
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Gateway:
         uvicorn_config = make_config(Pages(service))
         self._hurry = asyncio.Event()
         self._keep_ledger()
+        keys_start.start(service, self.surroundings.keys, self._spawn)
         self._keep_answers()
         self._keep_guards()
         self._keep_traces()
@@ -200,7 +205,7 @@ class Gateway:
                 self.service.metrics.keys_valid.set(0)
                 self.log.event("keys", valid=False, reason=str(error))
                 continue
-            self.service.keys = KeyRing(keys.keys)
+            self.service.keys.take_file(keys.keys, keys.admins)
             self.service.metrics.keys_valid.set(1)
             self.log.event("keys", valid=True, count=len(keys.keys))
 
@@ -302,7 +307,19 @@ def surroundings(environment: Mapping[str, str], engines: str) -> Surroundings:
         trace_headers=_trace_headers(environment),
         classifier_key=environment.get("PENSTOCK_CLASSIFIER_KEY", "").strip(),
         ledger=read_settings(environment),
+        keys=_keys_database(environment),
     )
+
+
+def _keys_database(environment: Mapping[str, str]) -> Database | None:
+    if not _switch(environment, "PENSTOCK_KEYS_DATABASE"):
+        return None
+    found = read_database(environment)
+    if found is None:
+        raise SettingsError(
+            "PENSTOCK_KEYS_DATABASE: keys need PENSTOCK_DATABASE_ADDRESS and PENSTOCK_DATABASE_USER as well"
+        )
+    return found
 
 
 def _trace_headers(environment: Mapping[str, str]) -> Mapping[str, str]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 
 from uvicorn.server import ServerState
 
-from app.gateway.admit import KeyRing
 from app.gateway.balance.affinity import sticky_headers
 from app.gateway.balance.health import Prober
 from app.gateway.balance.metrics import BalanceCollector, BalanceMetrics
@@ -20,6 +19,7 @@ from app.gateway.choose import Pool, PoolRules, RetryBudget, Sighting
 from app.gateway.client import Client
 from app.gateway.config import GatewayConfig, KeyFile, ModelRoute
 from app.gateway.cors import Origins
+from app.gateway.keys.ring import KeyRing
 from app.gateway.limits.limiter import Limiter
 from app.gateway.metrics import OTHER, Metrics, ModelMetrics, PoolCollector
 from app.gateway.providers.start import outside_targets
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from app.gateway.cache.answers import Answers
     from app.gateway.exchange import Exchange
     from app.gateway.guards.stage import Guards
+    from app.gateway.keys.admin import Admin
+    from app.gateway.keys.follower import Follower
     from app.gateway.ledger.writer import Ledger
     from app.gateway.log import Log
     from app.gateway.protocol import Connection
@@ -71,7 +73,7 @@ class Service:
         self, config: GatewayConfig, keys: KeyFile, log: Log, *, zone: str = "", loop: asyncio.AbstractEventLoop
     ) -> None:
         self.config = config
-        self.keys = KeyRing(keys.keys)
+        self.keys = KeyRing(keys.keys, keys.admins)
         self.log = log
         self.loop = loop
         self.sticky_headers = sticky_headers(config.models)
@@ -105,6 +107,9 @@ class Service:
         """None where traces are off."""
         self.guards: Guards | None = None
         """None where no guard is configured."""
+        self.key_follower: Follower | None = None
+        self.admin: Admin | None = None
+        """None where no keys are kept in a database."""
         self.ledger: Ledger | None = None
         """None where no database is configured."""
         self.draining = False

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.gateway.admit import KeyRing, Refused, admit, request_id
+from app.gateway.admit import Refused, admit, request_id
 from app.gateway.config import ModelRoute
+from app.gateway.keys.ring import KeyRing
 from tests.gateway.harness import CHAT, KEY, key_file, make_config
 
 ROUTES: dict[str, ModelRoute] = {name: make_config().models[0] for name in ("tiny", "small")}

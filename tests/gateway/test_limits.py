@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from app.gateway.admit import KeyRing
 from app.gateway.config import KeyFile
+from app.gateway.keys.ring import KeyRing
 from tests.gateway.harness import (
     CHAT,
     DONE,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ from app.gateway.limits.plan import LEASE, Plan, make_plan
 from app.gateway.limits.told import LOCAL_LINE, limit_lines, refusal, too_much
 
 if TYPE_CHECKING:
-    from app.gateway.config import ApiKey, GatewayConfig, ModelRoute
+    from app.gateway.config import GatewayConfig, Limits, ModelRoute
     from app.gateway.errors import Problem
+    from app.gateway.keys.grant import Grant
 
 MOST_BACKLOG = 20_000
 """Requests whose use Redis has not heard of yet; beyond it the oldest are forgotten, and counted."""
@@ -168,19 +169,27 @@ class Limiter:
         """None where no cache is configured: then each gateway enforces its part."""
         self.book = Book()
         self.held: dict[bytes, Permit] = {}
-        self._plans: dict[tuple[str, str], tuple[ApiKey, Plan | None]] = {}
+        self._plans: dict[tuple[str, str], tuple[Grant, Plan | None]] = {}
+        self._tenants: Mapping[str, Limits] = config.tenants
         self._backlog: deque[tuple[Permit, tuple[int, int], bool]] = deque()
         self._prefix = os.urandom(8).hex().encode()
         self._numbers = count()
         self.metrics.backlog.set_function(lambda: len(self._backlog))
 
-    def plan(self, key: ApiKey, route: ModelRoute) -> Plan | None:
+    def take_tenants(self, limits: Mapping[str, Limits]) -> None:
+        """Limits of tenants that count over the configuration's."""
+        tenants = {**self._config.tenants, **limits}
+        if tenants != self._tenants:
+            self._tenants = tenants
+            self._plans.clear()
+
+    def plan(self, key: Grant, route: ModelRoute) -> Plan | None:
         """The limits of a key's requests to a model; None where there are none. Kept until the key changes."""
         found = self._plans.get((key.id, route.name))
         if found is None or found[0] is not key:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            found = self._plans[key.id, route.name] = (key, make_plan(self._config, key, route))
+            found = self._plans[key.id, route.name] = (key, make_plan(self._config, self._tenants, key, route))
         return found[1]
 
     def permit(self, plan: Plan, tokens: int, nano: int) -> Permit:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from app.gateway.config import ApiKey, GatewayConfig, ModelRoute
+from collections.abc import Mapping
+
+from app.gateway.config import GatewayConfig, Limits, ModelRoute
+from app.gateway.keys.grant import Grant
 from app.gateway.limits import scripts
 from app.gateway.limits.policy import Policy, Scope, policy
 
@@ -68,9 +71,9 @@ _ADMIT_HEAD = b"*%%d\r\n%b%b" % (bulk(b"EVALSHA"), bulk(scripts.digest(scripts.A
 _SETTLE_HEAD = b"*%%d\r\n%b%b" % (bulk(b"EVALSHA"), bulk(scripts.digest(scripts.SETTLE)))
 
 
-def make_plan(config: GatewayConfig, key: ApiKey, route: ModelRoute) -> Plan | None:
+def make_plan(config: GatewayConfig, tenants: Mapping[str, Limits], key: Grant, route: ModelRoute) -> Plan | None:
     """The plan of a key's requests to a model; None where nothing limits them."""
-    tenant = config.tenants.get(key.tenant, config.tenant_limits)
+    tenant = tenants.get(key.tenant, config.tenant_limits)
     found = policy(
         [
             (Scope("key", key.id), key.limits),

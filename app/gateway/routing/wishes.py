@@ -9,14 +9,14 @@ from app.gateway.errors import Problem, Refused
 from app.gateway.routing.decide import Wishes
 
 if TYPE_CHECKING:
-    from app.gateway.config import ApiKey
+    from app.gateway.keys.grant import Grant
 
 TASK, MOST_COST, FALLBACK = b"x-penstock-task", b"x-penstock-max-cost-usd", b"x-penstock-fallback"
 WISHES = frozenset({TASK, MOST_COST, FALLBACK})
 MOST_USD = 1e9
 
 
-def read_wishes(headers: Mapping[bytes, bytes], key: ApiKey | None) -> Wishes:
+def read_wishes(headers: Mapping[bytes, bytes], key: Grant | None) -> Wishes:
     """Raises Refused for a header that cannot be read."""
     most: float | None = None
     given = headers.get(MOST_COST)
