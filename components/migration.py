@@ -34,6 +34,8 @@ class MigrationShape(TypedDict):
     """Name of the Kubernetes Secret with the gateways' password, at PASSWORD_KEY."""
     keep_days: int
     """Rows of usage are kept so long."""
+    semantic_cache: bool
+    """The semantic cache has tables too; they need the extension pgvector."""
 
 
 def labels() -> dict[str, str]:
@@ -57,7 +59,10 @@ def migration_job(
         "name": APP,
         "image": image,
         "command": ["python", "-m", "app.gateway.database"],
-        "args": ["migrate", "--login", GATEWAY_LOGIN, "--keep-days", str(shape["keep_days"])],
+        "args": [
+            *("migrate", "--login", GATEWAY_LOGIN, "--keep-days", str(shape["keep_days"])),
+            *(("--semantic-cache",) if shape["semantic_cache"] else ()),
+        ],
         "env": [
             {"name": "PENSTOCK_DATABASE_ADDRESS", "value": shape["database_address"]},
             {"name": "PENSTOCK_DATABASE_SECRET_ARN", "value": shape["owner_secret_arn"]},

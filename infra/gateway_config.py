@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 
 from app.gateway.balance.settings import Balance, HedgeRules, QueueRules, Sticky
+from app.gateway.cache.settings import CacheConfig, CachePolicy, SemanticCache
 from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
 from components import manifests
 from infra.settings import Settings
 from infra.settings import gateway as shapes
+from infra.settings.model import ColourRelease
 
 
 def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
@@ -49,7 +51,25 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         tenants={tenant: Limits(**limits.model_dump()) for tenant, limits in gateway.tenants.items()},
         replicas=max(1, release.gateway_replicas),
         jwt=_jwt(gateway.jwt),
+        cache=_cache(settings, release),
         drain_seconds=settings.drain.gateway_shutdown_seconds,
+    )
+
+
+def _cache(settings: Settings, release: ColourRelease) -> CacheConfig:
+    shape = settings.gateway.cache
+    semantic = shape.semantic
+    return CacheConfig(
+        **shape.model_dump(include={"enabled", "sampled", "tools", "ttl_seconds", "stale_seconds", "max_followers"}),
+        max_memory_share=shape.max_memory_percent / 100,
+        models={name: CachePolicy(**policy.model_dump()) for name, policy in shape.models.items()},
+        tenants={name: CachePolicy(**policy.model_dump()) for name, policy in shape.tenants.items()},
+        # What an answer depends on beside the request: a release with other engines or weights begins anew.
+        revisions={
+            model.name: f"{release.engine_image} {model.source} {model.max_model_len}" for model in settings.models
+        },
+        semantic=semantic is not None and semantic.everywhere,
+        semantic_cache=None if semantic is None else SemanticCache(**semantic.model_dump(exclude={"everywhere"})),
     )
 
 

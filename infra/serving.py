@@ -126,6 +126,7 @@ def build_serving(
                         "owner_secret_arn": foundation.database_secret_arn,
                         "login_secret": addresses_secret,
                         "keep_days": settings.gateway.ledger.keep_days,
+                        "semantic_cache": settings.gateway.cache.semantic is not None,
                     },
                     "spool_mib": settings.gateway.ledger.spool_mib,
                     "engine_image": image(foundation.image_urls["engine"], release.engine_image),

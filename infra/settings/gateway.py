@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.gateway.cache.settings import Guard, Sampled
 from app.gateway.config import Algorithm, Name
-from infra.settings.kinds import Decimal, Strict, Whole
+from infra.settings.kinds import Decimal, Strict, Truth, Whole
 
 Rate = Annotated[Decimal, Field(ge=0.001, le=1_000_000)]
 Money = Annotated[Decimal, Field(ge=0.01, le=1_000_000)]
@@ -65,6 +66,54 @@ class Jwt(Strict):
     limits: Limits | None = Field(description="What each subject may use.")
 
 
+Ttl = Annotated[Whole, Field(ge=1, le=30 * 86400)]
+
+
+class CachePolicy(Strict):
+    """What a model or tenant may have from the cache; null follows the wider rule."""
+
+    exact: Truth | None = Field(description="Answers are kept and used again.")
+    sampled: Sampled | None = Field(description="Those of a temperature above 0, as above.")
+    tools: Truth | None = Field(description="Those that end in tool calls.")
+    semantic: Truth | None = Field(description="Answers to questions that mean the same.")
+    ttl_seconds: Ttl | None = Field(description="How long one is kept.")
+
+
+class SemanticCache(Strict):
+    """Answers to questions that mean the same, in PostgreSQL with pgvector."""
+
+    model: Name = Field(description="The model of this stack that makes embeddings.")
+    everywhere: Truth = Field(description="False: only for models and tenants that `semantic` names.")
+    threshold: Decimal = Field(ge=0.5, le=1, description="Least cosine similarity of two questions.")
+    guard: Guard = Field(
+        description="What two questions must share: `facts` (numbers, dates, names, negations), `words` or `strict`."
+    )
+    lookup_seconds: Decimal = Field(ge=0.01, le=5, description="For embedding and look-up; beyond it: an engine.")
+    ttl_seconds: Ttl = Field(description="How long an answer is kept.")
+    max_answers: Whole = Field(ge=1, le=100_000, description="Of one tenant, model and conversation before it.")
+
+
+class Cache(Strict):
+    """Answers that are used again, by one tenant alone."""
+
+    enabled: Truth = Field(description="False: every request goes to an engine.")
+    sampled: Sampled = Field(description="Answers of a temperature above 0: never, where the client asks, or always.")
+    tools: Truth = Field(description="Answers that end in tool calls are kept too.")
+    ttl_seconds: Ttl = Field(description="How long an answer is kept.")
+    stale_seconds: Whole = Field(
+        ge=0, le=30 * 86400, description="Kept so much longer for routes that fall back to a kept answer."
+    )
+    max_followers: Whole = Field(
+        ge=0, le=10_000, description="Identical requests that share one under way; 0: each goes alone."
+    )
+    max_memory_percent: Whole = Field(
+        ge=1, le=100, description="Nothing is kept while the Redis of the limits is fuller than this."
+    )
+    models: dict[Name, CachePolicy] = Field(max_length=100, description="By model's name.")
+    tenants: dict[Name, CachePolicy] = Field(max_length=10_000, description="By tenant's name; over the model's.")
+    semantic: SemanticCache | None = Field(description="null: no answers by meaning.")
+
+
 class Gateway(Strict):
     cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
     memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
@@ -83,4 +132,5 @@ class Gateway(Strict):
     tenant_limits: Limits | None = Field(description="For each tenant that `tenants` does not name.")
     tenants: dict[Name, Limits] = Field(max_length=10_000, description="Limits of single tenants, by name.")
     jwt: Jwt | None = Field(description="Tokens of an OpenID Connect issuer beside API keys; null: keys alone.")
+    cache: Cache = Field(description="Answers that are used again.")
     ledger: Ledger = Field(description="The ledger of usage in the database.")

@@ -77,7 +77,27 @@ def times_fit_each_other(shape: Shape) -> Iterator[Problem]:
             )
 
 
+def caches_name_models_of_the_stack(shape: Shape) -> Iterator[Problem]:
+    cache = shape.gateway.cache
+    names = [model.name for model in shape.models]
+    allowed = f"allowed: {', '.join(names)}"
+    for name in cache.models:
+        if name not in names:
+            yield Problem(f"gateway.cache.models.{name}", f"is no model of this stack; {allowed}")
+    if cache.semantic is not None and cache.semantic.model not in names:
+        yield Problem("gateway.cache.semantic.model", f"{cache.semantic.model} is no model of this stack; {allowed}")
+    if cache.semantic is None:
+        for kind, policies in (("models", cache.models), ("tenants", cache.tenants)):
+            for name, policy in policies.items():
+                if policy.semantic:
+                    yield Problem(
+                        f"gateway.cache.{kind}.{name}.semantic",
+                        "is true, but gateway.cache.semantic is null; allowed: false or null, or give the latter",
+                    )
+
+
 GATEWAY_RULES = (
+    caches_name_models_of_the_stack,
     a_burst_has_a_rate,
     a_month_is_no_less_than_a_day,
     a_request_of_the_largest_size_can_pass,

@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from app.gateway.cache import semantic as semantic_cache
 from app.gateway.cache.schema import CACHE
 from app.gateway.cache.semantic import Semantic, SemanticError
+from app.gateway.database import __main__ as command
 from app.gateway.database import connection as connection_module
 from app.gateway.database.connection import connect
 from app.gateway.database.migrations import migrate
@@ -247,3 +249,22 @@ def test_settings_that_cannot_work_are_refused():
     with pytest.raises(ValueError, match="nobody is none of `models`"):
         make_config(cache={"semantic_cache": {"model": "nobody"}})
     assert json.loads(make_config().model_dump_json())["cache"]["enabled"] is False
+
+
+async def test_the_command_makes_the_tables_where_they_are_asked_for(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    at = f"{empty_database.host}:{empty_database.port}"
+    for name, value in (("ADDRESS", at), ("NAME", empty_database.name), ("USER", "owner")):
+        monkeypatch.setenv(f"PENSTOCK_DATABASE_{name}", value)
+    monkeypatch.setenv("PENSTOCK_DATABASE_PASSWORD", empty_database.password)
+    monkeypatch.setenv("PENSTOCK_DATABASE_LOGIN_PASSWORD", "pass")
+    arguments = ["migrate", "--login", "semantic_hand", "--semantic-cache"]
+    assert await asyncio.to_thread(command.main, arguments) == 0
+    assert "cache: applied 1; semantic_hand may use all" in capsys.readouterr().out
+    hand = await connect(replace(empty_database, user="semantic_hand", password="pass"))
+    try:
+        assert await hand.fetch("SELECT 1 FROM penstock_cache.answers") == []
+    finally:
+        await hand.close()
+    await execute(empty_database, "DROP OWNED BY semantic_hand; DROP ROLE semantic_hand")

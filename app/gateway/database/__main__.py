@@ -20,7 +20,8 @@ from app.gateway.settings import SettingsError
 LOGIN_PASSWORD = "PENSTOCK_DATABASE_LOGIN_PASSWORD"  # noqa: S105 - the name of a variable
 
 
-async def _migrate(database: Database, keep_days: int | None, login: str, password: str) -> str:
+async def _migrate(database: Database, keep_days: int | None, login: str, password: str, semantic: bool) -> str:
+    from app.gateway.cache.schema import CACHE
     from app.gateway.database.connection import connect
     from app.gateway.database.migrations import make_login, migrate
     from app.gateway.keys.schema import KEYS
@@ -28,9 +29,10 @@ async def _migrate(database: Database, keep_days: int | None, login: str, passwo
     from app.gateway.ledger.schema import LEDGER
 
     said = []
+    schemas = {"ledger": LEDGER, "keys": KEYS} | ({"cache": CACHE} if semantic else {})
     connection = await connect(database, "penstock-migrate")
     try:
-        for name, schema in (("ledger", LEDGER), ("keys", KEYS)):
+        for name, schema in schemas.items():
             applied = await migrate(connection, schema)
             numbers = ", ".join(map(str, applied))
             done = f"applied {numbers}" if applied else "nothing to apply"
@@ -38,8 +40,8 @@ async def _migrate(database: Database, keep_days: int | None, login: str, passwo
         if keep_days is not None:
             await set_retention(connection, keep_days)
         if login:
-            await make_login(connection, login, password, (LEDGER, KEYS), LEDGER.lock)
-            said.append(f"{login} may use both")
+            await make_login(connection, login, password, schemas.values(), LEDGER.lock)
+            said.append(f"{login} may use {'both' if len(schemas) == 2 else 'all'}")
     finally:
         connection.terminate()
     return "; ".join(said)
@@ -55,6 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         default="",
         help="make a login for gateways, which can add usage, and read and change keys, and nothing else; its password "
         f"comes from {LOGIN_PASSWORD}, without one it signs in by IAM (RDS)",
+    )
+    command.add_argument(
+        "--semantic-cache",
+        action="store_true",
+        help="make the semantic cache's tables too; the server must have the extension pgvector",
     )
     options = parser.parse_args(arguments)
     try:
@@ -77,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     from app.gateway.database.connection import FAILURES
 
     try:
-        print(asyncio.run(_migrate(database, options.keep_days, options.login, password)))
+        print(asyncio.run(_migrate(database, options.keep_days, options.login, password, options.semantic_cache)))
     except FAILURES as error:
         print(f"penstock database: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
