@@ -10,6 +10,7 @@ from infra.ops.changes import Change, drift, from_events
 from infra.ops.errors import PenstockError
 from infra.ops.interrupts import to_its_end
 from infra.ops.progress import Progress
+from infra.ops.stale_locks import all_dead
 
 LAST_LINES = 12
 
@@ -79,7 +80,14 @@ def _run(
 
     given = {"on_output": take_line, "on_event": take_event, "color": "never", "suppress_outputs": True, **options}
     try:
-        to_its_end(lambda: operation(**given), progress)
+        try:
+            to_its_end(lambda: operation(**given), progress)
+        except ConcurrentUpdateError as locked:
+            if not all_dead(str(locked)):
+                raise
+            progress.say("The stack is locked by an update that was killed on this machine: its lock is taken off.")
+            operation.__self__.cancel()  # ty: ignore[missing-attribute] - a method of the stack
+            to_its_end(lambda: operation(**given), progress)
     except ConcurrentUpdateError:
         raise PenstockError(
             f"The {name} found the stack locked: another update is running, or was killed.",

@@ -70,9 +70,10 @@ class StackWorld:
 
     def look(self) -> Stand:
         """Raises PenstockError."""
+        state = self.access.state()
         return Stand(
             file=read(read_text(self.access.stack_file), self.access.stack_file.name),
-            deployed=deployed_weights(self.access.state().outputs.get("weights")),
+            deployed=deployed_by(state, self.way),
             live=self.live(),
             ready={colour: self.ready(colour) for colour in COLOURS},
         )
@@ -153,6 +154,21 @@ class StackWorld:
                     "See `penstock status`; `penstock release stage` goes on.",
                 )
             time.sleep(0.5)
+
+
+def deployed_by(state: State, way: traffic.Route) -> Weights | None:
+    """The weights of the last update, where its end and its rule tell the same: a killed one may be in between."""
+    told = deployed_weights(state.outputs.get("weights"))
+    rule = next((resource for resource in state.resources if resource.id == way.rule), None)
+    colours = {arn: colour for colour, arn in way.groups.items()}
+    found = {
+        colours.get(group.get("arn")): group.get("weight")
+        for action in (rule.outputs.get("actions") or [] if rule else [])
+        for group in (action.get("forward") or {}).get("targetGroups") or []
+    }
+    if told is not None and found and found != told.as_dict():
+        return None
+    return told
 
 
 def set_weights(client: Any, way: traffic.Route, weights: Weights) -> None:
