@@ -35,6 +35,8 @@ class PoolShape(TypedDict):
     instance_types: Sequence[str]
     architecture: str
     """amd64 or arm64."""
+    labels: Mapping[str, str]
+    """More labels of the nodes."""
     max_gpus: int
     expire_after_hours: int
     termination_grace_hours: int
@@ -208,7 +210,7 @@ def _pool(pool: str, capacity: str, weight: int, shape: PoolShape) -> Manifest:
         "weight": weight,
         "limits": {"nvidia.com/gpu": str(shape["max_gpus"])},
         "template": {
-            "metadata": {"labels": {pods.POOL_LABEL: pool}},
+            "metadata": {"labels": {pods.POOL_LABEL: pool, **shape["labels"]}},
             "spec": {
                 "nodeClassRef": {"group": AWS_GROUP, "kind": "EC2NodeClass", "name": NODE_CLASS},
                 "taints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}],

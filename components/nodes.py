@@ -6,7 +6,7 @@ from typing import TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from components.pods import POOL_LABEL
+from components.pods import POOL_LABEL, device_plugin_label
 from components.role import ServiceRole
 from components.spend import PART_TAG, STACK_TAG, part
 
@@ -205,7 +205,7 @@ class NodeGroups(pulumi.ComponentResource):
             update_config={"max_unavailable": 1},
             node_repair_config={"enabled": True},
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
-            labels={POOL_LABEL: pool},
+            labels={POOL_LABEL: pool, **device_plugin_label(shape["ami_type"])},
             taints=[GPU_TAINT] if pool != "system" else [],
             opts=opts,
         )

@@ -12,12 +12,14 @@ from components.cluster import Cluster
 from components.collector import Collector
 from components.copies import Copies
 from components.databases import Cache, Database
+from components.device_plugin import DevicePlugin
 from components.edge import Edge, Traffic
 from components.events import Events
 from components.firewall import Firewall
 from components.ground import Ground
 from components.isolation import Isolation
 from components.karpenter import Karpenter
+from components.keda import Keda
 from components.keys import DataKeys
 from components.load_balancer_controller import LoadBalancerController
 from components.network import Network
@@ -44,12 +46,14 @@ COMPONENTS: list[type[ComponentResource]] = [
     DataKeys,
     Copies,
     Database,
+    DevicePlugin,
     Edge,
     Events,
     Firewall,
     Ground,
     Isolation,
     Karpenter,
+    Keda,
     LoadBalancerController,
     MonthlyBudget,
     Network,

@@ -5,6 +5,8 @@ from typing import Any, TypedDict
 
 PART_OF = "penstock"
 POOL_LABEL = "penstock.dev/pool"
+DEVICE_PLUGIN_LABEL = "penstock.dev/device-plugin"
+"""`needed` on GPU nodes whose image does not carry NVIDIA's device plugin."""
 UNPRIVILEGED_USER = 10001
 INTERACTIVE_PRIORITY_CLASS = "penstock-interactive"
 BATCH_PRIORITY_CLASS = "penstock-batch"
@@ -24,6 +26,12 @@ class ProbesShape(TypedDict):
     failure_threshold: int
     gateway_startup_seconds: int
     engine_startup_seconds: int
+
+
+def device_plugin_label(ami_type: str) -> dict[str, str]:
+    """Amazon Linux's NVIDIA images have the driver and the runtime, and not the plugin (EKS best practices)."""
+    needed = "NVIDIA" in ami_type and not ami_type.startswith("BOTTLEROCKET")
+    return {DEVICE_PLUGIN_LABEL: "needed"} if needed else {}
 
 
 def from_field(name: str, path: str) -> Manifest:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 import pulumi
 
+from components.device_plugin import DevicePlugin
 from components.karpenter import Karpenter
+from components.keda import Keda
 from components.load_balancer_controller import LoadBalancerController
+from components.pods import DEVICE_PLUGIN_LABEL
 from infra.certificates import self_signed
 from infra.cluster import Cluster
 from infra.foundation import Foundation
 from infra.settings import Settings
-from infra.settings.versions import architecture_of
+from infra.settings.versions import architecture_of, needs_device_plugin_alias
 
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 """EC2's names of processors -> Kubernetes'."""
@@ -21,6 +24,13 @@ ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 def build_controllers(
     settings: Settings, foundation: Foundation, cluster: Cluster, provider: pulumi.ProviderResource
 ) -> None:
+    plugin = settings.controllers.device_plugin
+    if plugin.enabled:
+        DevicePlugin(
+            "device-plugin",
+            {"image": pulumi.Output.concat(foundation.image_urls["device-plugin"], "@", plugin.image)},
+            pulumi.ResourceOptions(providers=[cluster.provider]),
+        )
     wanted = settings.controllers.karpenter
     if not wanted.enabled:
         return
@@ -46,6 +56,7 @@ def build_controllers(
                 "zones": [f"{settings.aws.region}{zone}" for zone in zones],
                 "instance_types": wanted.instance_types,
                 "architecture": ARCHITECTURES[architecture_of(wanted.instance_types[0])],
+                "labels": {DEVICE_PLUGIN_LABEL: "needed"} if needs_device_plugin_alias(wanted.ami_alias) else {},
                 "max_gpus": wanted.max_gpus,
                 "expire_after_hours": wanted.expire_after_hours,
                 "termination_grace_hours": wanted.termination_grace_hours,
@@ -84,4 +95,26 @@ def bind_targets(
             "webhook_key": pulumi.Output.secret(certificate.key),
         },
         pulumi.ResourceOptions(providers=[provider, cluster.provider]),
+    )
+
+
+def build_keda(
+    settings: Settings, foundation: Foundation, cluster: Cluster, namespace: pulumi.Output[str]
+) -> Keda | None:
+    """What scaled objects need. They wait for it, so that a destroy ends it after them."""
+    wanted = settings.controllers.keda
+    if not wanted.enabled:
+        return None
+    urls = foundation.image_urls
+    return Keda(
+        "keda",
+        {
+            "cluster": cluster.name,
+            "vpc_cidr": settings.network.cidr,
+            "namespace": namespace,
+            "operator_image": pulumi.Output.concat(urls["keda"], "@", wanted.operator_image),
+            "adapter_image": pulumi.Output.concat(urls["keda-metrics-apiserver"], "@", wanted.adapter_image),
+            "replicas": wanted.replicas,
+        },
+        pulumi.ResourceOptions(providers=[cluster.provider]),
     )

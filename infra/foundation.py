@@ -24,6 +24,9 @@ IMAGES = ("gateway", "engine", "karpenter")
 def images_of(settings: Settings) -> tuple[str, ...]:
     """The repositories of a stack: what it always runs, and the controllers that it asks for."""
     chosen = {
+        "device-plugin": settings.controllers.device_plugin.enabled,
+        "keda": settings.controllers.keda.enabled,
+        "keda-metrics-apiserver": settings.controllers.keda.enabled,
         "load-balancer-controller": settings.controllers.load_balancer.enabled,
         "collector": settings.watch.collector.enabled,
     }

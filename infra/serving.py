@@ -20,7 +20,7 @@ from components.release import Release, encoded
 from components.role import ServiceRole
 from components.subnets import plan
 from infra.cluster import Cluster
-from infra.controllers import bind_targets
+from infra.controllers import bind_targets, build_keda
 from infra.foundation import Foundation
 from infra.gateway_config import gateway_config, key_file
 from infra.settings import Settings, model_slug
@@ -102,6 +102,8 @@ def build_serving(
     waited: list[pulumi.Resource] = [ground, isolation, owner]
     if controller := bind_targets(settings, foundation, cluster, ground.namespace, target_groups, provider):
         waited.append(controller)
+    if scaler := build_keda(settings, foundation, cluster, ground.namespace):
+        waited.append(scaler)
     pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=waited)
     build_telemetry(settings, foundation, cluster, watch, [ground, isolation], stack, provider)
     releases = []

@@ -47,11 +47,11 @@ def node_images_fit_the_instances(shape: Shape) -> Iterator[Problem]:
             yield Problem(f"{path}.amiType", f"{image} is not made any more; allowed: AL2023_... or BOTTLEROCKET_...")
         if gpus and not versions.carries_driver(image):
             yield Problem(f"{path}.amiType", f"{image} has no NVIDIA driver; allowed: a type that names NVIDIA")
-        if gpus and versions.needs_device_plugin(image):
+        if gpus and versions.needs_device_plugin(image) and not shape.controllers.device_plugin.enabled:
             yield Problem(
                 f"{path}.amiType",
-                f"{image} does not carry NVIDIA's device plugin, and the program does not install it: no pod would get "
-                "a GPU; allowed: a Bottlerocket image that names NVIDIA",
+                f"{image} does not carry NVIDIA's device plugin, and controllers.devicePlugin.enabled is false: no pod "
+                "would get a GPU; allowed: a Bottlerocket image that names NVIDIA, or the plugin",
             )
         if not gpus and versions.carries_driver(image):
             yield Problem(f"{path}.amiType", f"{image} is for GPU nodes; allowed: a type that does not name NVIDIA")
@@ -98,6 +98,16 @@ def karpenter_fits(shape: Shape) -> Iterator[Problem]:
     if len({versions.architecture_of(each) for each in wanted.instance_types}) > 1:
         yield Problem(
             f"{path}.instanceTypes", "x86_64 and arm64 stand together; allowed: one kind, as the engine image"
+        )
+    if (
+        wanted.enabled
+        and versions.needs_device_plugin_alias(wanted.ami_alias)
+        and not shape.controllers.device_plugin.enabled
+    ):
+        yield Problem(
+            f"{path}.amiAlias",
+            f"{wanted.ami_alias} does not carry NVIDIA's device plugin, and controllers.devicePlugin.enabled is false; "
+            "allowed: bottlerocket@..., or the plugin",
         )
     if wanted.termination_grace_hours * 3600 < shape.drain.grace_seconds:
         yield Problem(

@@ -39,8 +39,24 @@ class LoadBalancerController(Strict):
     )
 
 
+class DevicePlugin(Strict):
+    enabled: Truth = Field(description="Tells the kubelet of GPUs on Amazon Linux; Bottlerocket has its own.")
+    version: Version = Field(description="Of the image, NVIDIA's k8s-device-plugin.")
+    image: ImageDigest = Field(description="Digest in the platform's own device-plugin repository.")
+
+
+class Keda(Strict):
+    enabled: Truth = Field(description="Scales deployments by triggers; needed by scaled objects alone.")
+    version: Version = Field(description="Of both images.")
+    operator_image: ImageDigest = Field(description="Digest in the platform's own keda repository.")
+    adapter_image: ImageDigest = Field(description="Digest in the platform's own keda-metrics-apiserver repository.")
+    replicas: Whole = Field(ge=1, le=3, description="Of the operator, of which one leads, and of the adapter.")
+
+
 class Controllers(Strict):
     karpenter: Karpenter
+    device_plugin: DevicePlugin = Field(description="NVIDIA's device plugin.")
+    keda: Keda
     load_balancer: LoadBalancerController = Field(description="The AWS Load Balancer Controller.")
 
 

@@ -43,6 +43,11 @@ def carries_driver(ami_type: str) -> bool:
     return "NVIDIA" in ami_type
 
 
+def needs_device_plugin_alias(alias: str) -> bool:
+    """The same of Karpenter's names of images, such as al2023@v20260714."""
+    return not alias.startswith("bottlerocket@")
+
+
 def needs_device_plugin(ami_type: str) -> bool:
     """Bottlerocket's NVIDIA images carry the device plugin, Amazon Linux's do not (EKS best practices)."""
     return carries_driver(ami_type) and not ami_type.startswith("BOTTLEROCKET")

@@ -88,3 +88,43 @@ def test_the_boundary_is_on_every_role(rehearsed_with: Rehearsed):
     roles = rehearsed_with("prod", bound).of_type("aws:iam/role:Role")
     assert len(roles) > 5
     assert {role.inputs.get("permissionsBoundary") for role in roles} == {boundary}
+
+
+def scaled(config: dict) -> None:
+    config["penstock:controllers"]["keda"]["enabled"] = True
+    config["penstock:controllers"]["devicePlugin"]["enabled"] = True
+    config["penstock:nodeGroups"]["gpu"]["amiType"] = "AL2023_x86_64_NVIDIA"
+
+
+def test_keda_comes_whole_before_what_it_scales_and_its_api_goes_first(rehearsed_with: Rehearsed):
+    rehearsal = rehearsed_with("prod", scaled)
+    operator = rehearsal.one("kubernetes:apps/v1:Deployment", "keda-operator")
+    adapter = rehearsal.one("kubernetes:apps/v1:Deployment", "keda-adapter")
+    api = rehearsal.one("kubernetes:apiregistration.k8s.io/v1:APIService", "keda")
+    assert operator.urn in adapter.dependencies
+    assert adapter.urn in api.dependencies
+    types = rehearsal.of_type("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition")
+    assert len({each.urn for each in types} & operator.dependencies) == 6
+    engines = [each for each in rehearsal.of_type("kubernetes:apps/v1:Deployment") if each.name.startswith("engine-")]
+    assert engines
+    assert all(operator.urn in each.dependencies for each in engines)
+
+
+def test_the_device_plugin_meets_the_nodes_that_need_it(rehearsed_with: Rehearsed):
+    rehearsal = rehearsed_with("prod", scaled)
+    plugin = rehearsal.one("kubernetes:apps/v1:DaemonSet", "device-plugin").inputs["spec"]["template"]["spec"]
+    matching = {
+        each.name
+        for each in rehearsal.of_type("aws:eks/nodeGroup:NodeGroup")
+        if plugin["nodeSelector"].items() <= each.inputs["labels"].items()
+    }
+    assert matching == {"nodes-gpu"}
+
+
+def test_images_of_what_is_not_wanted_have_no_repository(rehearsed: Rehearsed, rehearsed_with: Rehearsed):
+    def repositories(rehearsal: Rehearsal) -> set[str]:
+        return {each.name for each in rehearsal.of_type("aws:ecr/repository:Repository")}
+
+    more = repositories(rehearsed_with("prod", scaled)) - repositories(rehearsed("prod"))
+    assert more == {"registry-keda", "registry-keda-metrics-apiserver", "registry-device-plugin"}
+    assert repositories(rehearsed("local")) == {"registry-gateway", "registry-engine", "registry-karpenter"}
