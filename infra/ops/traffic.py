@@ -24,8 +24,8 @@ class Route:
     groups: Mapping[str, str]
 
 
-STANDING_RULE = "edge-in-use"
-"""The edge's rule that keeps target groups in use; it carries no traffic."""
+STANDING_RULES = ("edge-in-use", "edge-admin")
+"""The edge's rules that keep target groups in use and let admins in; they carry no traffic."""
 PROBE_RULE = "-probe-"
 """In the names of the rules that give one request to a colour of its choice."""
 
@@ -42,7 +42,9 @@ class TargetHealth:
 def route(state: State) -> Route:
     """Finds the rule in a stack's state. Raises NotRunningError where the stack has none."""
     rules = [
-        rule for rule in state.of_type(":ListenerRule") if rule.name != STANDING_RULE and PROBE_RULE not in rule.name
+        rule
+        for rule in state.of_type(":ListenerRule")
+        if rule.name not in STANDING_RULES and PROBE_RULE not in rule.name
     ]
     groups = {
         colour: group.id
