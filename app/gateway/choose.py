@@ -18,6 +18,7 @@ from app.gateway.balance.settings import BalancePolicy
 SPILL_BASE, SPILL_FACTOR = 2, 1.25
 COOL_DOWN_SECONDS, LONGEST_COOL_DOWN_SECONDS = 1.0, 15.0
 HUNG_REST_SECONDS = 3.0
+FULL_PAUSE_SECONDS, FULL_MEMORY_SECONDS = 0.5, 10.0
 DRAIN_REST_SECONDS = 5.0
 """How long an engine that says it drains is passed over: its pod's deletion is known by then."""
 
@@ -43,6 +44,10 @@ class Engine:
     fresh_seconds: float = 1.0
     """How long the slow start lasts that ends at `fresh_until`."""
     fresh_until: float = 0.0
+    full_until: float = 0.0
+    takes: int = 0
+    """What it had when it refused one more, for a while; 0: it refused none."""
+    told_full_at: float = 0.0
     turn: float = 0.0
     """Its place in the round: see `by_turns`."""
     heard_at: float = 0.0
@@ -113,7 +118,7 @@ class Pool:
         self.known = balance.Known() if rules.policy == "prefix" else None
         self.engines: dict[str, Engine] = {}
         self._serving: list[Engine] = []
-        self._troubled = False
+        self._troubled = self._narrow = False
         self._pick = pick
 
     def update(self, sightings: Iterable[Sighting], now: float = 0.0) -> list[Engine]:
@@ -193,6 +198,8 @@ class Pool:
             candidates = [engine for engine in candidates if engine not in tried]
             if not candidates:
                 candidates = [engine for engine in self._serving if engine not in tried]
+        if self._narrow and not over:
+            candidates = [engine for engine in candidates if _has_room(engine, now)]
         most = self.rules.most_in_flight
         if most and not over:
             candidates = [engine for engine in candidates if engine.in_flight < most]
@@ -264,6 +271,13 @@ class Pool:
         engine.hung = False
         engine.cool_until = now
 
+    def full(self, engine: Engine, now: float) -> None:
+        """It took no more than it has. It gets that much again after a pause, and from then on a little more."""
+        engine.full_until = now + FULL_PAUSE_SECONDS
+        engine.takes = max(1, engine.in_flight)
+        engine.told_full_at = now
+        self._narrow = True
+
     @property
     def resting(self) -> int:
         """Serving engines that failed and have not answered since."""
@@ -278,6 +292,15 @@ class Pool:
         engine.failures = 0
         engine.cool_until = 0.0
         engine.hung = False
+
+
+def _has_room(engine: Engine, now: float) -> bool:
+    if engine.full_until > now:
+        return False
+    since = now - engine.told_full_at
+    if since > FULL_MEMORY_SECONDS:
+        engine.takes = 0
+    return not engine.takes or engine.in_flight < engine.takes + int(since) * max(1, engine.takes // 8)
 
 
 class RetryBudget:

@@ -356,15 +356,16 @@ class Exchange(Reply):
                 return
             more = self.tries - self.tries_before < service.config.retries.attempts
             other = placing.choose(self, target, now) if more else None
-            waits = more and other is None and target.room is not None and len(target.pool.engines) > 1
-            if (other is not None or waits) and (not failure.budgeted or service.budget.take(now)):
+            waits = other is None and placing.may_wait(self, target, failure, more=more)
+            paced = waits and failure.reason in placing.PACED
+            if (other is not None or waits) and (paced or not failure.budgeted or service.budget.take(now)):
                 service.metrics.retries.labels(failure.reason).inc()
                 if self.course is not None:
                     self.course.other_engine(failure)
                 if other is not None:
                     self.try_engine(other)
-                elif target.room is not None:
-                    target.room.enter(self)
+                else:
+                    placing.wait(self, target, engine, failure, now)
                 return
         if self.course is None or not self.course.failed(failure):
             self.answer(failure.problem)

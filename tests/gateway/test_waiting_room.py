@@ -422,6 +422,72 @@ async def test_a_failed_request_waits_for_room_at_another_engine():
         assert len(good.requests) == 2
 
 
+# -- engines that are full, drain or are away --
+
+
+class Small:
+    """An engine that works on `most` requests at a time and refuses more, as vLLM does with a bound on its queue."""
+
+    def __init__(self, most: int, seconds: float = 0.1) -> None:
+        self.most, self.seconds = most, seconds
+        self.busy = self.refused = 0
+
+    async def __call__(self, request: Request, wire: Wire) -> None:
+        if self.busy >= self.most:
+            self.refused += 1
+            await fails(503, "full", "Service Unavailable")(request, wire)
+            return
+        self.busy += 1
+        await asyncio.sleep(self.seconds)
+        self.busy -= 1
+        await wire.json(200, chat_reply())
+
+
+async def test_requests_wait_for_an_engine_that_says_it_is_full_and_do_not_press_it():
+    engine = Small(3)
+    async with running(Engine(engine), config=waiting_room(None)) as gateway:
+        gateway.service.budget = type(gateway.service.budget)(0.0, 0)
+        replies = await asyncio.gather(*(gateway.ask() for _ in range(30)))
+        assert {one.status for one in replies} == {200}
+        assert engine.refused < 15, "after the first few about as many are sent as it takes"
+        assert not gateway.service.exchanges
+
+
+async def test_requests_wait_while_the_only_engine_drains_until_the_next_is_there():
+    config = waiting_room(None)
+    async with running(
+        old := Engine(fails(500, "cannot schedule new futures after shutdown")), config=config
+    ) as gateway:
+        client = await send(gateway)
+        await waiting(gateway, 1)
+        await asyncio.sleep(0.4)
+        assert len(old.requests) == 1
+        fresh = Engine()
+        await fresh.start()
+        gateway.service.update_engines("tiny", [sighting(fresh)])
+        assert (await reply(client)).status == 200
+        await fresh.stop()
+
+
+async def test_requests_wait_while_the_only_engine_cannot_be_reached():
+    async with running(engine := Engine(), config=waiting_room(None)) as gateway:
+        await engine.stop()
+        clients = [await send(gateway) for _ in range(5)]
+        await waiting(gateway, 5)
+        await asyncio.sleep(0.3)
+        await engine.start()
+        assert {(await reply(client)).status for client in clients} == {200}
+        assert await gateway.metric('penstock_retries_total{reason="connect"}') < 20
+
+
+async def test_the_time_to_wait_is_that_of_all_waits_together():
+    async with running(Engine(fails(503)), config=waiting_room(None, queue={"max_wait_seconds": 1.2})) as gateway:
+        begun = time.monotonic()
+        answer = await gateway.ask()
+        assert (answer.status, answer.error["code"]) == (503, "queue_timeout")
+        assert 1.1 < time.monotonic() - begun < 2
+
+
 async def test_under_a_flood_every_request_is_answered_and_nothing_is_left():
     async def brief(request: Request, wire: Wire) -> None:
         await asyncio.sleep(0.002)

@@ -9,9 +9,13 @@ from app.gateway.balance.affinity import affinity
 from app.gateway.errors import Problem, no_engine
 from app.gateway.retry import Failure
 
+PACED = frozenset({"overloaded", "engine_draining", "connect"})
+"""Engines that took nothing: who waits for them costs them nothing, so neither tries nor the retry budget count."""
+
 if TYPE_CHECKING:
     from app.gateway.choose import Engine
     from app.gateway.exchange import Exchange
+    from app.gateway.retry import Failure
     from app.gateway.service import Target
 
 
@@ -57,6 +61,26 @@ def place_from_room(exchange: Exchange, target: Target, now: float) -> None:
         no_place(exchange, no_engine(target.route.name), "no_engine")
     else:
         exchange.try_engine(engine)
+
+
+def may_wait(exchange: Exchange, target: Target, failure: Failure, *, more: bool) -> bool:
+    """True where a request that no other engine can take now may wait. `more`: it may be tried again."""
+    if target.room is None:
+        return False
+    if failure.reason in PACED:
+        return exchange.course is None  # else the next model of its chain is better than a wait
+    return more and len(target.pool.engines) > 1
+
+
+def wait(exchange: Exchange, target: Target, engine: Engine, failure: Failure, now: float) -> None:
+    """Lets a request wait that an engine did not take."""
+    if target.room is None:
+        return
+    if failure.reason in PACED:
+        target.pool.full(engine, now)
+        exchange.tries_before = exchange.tries  # it was not at work on it
+        exchange.tried.clear()
+    target.room.enter(exchange)
 
 
 def expired(exchange: Exchange, now: float) -> bool:

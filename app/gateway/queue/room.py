@@ -69,7 +69,8 @@ class WaitingRoom:
             now=now,
             tell_at=now + rules.position_seconds,
         )
-        exchange.deadline = min(now + rules.max_wait_seconds, exchange.total_deadline)
+        left = max(0.0, rules.max_wait_seconds - exchange.queued_seconds)
+        exchange.deadline = min(now + left, exchange.total_deadline)
         self.queue.push(place)
         if admitted is not None and admitted.stream:
             self._streams[place] = None
