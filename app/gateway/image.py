@@ -10,9 +10,10 @@ import sys
 
 PACKAGES = frozenset(
     {
-        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "click", "frozenlist",
-        "google-re2", "h11", "hiredis", "httptools", "idna", "msgspec", "multidict", "opentelemetry-proto",
-        "prometheus-client", "propcache", "protobuf", "pydantic",
+        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "cffi", "click",
+        "cryptography", "frozenlist",
+        "google-re2", "h11", "hiredis", "httptools", "idna", "joserfc", "msgspec", "multidict", "opentelemetry-proto",
+        "prometheus-client", "propcache", "protobuf", "pycparser", "pydantic",
         "pydantic-core", "typing-extensions", "typing-inspection", "uvicorn", "uvloop", "yarl",
     }
 )  # fmt: skip

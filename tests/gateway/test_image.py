@@ -17,6 +17,7 @@ TOP_LEVEL = {
     "uvloop",
     "hiredis",
     "httptools",
+    "joserfc",
     "msgspec",
     "aiohttp",
     "google-re2",
@@ -56,7 +57,7 @@ def test_every_package_of_the_image_is_locked_by_hash():
 
 
 def test_the_gateway_imports_nothing_that_its_image_lacks():
-    heavy = ("asyncpg", "boto3", "pulumi", "grpc", "yaml", "moto", "infra", "components", "app.engine")
+    heavy = ("asyncpg", "joserfc", "boto3", "pulumi", "grpc", "yaml", "moto", "infra", "components", "app.engine")
     code = f"import sys, app.gateway.__main__, app.gateway.watch; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
