@@ -10,11 +10,11 @@ import sys
 
 PACKAGES = frozenset(
     {
-        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "cffi", "click",
-        "cryptography", "frozenlist",
-        "google-re2", "h11", "hiredis", "httptools", "idna", "joserfc", "msgspec", "multidict", "opentelemetry-proto",
-        "prometheus-client", "propcache", "protobuf", "pycparser", "pydantic",
-        "pydantic-core", "typing-extensions", "typing-inspection", "uvicorn", "uvloop", "yarl",
+        "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "botocore", "cffi", "click",
+        "cryptography", "frozenlist", "google-re2", "h11", "hiredis", "httptools", "idna", "jmespath", "joserfc",
+        "msgspec", "multidict", "opentelemetry-proto", "prometheus-client", "propcache", "protobuf", "pycparser",
+        "pydantic", "pydantic-core", "python-dateutil", "six", "typing-extensions", "typing-inspection", "urllib3",
+        "uvicorn", "uvloop", "yarl",
     }
 )  # fmt: skip
 """What the gateway imports, and what that needs."""

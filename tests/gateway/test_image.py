@@ -13,6 +13,7 @@ from app.gateway.image import PACKAGES, select
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = {
     "asyncpg",
+    "botocore",
     "uvicorn",
     "uvloop",
     "hiredis",

@@ -12,6 +12,13 @@ from app.gateway.config import ModelRoute
 from app.gateway.rewrite import hold_output
 
 
+def held(model: ModelRoute, most: int) -> ModelRoute:
+    """The model with a client's own ceiling of output (0: none) where that is lower."""
+    if not most or most >= model.max_output_tokens:
+        return model
+    return model.model_copy(update={"max_output_tokens": most})
+
+
 def use_model(body: bytes, name: str) -> bytes:
     """Names another model."""
     return b'%b,"model":%b}' % (body.rstrip(b" \t\r\n")[:-1], msgspec.json.encode(name))

@@ -11,7 +11,7 @@ from app.gateway.account import Usage, settle
 from app.gateway.balance import placing
 from app.gateway.errors import no_engine
 from app.gateway.retry import Failure, bad_output
-from app.gateway.routing.adapt import body_for
+from app.gateway.routing.adapt import body_for, held
 from app.gateway.routing.answers import EVENTS, JSON, TEXT_ROUTES, answer, text_of
 from app.gateway.routing.judge import judge
 
@@ -60,6 +60,7 @@ class Course:
         "_settings",
         "_skipped",
         "_timer",
+        "ceiling",
         "decision",
         "fallback",
         "features",
@@ -75,6 +76,8 @@ class Course:
         features: Features,
         wishes: Wishes,
     ) -> None:
+        self.ceiling = 0
+        """The client's own ceiling of output."""
         self.named = ""
         """What the kept body names as its model."""
         self._may_fall = wishes.fallback
@@ -158,6 +161,14 @@ class Course:
         else:
             breaker.forget(probe=self._probe)
 
+    def pass_to(self, exchange: Exchange) -> None:
+        """An identical request takes the answer under way over, whichever model gives it by now."""
+        old = self._exchange
+        if old.target is not None and exchange.target is not old.target:
+            exchange.turn_to(old.target, old.body, b"")
+        exchange.route_lines, exchange.times = old.route_lines, old.times
+        self._exchange, exchange.course, old.course = exchange, self, None
+
     # -- the chain --
 
     def _more(self) -> bool:
@@ -208,9 +219,10 @@ class Course:
     def _ask(self, target: Target) -> None:
         exchange, router = self._exchange, self._router
         if target is not exchange.target:
+            route = held(target.route, self.ceiling)
             exchange.turn_to(
                 target,
-                *body_for(exchange.route, self._base, self.named, self.features.asked_tokens, target.route),
+                *body_for(exchange.route, self._base, self.named, self.features.asked_tokens, route),
             )
         exchange.times = self._times(target)
         self._asked += 1
@@ -309,6 +321,8 @@ class Course:
         exchange.route_lines = exchange.route_lines.partition(b"x-penstock-fallback:")[0] + line
         if step:
             self._router.metrics.fallbacks.labels(self._settings.name, to, reason).inc()
+            if exchange.cache_part is not None:
+                exchange.cache_part.turned(exchange.route_lines)
 
     def log_fields(self) -> dict[str, str]:
         return {"asked": self._settings.name, "routed": self.decision.reason} | (

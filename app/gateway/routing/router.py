@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from app.gateway.config import ModelRoute
 from app.gateway.errors import Problem, Refused
-from app.gateway.routing.adapt import cap, ceiling, use_model
+from app.gateway.routing.adapt import cap, ceiling, held, use_model
 from app.gateway.routing.breaker import Breaker
 from app.gateway.routing.config import Route
 from app.gateway.routing.course import Course
 from app.gateway.routing.decide import Decision, Facts, decide
-from app.gateway.routing.features import Features, read_features
+from app.gateway.routing.features import read_features
 from app.gateway.routing.knowledge import Knowledge, load_knowledge
 from app.gateway.routing.metrics import NO_MODEL, RoutingMetrics
 from app.gateway.routing.rules import Rules
@@ -108,16 +108,16 @@ class Router:
             admitted.output_tokens, admitted.add_limit = 0, b""
             return self.none, body
         target = self.targets[first]
-        self._fit(exchange, admitted, features, target)
+        most = admitted.ceiling
+        route = held(target.route, most)
+        tokens, admitted.add_limit = ceiling(exchange.route, features.asked_tokens, route)
+        admitted.output_tokens = tokens * features.choices
+        exchange.course.ceiling = most
         exchange.course.named = admitted.model
         if admitted.model not in (target.route.name, *target.route.aliases):
             exchange.course.named = target.route.name
             body = use_model(body, target.route.name)
-        return target, cap(exchange.route, body, features.asked_tokens, target.route)
-
-    def _fit(self, exchange: Exchange, admitted: Admitted, features: Features, target: Target) -> None:
-        tokens, field = ceiling(exchange.route, features.asked_tokens, target.route)
-        admitted.output_tokens, admitted.add_limit = tokens * features.choices, field
+        return target, cap(exchange.route, body, features.asked_tokens, route)
 
     def _plain(self, name: str) -> Plan:
         target = next(t for t in self.targets.values() if name in (t.route.name, *t.route.aliases))
