@@ -1,5 +1,7 @@
 """Target group bindings: which pods are targets, and what is sent to the load balancer."""
 
+from dataclasses import replace
+
 import pytest
 
 from infra.local.kubernetes.agent.aws import AwsError
@@ -163,6 +165,27 @@ async def test_a_balancer_that_is_away_is_tried_again(server, controller, balanc
     await eventually(lambda: server.get(BINDINGS, "penstock/blue")["metadata"].get("finalizers"))
     balancer.fail = ""
     await eventually(lambda: ("127.9.16.2", 8080) in balancer.targets)
+
+
+async def test_without_processes_a_registered_pods_gate_opens_though_nobody_answers_the_checks(
+    server, api, options, running, balancer, eventually
+):
+    balancer.new = "unhealthy"
+    pods, services, bindings = Store(api, PODS), Store(api, SERVICES), Store(api, BINDINGS)
+    made = Targets(api, balancer, replace(options, objects_only=True), pods, services, bindings)
+    for store in (pods, services, bindings):
+        running(store.run())
+    server.put(SERVICES, service())
+    server.put(PODS, pod(2, ready=False, containers_ready=True, gate=True))
+    server.put(BINDINGS, binding())
+
+    def gate() -> str | None:
+        found = server.get(PODS, "penstock/p2")["status"]["conditions"]
+        return {each["type"]: each["status"] for each in found}.get(GATE)
+
+    await eventually(lambda: gate() == "True")
+    assert ("127.9.16.2", 8080) in balancer.targets
+    await made.close()
 
 
 async def test_the_readiness_gate_opens_when_the_target_is_healthy(server, controller, balancer, eventually):

@@ -136,6 +136,8 @@ class Targets:
                 "targets.changed binding=%s registered=%s deregistered=%s",
                 binding["metadata"]["name"], _said(change.register), _said(change.deregister),
             )  # fmt: skip
+        if self._options.objects_only:
+            health = dict.fromkeys(wanted, "healthy")  # no process answers the load balancer's checks
         for pod in gates_to_open(binding, wanted, health):
             await self._open_gate(binding, pod)
         return waiting
