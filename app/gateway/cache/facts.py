@@ -95,9 +95,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
             yield "fact", "not" if plain.endswith("n't") or plain == "cannot" else plain
         elif plain in DIRECTIONS or plain in NUMBERS or plain in DATES:
             yield "fact", plain
-        elif _is_name(
-            part, plain, begins=_SENTENCE_END.search(text, max(0, found.start() - 8), found.start()) is not None
-        ):
+        elif not part.islower() and _is_name(part, plain, text, found.start()):
             yield "fact", plain.removesuffix("'s")
         else:
             yield "word", plain.removesuffix("'s")
@@ -107,11 +105,13 @@ def _between_numbers(text: str, start: int, end: int) -> bool:
     return text[end : end + 1].isdigit() or (text[:start].rstrip()[-1:].isdigit() and text[end:].lstrip()[:1].isdigit())
 
 
-def _is_name(token: str, plain: str, *, begins: bool) -> bool:
+def _is_name(part: str, plain: str, text: str, start: int) -> bool:
     """Capitals make a name: inside a sentence always, at its beginning only beside another one (an acronym)."""
-    if token[1:] != token[1:].lower():
+    if part[1:] != part[1:].lower():
         return True
-    return token[0].isupper() and not begins and plain != "i" and not plain.startswith("i'")
+    if not part[0].isupper() or plain == "i" or plain.startswith("i'"):
+        return False
+    return _SENTENCE_END.search(text, max(0, start - 8), start) is None
 
 
 def _stem(word: str) -> str:
