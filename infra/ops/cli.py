@@ -27,6 +27,8 @@ COMMANDS = {
     "status": "status:status",
     "chat": "chat:chat",
     "usage": "usage:usage",
+    "key": "key:key",
+    "tenant": "tenant:tenant",
     "logs": "logs:logs",
     "env": "env:env",
     "release": "release:release",

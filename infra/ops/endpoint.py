@@ -64,7 +64,7 @@ def request(
     read_seconds: float = READ_SECONDS,
     headers: Mapping[str, str] | None = None,
 ) -> Generator[http.client.HTTPResponse]:
-    """One request; the answer can be read while it arrives. Raises GatewayError for what is not 200."""
+    """One request; the answer can be read while it arrives. Raises GatewayError for what is not 2xx."""
     address = urllib.parse.urlsplit(endpoint.url)
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     connection = kind(address.hostname or "", address.port, timeout=CONNECT_SECONDS)
@@ -84,7 +84,7 @@ def request(
                 f"The gateway at {endpoint.url} did not answer: {error or type(error).__name__}.",
                 "See `penstock status`.",
             ) from None
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             raise GatewayError(f"The gateway answered {response.status}: {_reason(response)}")
         yield response
     finally:

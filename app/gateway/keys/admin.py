@@ -57,6 +57,7 @@ class Call:
     request_id: str
     method: str
     path: str
+    """Decoded."""
     query: str
     body: bytes
     idempotency_key: str | None
@@ -89,12 +90,12 @@ class Admin:
     async def answer(self, call: Call) -> tuple[int, Any]:
         """Status and content. Raises Refused."""
         what = call.path.removeprefix(PREFIX)
-        if "\0" in unquote(what) or "\0" in unquote(call.query):  # PostgreSQL's text cannot hold it
+        if "\0" in what or "\0" in unquote(call.query):  # PostgreSQL's text cannot hold it
             raise Refused(unknown_url(call.method, call.path))
         if what == "openapi.json":
             _require(call, "GET")
             return 200, document()
-        work = self._work(call, [unquote(part) for part in what.split("/")])
+        work = self._work(call, what.split("/"))
         from app.gateway.database.connection import FAILURES
 
         try:
