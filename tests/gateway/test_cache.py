@@ -360,6 +360,18 @@ async def test_a_purge_takes_a_tenants_answers_and_those_under_way(redis: RedisS
         assert (await gateway.ask(SURE, authorization=f"Bearer {OTHER_KEY}")).headers["x-penstock-cache"] == "miss"
 
 
+async def test_gateways_share_answers_and_purges(redis: RedisServer):
+    async with caching(redis) as one, caching(redis) as other:
+        made = await one.ask(SURE)
+        await kept(redis)
+        found = await other.ask(SURE)
+        assert (found.headers["x-penstock-cache"], text(found)) == ("hit", text(made))
+        cache = other.service.cache
+        assert cache is not None
+        await cache.purge(tenant="acme", model="tiny")
+        assert (await one.ask(SURE)).headers["x-penstock-cache"] == "miss"
+
+
 # -- Redis fails --
 
 
