@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.gateway.account import guess_input_tokens
+from app.gateway.account import BYTES_A_TOKEN, guess_input_tokens
 
 MOST_TEXT = 4096
 """Characters of the last user message that rules look at."""
@@ -59,7 +59,8 @@ _decode_messages = msgspec.json.Decoder(list[_Message]).decode
 
 def read_features(body: bytes) -> Features:
     """The features of a body that was admitted. What has an unknown shape counts as absent."""
-    tokens = guess_input_tokens(body, ANY_CONTEXT)
+    # Images and sound are left out of the count, which takes an expression over the whole body: only where they are.
+    tokens = guess_input_tokens(body, ANY_CONTEXT) if b"base64," in body else len(body) // BYTES_A_TOKEN
     try:
         fields = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
