@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status test e2e fmt lint types golden docs scan bench bench-local lock clean
+.PHONY: help setup up down status test e2e test-vllm fuzz fmt lint types golden docs scan bench bench-local lock clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +39,16 @@ status: $(READY)  ## show the local platform
 	@$(BIN)/penstock status
 
 test: $(READY)  ## run the default tests: no network, no platform, under two minutes
-	@$(BIN)/python -m pytest -m "not local and not toolchain" $(ARGS)
+	@$(BIN)/python -m pytest -m "not local and not toolchain and not vllm" $(ARGS)
 
 e2e: $(READY)  ## run the tests that need the running platform (make up)
 	@$(BIN)/python -m pytest -m "local or toolchain" --timeout=600 $(ARGS)
+
+test-vllm: $(READY)  ## run the tests of the gateway before a real vLLM on the CPU (installs 6 GB)
+	@$(BIN)/python -m pytest -m vllm --timeout=900 $(ARGS)
+
+fuzz: $(READY)  ## throw many more mangled requests and streams at the gateway's parsers (EXAMPLES=5000)
+	@PENSTOCK_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest --timeout=3600 tests/gateway/test_fuzzing.py $(ARGS)
 
 fmt: $(READY)  ## format the code
 	@$(BIN)/ruff format --quiet $(SOURCES)

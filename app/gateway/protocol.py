@@ -20,6 +20,7 @@ from app.gateway.reply import reply_head
 from app.gateway.service import Service
 
 MOST_HEAD_BYTES = 64 * 1024
+HEAD_PIECE_BYTES = 16 * 1024
 HEAD_SECONDS = 15.0
 """From a connection's or request's first byte to the end of its headers."""
 BODY_SILENCE_SECONDS = 30.0
@@ -63,10 +64,13 @@ class Connection(HttpToolsProtocol):
             exchange.client_gone()
 
     def data_received(self, data: bytes) -> None:
+        while self._in_head and len(data) > HEAD_PIECE_BYTES:  # else a head that comes in one read has no limit
+            self.data_received(data[:HEAD_PIECE_BYTES])
+            data = data[HEAD_PIECE_BYTES:]
         if self._lingers_until or self.transport.is_closing():
             return
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
+        if self._in_head and not self._lingers_until and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._refuse(HEAD_TOO_LARGE)
@@ -93,6 +97,8 @@ class Connection(HttpToolsProtocol):
         self._receiving_since = monotonic()
 
     def on_headers_complete(self) -> None:
+        if self._lingers_until:  # more of the bytes in which the last request of this connection came
+            return
         parser: Any = self.parser
         self._in_head = False
         self._receiving_since = monotonic()
@@ -190,6 +196,8 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answers what could not be read as a request; an earlier answer under way is the last one instead."""
+        if self._lingers_until:
+            return
         cycle: Any = self.cycle
         busy = cycle is not None and not cycle.response_complete
         if busy and (not cycle.more_body or self.pipeline or cycle.response_started):

@@ -11,7 +11,8 @@ from app.gateway.account import Billed, Usage, read_usage
 from app.gateway.errors import EngineError, clean, parse_engine_error
 
 _INCLUDE = b'"include_usage":true'
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+BLANK_LINE = re.compile(rb"\r?\n\r?\n|\r\r")
+"""The end of an event: lines may end in LF, CRLF or CR."""
 MAX_HELD_BYTES = 4 * 1024 * 1024
 """An event longer than this is passed on in pieces: memory stays bounded. A chat event has some 250 bytes."""
 
@@ -71,9 +72,8 @@ class EventStream:
             data = self._held + data
             self._held = b""
         if not data.endswith(b"\n\n"):
-            end = max(
-                data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0, data.rfind(b"\n\r\n") + 3 if b"\n\r\n" in data else 0
-            )
+            end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\r") + 2, data.rfind(b"\n\r\n") + 3)
+            end = end if end > 2 else 0  # 1 and 2: there is none
             if end == 0 and len(data) > MAX_HELD_BYTES:
                 self._broken = True
                 return data
@@ -95,7 +95,7 @@ class EventStream:
         return b"[DONE]" in data
 
     def _pass(self, data: bytes) -> bytes:
-        self.events += data.count(b"\n\n")
+        self.events += data.count(b"\n\n") or sum(1 for _ in BLANK_LINE.finditer(data))
         # Quotes inside JSON strings are escaped, so a field's name cannot be missed; a false hit only costs a parse.
         if b'"usage"' in data or b'"error"' in data or b'"abort"' in data:
             data = each_event(data, self._inspect)
@@ -170,7 +170,7 @@ class TypedEventStream(EventStream):
 def each_event(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
     out: list[bytes] = []
     start = 0
-    for blank in _BLANK_LINE.finditer(data):
+    for blank in BLANK_LINE.finditer(data):
         out.append(change(data[start : blank.end()]))
         start = blank.end()
     if start < len(data):

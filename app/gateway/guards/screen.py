@@ -14,7 +14,7 @@ import msgspec
 
 from app.gateway.guards import pii
 from app.gateway.guards.inspect import Findings, Plan, in_string
-from app.gateway.rewrite import event_payload
+from app.gateway.rewrite import BLANK_LINE, event_payload
 
 if TYPE_CHECKING:
     from app.gateway.guards.settings import PiiKind
@@ -53,7 +53,6 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
-_EVENT = re.compile(rb"(?:[^\r\n]+\r?\n)*\r?\n")
 _MOST_EVENTS = 512
 """Held back at once, whatever their texts."""
 
@@ -147,12 +146,11 @@ class Screen:
         """Whole events in, those that can be told out. May be empty."""
         out: list[bytes] = []
         start = 0
-        for match in _EVENT.finditer(events):
-            self._take(match[0], out)
-            start = match.end()
-        if start < len(events):  # a piece of an event too long to be kept whole
-            self._flush(out)
-            out.append(events[start:])
+        for blank in BLANK_LINE.finditer(events):
+            self._take(events[start : blank.end()], out)
+            start = blank.end()
+        if start < len(events):  # a piece of an event too long to be kept whole, so that nobody can judge it
+            self.blocked = True
         return b"" if self.blocked else b"".join(out)
 
     def finish(self) -> bytes:
