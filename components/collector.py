@@ -1,6 +1,5 @@
 """Metrics of gateways and engines: scraped in the cluster, sent to CloudWatch and to a Prometheus endpoint."""
 
-from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -21,7 +20,6 @@ class CollectorArgs(TypedDict):
     namespace: str
     """Of gateways and engines; the collector runs there too."""
     image: pulumi.Input[str]
-    models: Sequence[str]
     log_group: str
     """Where CloudWatch reads the metrics from."""
     log_retention_days: int
@@ -89,7 +87,6 @@ class Collector(pulumi.ComponentResource):
                         log_group=known[1],
                         remote_write=known[0] or None,
                         signed=args["managed_prometheus"],
-                        models=args["models"],
                     )
                 )
             },

@@ -41,13 +41,8 @@ PER_CODE = ("penstock_requests_total",)
 """Also by HTTP status."""
 
 
-def configuration(
-    *, namespace: str, region: str, log_group: str, remote_write: str | None, signed: bool, models: Sequence[str]
-) -> str:
-    """The collector's settings, as JSON. `remote_write`: address of a Prometheus endpoint, `signed` where it is AWS's.
-
-    `models` bound the series: a sample of another model's name is dropped before CloudWatch.
-    """
+def configuration(*, namespace: str, region: str, log_group: str, remote_write: str | None, signed: bool) -> str:
+    """The collector's settings, as JSON. `remote_write`: a Prometheus endpoint's address; `signed`: it is AWS's."""
     wanted = " or ".join(f'name == "{each}"' for each in PER_COLOUR + PER_CODE)
     processors: dict[str, Any] = {
         "memory_limiter": {
@@ -98,7 +93,7 @@ def configuration(
     return json.dumps(
         {
             "extensions": extensions,
-            "receivers": {"prometheus": {"config": {"scrape_configs": [_job(namespace, models)]}}},
+            "receivers": {"prometheus": {"config": {"scrape_configs": [_job(namespace)]}}},
             "processors": processors,
             "exporters": exporters,
             "service": {
@@ -111,10 +106,9 @@ def configuration(
     )
 
 
-def _job(namespace: str, models: Sequence[str]) -> dict[str, Any]:
+def _job(namespace: str) -> dict[str, Any]:
     """Ready gateways and engines of the namespace, each at the port that it names `http`."""
     label = "__meta_kubernetes_pod_label_"
-    known = "|".join([*map(_literal, models), "other", ""])
     return {
         "job_name": "penstock",
         "scrape_interval": f"{SCRAPE_SECONDS}s",
@@ -130,18 +124,12 @@ def _job(namespace: str, models: Sequence[str]) -> dict[str, Any]:
             {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
             {"source_labels": ["__meta_kubernetes_pod_node_name"], "target_label": "node"},
         ],
-        "metric_relabel_configs": [{"source_labels": ["model"], "regex": known, "action": "keep"}],
     }
 
 
 def _any(names: Sequence[str]) -> str:
     """No name is the beginning of another, and a `$` at the end would be read as a variable of the collector."""
     return f"^({'|'.join(names)})"
-
-
-def _literal(name: str) -> str:
-    """As a regular expression of Prometheus, which matches whole labels."""
-    return name.replace(".", "[.]")
 
 
 def rules() -> list[Manifest]:

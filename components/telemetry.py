@@ -12,6 +12,7 @@ from components.options import child_of
 from components.role import ServiceRole
 
 ADDON = "amazon-cloudwatch-observability"
+FOLDER = "/var/log/containers"
 ACCOUNT = "cloudwatch-agent"
 """The service account of its agent and of its log shipper."""
 CLASSES = ("application", "dataplane", "host", "performance")
@@ -103,21 +104,26 @@ def configuration(namespace: str, log_groups: Mapping[str, str]) -> str:
 
 def _shipping(namespace: str, log_groups: Mapping[str, str]) -> str:
     """Fluent Bit's settings for the logs of containers. A file's name is `<pod>_<namespace>_<container>-<id>.log`."""
+    own = {kind: f"{FOLDER}/{kind}-*_{namespace}_*.log" for kind in sorted(log_groups)}
     parts = [
-        _pipe("application", "*.log", "/aws/containerinsights/${CLUSTER_NAME}/application", f"*_{namespace}_*"),
-        *(_pipe(kind, f"{kind}-*_{namespace}_*.log", group) for kind, group in sorted(log_groups.items())),
+        _pipe(
+            "application",
+            f"{FOLDER}/*.log",
+            "/aws/containerinsights/${CLUSTER_NAME}/application",
+            ", ".join(own.values()),
+        ),
+        *(_pipe(kind, files, log_groups[kind]) for kind, files in own.items()),
     ]
     return "\n".join(parts)
 
 
 def _pipe(tag: str, files: str, group: str, leaving_out: str = "") -> str:
-    folder = "/var/log/containers"
     lines = {
         "INPUT": {
             "Name": "tail",
             "Tag": f"{tag}.*",
-            "Path": f"{folder}/{files}",
-            **({"Exclude_Path": f"{folder}/{leaving_out}"} if leaving_out else {}),
+            "Path": files,
+            **({"Exclude_Path": leaving_out} if leaving_out else {}),
             "multiline.parser": "docker, cri",
             "DB": f"/var/fluent-bit/state/flb_{tag}.db",
             "Mem_Buf_Limit": "50MB",

@@ -56,7 +56,6 @@ def _collector_args(settings: Settings, foundation: Foundation, cluster: Cluster
         "cluster_name": cluster.control_plane_name,
         "namespace": settings.namespace,
         "image": pulumi.Output.concat(foundation.image_urls["collector"], "@", settings.watch.collector.image),
-        "models": settings.model_names,
         "log_group": f"/penstock/{stack}/metrics",
         "log_retention_days": settings.cluster.log_retention_days,
         "logs_key_arn": foundation.keys.logs,
