@@ -16,6 +16,7 @@ from app.gateway.continuation import DONE
 from app.gateway.errors import Problem, too_large, too_many
 from app.gateway.finish import finish
 from app.gateway.keys.problems import UnknownSignerError
+from app.gateway.keys.signer import await_signer
 from app.gateway.ledger.record import record
 from app.gateway.ledger.row import FEATURE_RULE, read_feature
 from app.gateway.limits.charge import charge, reservation
@@ -112,7 +113,7 @@ class Exchange(Reply):
         self._unheld = b""
         """The body without the ceiling on its output that the gateway gave it."""
         self._problem = problem
-        self._token: bytes | None = None
+        self.token: bytes | None = None
         """An `Authorization` header whose signing key the issuer is asked for."""
         self._read_head(headers)
 
@@ -154,7 +155,7 @@ class Exchange(Reply):
             self.key = self.service.keys.authenticate(authorization)
             self.key.require_route(self.route)
         except UnknownSignerError:
-            self._token = authorization
+            self.token = authorization
         except Refused as refused:
             self._problem = self._problem or refused.problem
         limit = self.service.config.max_body_bytes
@@ -182,7 +183,7 @@ class Exchange(Reply):
             if self._refuse_early or not self.more_body:
                 self.answer(self._problem)
         elif not self.more_body:
-            self._admit()
+            self.admit()
         elif self._expects_continue:
             self.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -203,7 +204,7 @@ class Exchange(Reply):
             if self._problem is not None:
                 self.answer(self._problem)
             else:
-                self._admit()
+                self.admit()
 
     def refuse(self, problem: Problem) -> None:
         """Ends a request that cannot be read on."""
@@ -211,29 +212,17 @@ class Exchange(Reply):
         if self._my_turn and not self.response_complete:
             self.answer(problem)
 
-    def _signer_known(self) -> None:
-        token, self._token = self._token, None
-        if self.response_complete:
-            return
-        try:
-            self.key = self.service.keys.authenticate(token, last=True)
-            self.key.require_route(self.route)
-        except Refused as refused:
-            self.answer(refused.problem)
-        else:
-            self._admit()
-
-    def _admit(self) -> None:
+    def admit(self) -> None:
+        """The request is here, and whose it is. Called again once an issuer was asked."""
         service = self.service
-        if self._token is not None and service.keys.tokens is not None:
-            service.keys.tokens.when_refreshed(self._signer_known)
+        if self.token is not None and await_signer(self):
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
         try:
             admitted = admit(self.route, body, service.routes if self.key is None else self.key.visible(service.routes))
             target = service.by_name[admitted.model]
-            if self.wishes or admitted.model in service.router.plans:
+            if self.wishes or admitted.model in service.router.plans or (self.key and self.key.most_usd):
                 target, body = service.router.take(self, admitted, body)
         except Refused as refused:
             self.answer(refused.problem)

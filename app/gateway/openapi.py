@@ -14,7 +14,8 @@ from app.gateway.config import GatewayConfig
 JSON = "application/json"
 ERRORS = {
     "400": "A field is missing, of the wrong type, or out of range; `param` names it.",
-    "401": "No API key, or an unknown one.",
+    "401": "No API key, or one that is unknown, expired, revoked or disabled; `code` says which.",
+    "403": "The key may not use this model or route, or its tenant is disabled; the message says what is allowed.",
     "404": "No such model.",
     "413": "The body is larger than the gateway takes.",
     "429": "A limit is reached; `Retry-After` says when to come back.",

@@ -12,6 +12,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +40,21 @@ LONGEST_BACKOFF_SECONDS = 5.0
 USES_SECONDS = 60.0
 ROWS_AT_ONCE = 1000
 MOST_KEYS = 50_000
-"""Keys that are neither revoked nor expired: about 1 kB each in every gateway. The admin API makes no more."""
+"""Keys that are neither revoked nor expired: 0.6 to 1.3 kB each in every gateway. The admin API makes no more."""
+MOST_SHARED = 1000
 REMEMBERED_DAYS = 30
 """A key revoked or expired for longer is not read: its client is told that the key is wrong, not why."""
 _EPOCH = date(1970, 1, 1)
 
-_IN_ACCESS = {"priority", "limits", "models", "routes", "max_output_tokens", "max_output_tokens_by_model"}
+_IN_ACCESS = {
+    "priority",
+    "limits",
+    "models",
+    "routes",
+    "max_output_tokens",
+    "max_output_tokens_by_model",
+    "max_usd_per_request",
+}
 _COLUMNS = (
     "id, tenant, access, enabled, extract(epoch from expires_at)::float8 AS expires_at, sha256, previous_sha256, "
     "extract(epoch from previous_until)::float8 AS previous_until, revoked_at IS NOT NULL AS revoked, version"
@@ -65,6 +75,7 @@ class Follower:
         self._told = asyncio.Event()
         self._up: bool | None = None
         self._uses_at = 0.0
+        self._shared: dict[str, Grant] = {}
         self.known = 0
         """The version up to which everything is known; 0: nothing is."""
         self._caught_up = asyncio.Condition()
@@ -182,8 +193,7 @@ class Follower:
 
     def _key(self, row: asyncpg.Record) -> StoredKey:
         try:
-            access = Access.model_validate_json(row["access"])
-            grant = Grant.of(row["id"], access, stored=True)
+            grant = replace(self._grant(row["access"]), id=row["id"])
         except ValidationError as error:
             self._metrics.unreadable.inc()
             first = error.errors(include_url=False, include_input=False)[0]
@@ -197,6 +207,15 @@ class Follower:
         return StoredKey(
             grant, row["sha256"], row["previous_sha256"], row["previous_until"] or 0.0, revoked=row["revoked"]
         )
+
+    def _grant(self, access: str) -> Grant:
+        """Keys of equal access share its parts: most of a key's memory. Raises ValidationError."""
+        found = self._shared.get(access)
+        if found is None:
+            if len(self._shared) >= MOST_SHARED:
+                self._shared.clear()
+            found = self._shared[access] = Grant.of("", Access.model_validate_json(access), stored=True)
+        return found
 
     def _tenant(self, row: asyncpg.Record) -> StoredTenant:
         limits = None

@@ -28,6 +28,7 @@ class KeyChange(Strict):
     routes: tuple[Route, ...] | None = None
     max_output_tokens: int | None = Field(default=None, ge=1)
     max_output_tokens_by_model: dict[Name, Annotated[int, Field(ge=1)]] = Field(default={})
+    max_usd_per_request: float | None = Field(default=None, gt=0)
     expires_at: AwareDatetime | None = None
     enabled: bool = True
 

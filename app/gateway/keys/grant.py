@@ -24,6 +24,8 @@ class Grant:
     routes: frozenset[str] | None = None
     ceiling: int | None = None
     ceilings: Mapping[str, int] = field(default_factory=dict)
+    most_usd: float | None = None
+    """For one request."""
     expires_at: float = NEVER
     """Unix time."""
     barred: Problem | None = None
@@ -45,6 +47,7 @@ class Grant:
             routes=None if access.routes is None else frozenset(access.routes),
             ceiling=access.max_output_tokens,
             ceilings=access.max_output_tokens_by_model,
+            most_usd=access.max_usd_per_request,
             expires_at=NEVER if access.expires_at is None else access.expires_at.timestamp(),
             barred=None if access.enabled else DISABLED,
             stored=stored,
