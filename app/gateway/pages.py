@@ -147,10 +147,7 @@ class Pages:
 
     async def _usage(self, scope: Scope, authorization: bytes | None) -> Reply:
         service, method = self._service, scope["method"]
-        if not service.keys.has_admins:
-            raise Refused(unknown_url(method, report.PATH))
-        if service.keys.admin(authorization) is None:
-            raise Refused(report.NOT_AN_ADMIN)
+        admin.require_admin(service, authorization, method, report.PATH)
         if method != "GET":
             raise Refused(wrong_method(method, report.PATH, "GET"))
         if service.ledger is None:

@@ -15,7 +15,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
-from app.gateway.database.secret import Credentials, SecretError, read_login, sign
+from app.gateway.database import __main__ as command
+from app.gateway.database.secret import Credentials, SecretError, owner_environment, read_login, sign
 
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-0f1e2d3c-AbCdEf"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example"}
@@ -147,3 +148,23 @@ def test_nobody_at_the_address_is_an_error_that_names_it(cloud: Cloud):
     cloud.server_close()
     with pytest.raises(SecretError, match=r"127\.0\.0\.1:\d+ did not answer"):
         read_login(ARN, {**KEYS, "AWS_ENDPOINT_URL": cloud.url})
+
+
+def test_the_secret_takes_the_place_of_user_password_and_password_file(cloud: Cloud):
+    given = {**KEYS, "AWS_ENDPOINT_URL": cloud.url, "PENSTOCK_DATABASE_ADDRESS": "database:5432"}
+    assert owner_environment(given) == given
+    found = owner_environment(
+        {**given, "PENSTOCK_DATABASE_SECRET_ARN": ARN, "PENSTOCK_DATABASE_PASSWORD_FILE": "/nowhere"}
+    )
+    assert (found["PENSTOCK_DATABASE_USER"], found["PENSTOCK_DATABASE_PASSWORD"]) == ("penstock", "of-the-owner")
+    assert "PENSTOCK_DATABASE_PASSWORD_FILE" not in found
+
+
+def test_a_migration_without_its_secret_fails_so_that_its_job_tries_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PENSTOCK_DATABASE_SECRET_ARN", ARN)
+    assert command.main(["migrate"]) == 1
+    assert "no Pod Identity association yet" in capsys.readouterr().err

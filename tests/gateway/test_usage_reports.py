@@ -214,7 +214,7 @@ async def test_an_admin_reads_what_a_client_used_and_the_client_does_not(empty_d
         assert ledger is not None
         await eventually(lambda: not ledger.spool.rows)
         refused = await gateway.get(report.PATH)
-        assert (refused.status, refused.error["code"]) == (403, "not_an_admin")
+        assert (refused.status, refused.error["code"]) == (403, "not_an_admin_key")
         wrong = await gateway.get(f"{report.PATH}?by=colour,nothing", authorization=f"Bearer {ADMIN}")
         assert (wrong.status, wrong.error["param"]) == (400, "by")
         found = await gateway.get(f"{report.PATH}?by=tenant,feature,model", authorization=f"Bearer {ADMIN}")

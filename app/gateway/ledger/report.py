@@ -20,7 +20,6 @@ MOST_DAYS = 3660
 MOST_ROWS = 10_000
 ROWS = 1000
 PATH = "/admin/v1/usage"
-NOT_AN_ADMIN = Problem(403, "This is no admin key: usage is shown to admins alone.", "not_an_admin")
 NO_LEDGER = Problem(404, "This gateway keeps no ledger: it has no database.", "no_ledger")
 AT_ONCE = 2
 """Reports under way in one gateway: they take the database's time from the ledger."""
