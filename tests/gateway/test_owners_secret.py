@@ -41,7 +41,7 @@ class Cloud(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    server: Cloud
+    server: Cloud  # ty: ignore[incompatible-mutable-override]
 
     def _answer(self, answer: tuple[int, bytes]) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
