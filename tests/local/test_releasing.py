@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -11,8 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from infra.ops import kube
+from infra.ops import kube, traffic
 from infra.ops.context import Context
+from infra.ops.endpoint import request
 from infra.ops.load.generator import Load, Plan
 from tests.local.conftest import CHECKOUT, Platform
 
@@ -69,14 +71,14 @@ def engines_with(**variables: str) -> Generator[None]:
             for name, value in values.items()
         ]
         body = {"spec": {"template": {"spec": {"containers": [{"name": "engine", "env": entries}]}}}}
-        request = urllib.request.Request(  # noqa: S310 - the platform's own API server
+        call = urllib.request.Request(  # noqa: S310 - the platform's own API server
             f"{cluster.url}/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{ENGINE}",
             json.dumps(body).encode(),
             {"Authorization": f"Bearer {cluster.token}", "Content-Type": "application/strategic-merge-patch+json"},
             method="PATCH",
         )
         handlers = [urllib.request.HTTPSHandler(context=cluster.trust), urllib.request.ProxyHandler({})]
-        with urllib.request.build_opener(*handlers).open(request, timeout=10) as response:
+        with urllib.request.build_opener(*handlers).open(call, timeout=10) as response:
             assert response.status == 200
 
     patch(variables)
@@ -158,3 +160,40 @@ async def test_a_bad_release_is_taken_back_by_itself_within_5_seconds(
     status = platform.penstock_json("release", "status")
     assert status["settled"] is True
     assert status["live"] == {"blue": 100, "green": 0}
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.usefixtures("stack_file_restored")
+def test_a_promotion_that_is_killed_in_its_update_is_told_and_taken_back_without_drift(platform: Platform):
+    before = platform.stack_file.read_bytes()
+    access = Context(checkout=CHECKOUT).open("local")
+    way, balancer = traffic.route(access.state()), access.aws("elbv2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infra.ops.cli", "release", "promote", "--yes"],
+        cwd=CHECKOUT,
+        env=os.environ | platform.variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while traffic.live_weights(balancer, way).green == 0:
+        assert process.poll() is None, "it is killed while it works"
+        time.sleep(0.05)
+    process.kill()  # the load balancer has the new weights, and the update has not ended
+    process.wait(10)
+
+    status = platform.penstock_json("release", "status")
+    assert status["release"]["outcome"] == "open"
+    assert "rollback` goes back" in status["advice"]
+    done = platform.penstock_json("release", "rollback", "--yes")
+    assert done["outcome"] == "rolled back"
+    assert platform.penstock_json("release", "status")["settled"] is True
+    assert platform.stack_file.read_bytes() == before
+    platform.penstock("preview", "--expect-no-changes")
+
+
+def test_without_the_secret_a_request_cannot_choose_its_colour(platform: Platform):
+    assert platform.penstock_json("release", "status")["live"] == {"blue": 100, "green": 0}
+    body = {"model": platform.endpoint.models[0], "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+    for headers in ({"x-penstock-colour": "green"}, {"x-penstock-colour": "green", "x-penstock-probe": "guess"}):
+        with request(platform.endpoint, "POST", "/v1/chat/completions", body, headers=headers) as response:
+            assert response.getheader("x-penstock-colour") == "blue"
