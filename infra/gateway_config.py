@@ -7,6 +7,8 @@ import hashlib
 from app.gateway.balance.settings import Balance, HedgeRules, QueueRules, Sticky
 from app.gateway.cache.settings import CacheConfig, CachePolicy, SemanticCache
 from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
+from app.gateway.guards.settings import Classifier, GuardConfig, GuardModes, TenantModes, Topic
+from app.gateway.trace.settings import TraceConfig
 from components import manifests
 from infra.settings import Settings
 from infra.settings import gateway as shapes
@@ -52,6 +54,8 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         replicas=max(1, release.gateway_replicas),
         jwt=_jwt(gateway.jwt),
         cache=_cache(settings, release),
+        guards=_guards(gateway.guards),
+        traces=None if gateway.traces is None else TraceConfig(**gateway.traces.model_dump()),
         drain_seconds=settings.drain.gateway_shutdown_seconds,
     )
 
@@ -70,6 +74,20 @@ def _cache(settings: Settings, release: ColourRelease) -> CacheConfig:
         },
         semantic=semantic is not None and semantic.everywhere,
         semantic_cache=None if semantic is None else SemanticCache(**semantic.model_dump(exclude={"everywhere"})),
+    )
+
+
+def _guards(shape: shapes.Guards | None) -> GuardConfig | None:
+    if shape is None:
+        return None
+    modes = shape.model_dump(include={"pii_input", "pii_output", "injection", "lengths"})
+    bounds = {"pii_kinds", "injection_threshold", "max_messages", "max_turns", "max_characters"}
+    return GuardConfig(
+        modes=GuardModes(**modes, topics=shape.topics_mode, classifier=shape.classifier_mode),
+        topics=tuple(Topic(**topic.model_dump()) for topic in shape.topics),
+        classifier=None if shape.classifier is None else Classifier(**shape.classifier.model_dump()),
+        tenants={name: TenantModes(**modes.model_dump()) for name, modes in shape.tenants.items()},
+        **shape.model_dump(include=bounds),
     )
 
 

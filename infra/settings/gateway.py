@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from app.gateway.cache.settings import Guard, Sampled
 from app.gateway.config import Algorithm, Name
+from app.gateway.guards.settings import Judgement, Mode, PiiKind
 from infra.settings.kinds import Decimal, Strict, Truth, Whole
 
 Rate = Annotated[Decimal, Field(ge=0.001, le=1_000_000)]
@@ -114,6 +115,57 @@ class Cache(Strict):
     semantic: SemanticCache | None = Field(description="null: no answers by meaning.")
 
 
+class TenantGuards(Strict):
+    """One tenant's modes; null follows `guards`."""
+
+    pii_input: Mode | None
+    pii_output: Mode | None
+    injection: Mode | None
+    topics: Mode | None
+    lengths: Judgement | None
+    classifier: Judgement | None
+
+
+class Topic(Strict):
+    name: Name = Field(description="Shown in header, metric and refusal.")
+    words: tuple[str, ...] = Field(max_length=1000, description="Words and phrases, in any case, whole.")
+    patterns: tuple[str, ...] = Field(max_length=100, description="Regular expressions in RE2's syntax.")
+
+
+class Classifier(Strict):
+    url: str = Field(pattern=r"^https?://\S+$", description="Asked as OpenAI's moderation API is.")
+    model: Annotated[str, Field(min_length=1)] | None = Field(description="Sent as `model`.")
+    timeout_seconds: Decimal = Field(ge=0.01, le=30, description="For one judgement.")
+    on_failure: Literal["allow", "refuse"] = Field(description="What a time-out or an error means.")
+    sample_ratio: Decimal = Field(ge=0.0001, le=1, description="Share of requests judged where the mode is flag.")
+
+
+class Guards(Strict):
+    """What is told (flag), taken out (mask) or refused; write "off" with quotes, as YAML takes it for false."""
+
+    pii_input: Mode = Field(description="Personal data and secrets in requests.")
+    pii_output: Mode = Field(description="Personal data and secrets in answers, streams too.")
+    pii_kinds: tuple[PiiKind, ...] = Field(min_length=1, max_length=7, description="What counts as personal data.")
+    injection: Mode = Field(description="Prompt injection; mask takes out the whole text that holds it.")
+    injection_threshold: Whole = Field(ge=1, le=100, description="Score from which a text counts as injection.")
+    topics_mode: Mode = Field(description="What `topics` does.")
+    topics: tuple[Topic, ...] = Field(max_length=50, description="Topics that are not wanted.")
+    lengths: Judgement = Field(description="What the three bounds below do.")
+    max_messages: Annotated[Whole, Field(ge=1)] | None = Field(description="Messages of one chat request.")
+    max_turns: Annotated[Whole, Field(ge=1)] | None = Field(description="Messages of the user in one chat request.")
+    max_characters: Annotated[Whole, Field(ge=1)] | None = Field(description="All texts of one request together.")
+    classifier_mode: Judgement = Field(description="refuse waits for the classifier, flag does not.")
+    classifier: Classifier | None = Field(description="A service that judges text; null: none.")
+    tenants: dict[Name, TenantGuards] = Field(max_length=10_000, description="Other modes for single tenants.")
+
+
+class Traces(Strict):
+    endpoint: str | None = Field(
+        description="Collector for OTLP over HTTP, such as https://otlp.example.com; null: only ids are passed on."
+    )
+    ratio: Decimal = Field(ge=0, le=1, description="Share of requests traced; each that fails on our side is, too.")
+
+
 class Gateway(Strict):
     cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
     memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
@@ -133,4 +185,6 @@ class Gateway(Strict):
     tenants: dict[Name, Limits] = Field(max_length=10_000, description="Limits of single tenants, by name.")
     jwt: Jwt | None = Field(description="Tokens of an OpenID Connect issuer beside API keys; null: keys alone.")
     cache: Cache = Field(description="Answers that are used again.")
+    guards: Guards | None = Field(description="What is masked or refused; null: nothing.")
+    traces: Traces | None = Field(description="OpenTelemetry traces; null: none.")
     ledger: Ledger = Field(description="The ledger of usage in the database.")
