@@ -206,6 +206,9 @@ class GatewayConfig(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"models: the names {', '.join(twice)} are given more than once")
+        reserved = {"none", "other"} & {*names, *(route.name for route in self.routing.routes)}
+        if reserved:
+            raise ValueError(f"models: the name `{min(reserved)}` stands for no model in metrics, and is not allowed")
         return self
 
     @model_validator(mode="after")
@@ -243,6 +246,9 @@ class Access(Strict):
     max_output_tokens: int | None = Field(default=None, ge=1, description="Ceiling for max_tokens on every model.")
     max_output_tokens_by_model: dict[Name, int] = Field(
         default={}, description="Ceilings on single models, by their own names; the lowest ceiling holds."
+    )
+    max_usd_per_request: float | None = Field(
+        default=None, gt=0, description="Most that one request may cost, by the guessed prompt and the most output."
     )
     expires_at: AwareDatetime | None = Field(default=None, description="From then on the key is refused.")
     enabled: bool = Field(default=True, description="False: refused until it is set again.")

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-EXPOSED = b"x-request-id, x-penstock-colour, x-penstock-model, x-penstock-cache, age, retry-after"
-ALLOWED_HEADERS = b"authorization, content-type, x-request-id, x-penstock-cache, traceparent, tracestate"
+EXPOSED = (
+    b"x-request-id, x-penstock-colour, x-penstock-model, x-penstock-route, x-penstock-fallback, x-penstock-cache, age, "
+    b"retry-after"
+)
+ALLOWED_HEADERS = (
+    b"authorization, content-type, x-request-id, x-penstock-cache, x-penstock-task, x-penstock-max-cost-usd, "
+    b"x-penstock-fallback, traceparent, tracestate"
+)
 ALLOWED_METHODS = b"GET, HEAD, POST"
 PREFLIGHT_SECONDS = 600
 """How long a browser may keep the answer to its question; Chromium keeps none longer than two hours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 
 from app.gateway.choose import Sighting
-from app.gateway.config import GatewayConfig
+from app.gateway.config import GatewayConfig, KeyFile
 from tests.gateway.harness import (
     CHAT,
     DONE,
+    KEY,
     Answer,
     Client,
     Engine,
@@ -386,3 +388,30 @@ async def test_metrics_have_no_label_that_a_client_chose():
             await both.ask(SMART, x_penstock_task=f"scan-{n}")
             await both.ask(CHAT | {"model": f"scan-{n}"})
         assert b"scan-" not in (await both.gateway.get("/metrics")).body
+
+
+def key_with(**fields: Any) -> KeyFile:
+    return KeyFile.model_validate(
+        {"keys": [{"id": "test", "sha256": hashlib.sha256(KEY.encode()).hexdigest(), **fields}]}
+    )
+
+
+async def test_a_keys_ceiling_of_cost_holds_and_a_header_can_only_lower_it():
+    async with two(well, well, config()) as both:
+        file = key_with(max_usd_per_request=0.0001)
+        both.gateway.service.keys.take_file(file.keys, file.admins)
+        cheap = SMART | {"max_tokens": 10}
+        assert (await both.ask(cheap)).status == 200
+        assert (await both.ask(cheap, x_penstock_max_cost_usd="1000")).headers["x-penstock-model"] == "tiny"
+        for body in (SMART, CHAT):
+            assert (await both.ask(body | {"max_tokens": 400})).error["code"] == "cost_ceiling_exceeded"
+        assert len(both.tiny.requests) == 2
+
+
+async def test_a_keys_ceiling_on_a_model_holds_where_a_route_leads_to_it():
+    async with two(fails(500), well, config()) as both:
+        file = key_with(max_output_tokens_by_model={"large": 4})
+        both.gateway.service.keys.take_file(file.keys, file.admins)
+        assert (await both.ask(SMART | {"max_tokens": 9})).headers["x-penstock-model"] == "large"
+        assert both.tiny.requests[0].body["max_tokens"] == 9
+        assert both.large.requests[0].body["max_tokens"] == 4

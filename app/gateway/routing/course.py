@@ -55,12 +55,12 @@ class Course:
         "_exchange",
         "_left",
         "_may_fall",
+        "_most",
         "_probe",
         "_router",
         "_settings",
         "_skipped",
         "_timer",
-        "ceiling",
         "decision",
         "fallback",
         "features",
@@ -75,12 +75,12 @@ class Course:
         decision: Decision,
         features: Features,
         wishes: Wishes,
+        most: int,
     ) -> None:
-        self.ceiling = 0
-        """The client's own ceiling of output."""
         self.named = ""
         """What the kept body names as its model."""
         self._may_fall = wishes.fallback
+        self._most = most
         self._router = router
         self._exchange = exchange
         self._settings = settings
@@ -169,6 +169,12 @@ class Course:
         exchange.route_lines, exchange.times = old.route_lines, old.times
         self._exchange, exchange.course, old.course = exchange, self, None
 
+    def ceiling(self, model: str) -> int:
+        """The client's own ceiling of output with a model; 0 where it has none."""
+        key = self._exchange.key
+        own = None if key is None else key.ceilings.get(model)
+        return self._most if own is None else min(self._most or own, own)
+
     # -- the chain --
 
     def _more(self) -> bool:
@@ -219,7 +225,7 @@ class Course:
     def _ask(self, target: Target) -> None:
         exchange, router = self._exchange, self._router
         if target is not exchange.target:
-            route = held(target.route, self.ceiling)
+            route = held(target.route, self.ceiling(target.route.name))
             exchange.turn_to(
                 target,
                 *body_for(exchange.route, self._base, self.named, self.features.asked_tokens, route),

@@ -99,7 +99,7 @@ class Router:
         decision = decide(plan.settings, plan.rules, features, wishes, plan.facts)
         if decision.refusal:
             raise Refused(Problem(400, decision.refusal, "cost_ceiling_exceeded"))
-        exchange.course = Course(self, exchange, plan.settings, decision, features, wishes)
+        exchange.course = Course(self, exchange, plan.settings, decision, features, wishes, admitted.ceiling)
         first = decision.chain[0] if decision.chain else NO_MODEL
         if plan.settings.name in self.plans:
             self.metrics.routed.labels(plan.settings.name, first, decision.reason).inc()
@@ -108,11 +108,10 @@ class Router:
             admitted.output_tokens, admitted.add_limit = 0, b""
             return self.none, body
         target = self.targets[first]
-        most = admitted.ceiling
-        route = held(target.route, most)
+        route = held(target.route, exchange.course.ceiling(target.route.name))
+        admitted.ceiling = route.max_output_tokens
         tokens, admitted.add_limit = ceiling(exchange.route, features.asked_tokens, route)
         admitted.output_tokens = tokens * features.choices
-        exchange.course.ceiling = most
         exchange.course.named = admitted.model
         if admitted.model not in (target.route.name, *target.route.aliases):
             exchange.course.named = target.route.name

@@ -28,6 +28,8 @@ def read_wishes(headers: Mapping[bytes, bytes], key: Grant | None) -> Wishes:
         if not 0 < most < MOST_USD:
             message = "Invalid value for the header `x-penstock-max-cost-usd`: it must be US dollars above 0."
             raise Refused(Problem(400, message, "invalid_max_cost"))
+    if key is not None and key.most_usd is not None:
+        most = key.most_usd if most is None else min(most, key.most_usd)
     fallback = headers.get(FALLBACK, b"on").strip().lower()
     if fallback not in (b"on", b"off"):
         message = "Invalid value for the header `x-penstock-fallback`: it may be on or off."
