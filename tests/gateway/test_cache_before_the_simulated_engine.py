@@ -7,10 +7,10 @@ from typing import Any
 
 import openai
 
+from tests.gateway.cache_cases import ready
 from tests.gateway.harness import KEY, eventually, make_config, running
 from tests.gateway.redis_server import RedisServer
 from tests.gateway.simulators import simulated_engines
-from tests.gateway.test_cache import ready
 
 ASKED: dict[str, Any] = {"model": "tiny", "temperature": 0, "max_tokens": 40}
 MESSAGES = [{"role": "user", "content": "Tell me of the sea"}]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from app.gateway.cache import flight
+from tests.gateway.cache_cases import STREAM, SURE, Gate, begun, caching, slowly, text
 from tests.gateway.harness import DONE, Client, Engine, Request, Wire, chat_reply, event, eventually, usage_event
 from tests.gateway.redis_server import RedisServer
-from tests.gateway.test_cache import STREAM, SURE, Gate, begun, caching, slowly, text
 
 
 class Moody:

@@ -21,9 +21,9 @@ from app.gateway.database import connection as connection_module
 from app.gateway.database.connection import connect
 from app.gateway.database.migrations import migrate
 from app.gateway.database.settings import Database
+from tests.gateway.cache_cases import OTHER_KEY, keys
 from tests.gateway.harness import Engine, Reply, Request, Running, Wire, chat_reply, eventually, make_config, running
 from tests.gateway.real_postgres import Proxy, execute
-from tests.gateway.test_cache import OTHER_KEY, keys
 
 VECTORS = {
     "how do i reset my password?": 0.0,
@@ -197,8 +197,8 @@ async def test_a_database_that_is_lost_costs_little_and_comes_back(
     proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(semantic_cache, "STORE_SECONDS", 0.5)
-    monkeypatch.setattr(connection_module, "CONNECT_SECONDS", 0.5)
-    async with caching(proxy.before, Models(), lookup_seconds=0.1) as (gateway, semantic):
+    monkeypatch.setattr(connection_module, "CONNECT_SECONDS", 1.5)
+    async with caching(proxy.before, Models(), lookup_seconds=0.25) as (gateway, semantic):
         await ask(gateway, ASKED)
         await stored(gateway)
         if how == "silent":
@@ -208,14 +208,14 @@ async def test_a_database_that_is_lost_costs_little_and_comes_back(
         begun = time.monotonic()
         for _ in range(3):
             assert (await ask(gateway, ASKED)).status == 200
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 3
         with pytest.raises(SemanticError):
-            await asyncio.wait_for(semantic.purge(), 7)
+            await asyncio.wait_for(semantic.purge(), 10)
         proxy.mode = "on"
         if how == "away":
             await proxy.start()
-        await eventually(lambda: semantic.up, 10)
-        async with asyncio.timeout(5):  # a busy machine may be late now and then
+        await eventually(lambda: semantic.up, 20)
+        async with asyncio.timeout(20):  # a busy machine may be late now and then
             while (await ask(gateway, ASKED)).headers["x-penstock-cache"] != "hit":
                 pass
 

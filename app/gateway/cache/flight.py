@@ -105,18 +105,17 @@ class Lead:
         old = self.exchange
         attempt = old.attempt
         hedged = old.hedge is not None and old.hedge.second is not None
-        # What is relayed decides nothing more; before that a chain of models, which is the leader's own, may.
-        fixed = old.response_started and self._stream
-        if attempt is None or hedged or not (fixed or (old.course is None and not old.response_started)):
+        if attempt is None or hedged or (old.response_started and not self._stream):
             return False
         heir = next((one for one in self.followers if one.live == self._stream), None)
-        if heir is None or heir.exchange.target is not old.target:
+        if heir is None:
             return False
         self.followers.remove(heir)
         new = heir.exchange
         attempt.exchange = new
+        if old.course is None:  # the heir came by a route that has decided nothing yet
+            new.course = None
         new.take_over(old)
-        new.course = None
         if new.resumption is not None:
             new.resumption.pass_to(new)
         new.cache_part, self.exchange = self, new
