@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI, PermissionDeniedError
 
-from app.gateway.config import ApiKey, KeyFile
+from app.gateway.config import Access, ApiKey, KeyFile
 from app.gateway.database.settings import Database
+from app.gateway.keys.follower import dump_access
+from app.gateway.keys.forms import KeyChange
+from app.gateway.server import surroundings
+from app.gateway.settings import SettingsError
+from tests.gateway import harness
 from tests.gateway.harness import CHAT, KEY, Running, make_config
-from tests.gateway.key_cases import ADMIN_KEY, admin, chat, digest, gateway_on, make_key
+from tests.gateway.key_cases import ADMIN_KEY, admin, chat, digest, file_with_admin, gateway_on, make_key
 
 MODELS = [
     {
@@ -79,14 +84,10 @@ async def test_the_lowest_ceiling_holds_a_request_and_is_given_to_one_that_names
         assert f"allowed are 1 to {ceiling}" in reply.error["message"]
         assert (await chat(gateway, KEY, max_tokens=ceiling)).status == 200
         assert (await gateway.get("/v1/models/tiny")).json["max_output_tokens"] == ceiling
-        raw = await gateway.ask(CHAT)
-        assert raw.status == 200
+        assert (await gateway.ask(CHAT)).status == 200
 
 
 async def test_the_ceiling_of_a_key_reaches_the_engine():
-    from tests.gateway import harness
-    from tests.gateway.key_cases import file_with_admin
-
     engine = harness.Engine()
     async with harness.running(engine) as gateway:
         file = file_with_admin(max_output_tokens=7)
@@ -148,3 +149,30 @@ def test_one_key_cannot_be_a_clients_and_an_admins():
         KeyFile.model_validate({})
     assert KeyFile.model_validate({"admins": [{"id": "b", "sha256": digest(ADMIN_KEY)}]}).keys == ()
     assert ApiKey(id="a", sha256=digest(KEY)).model_dump(exclude_defaults=True).keys() == {"id", "sha256"}
+
+
+# -- settings --
+
+
+def test_keys_in_a_database_need_its_address_and_user():
+    engines = "http://127.0.0.1:8000"
+    address = {"PENSTOCK_DATABASE_ADDRESS": "db:5432", "PENSTOCK_DATABASE_USER": "gateway"}
+    assert surroundings(address, engines).keys is None
+    found = surroundings(address | {"PENSTOCK_KEYS_DATABASE": "true"}, engines).keys
+    assert found is not None
+    assert (found.host, found.user) == ("db", "gateway")
+    with pytest.raises(SettingsError, match="PENSTOCK_KEYS_DATABASE: keys need PENSTOCK_DATABASE_ADDRESS"):
+        surroundings({"PENSTOCK_KEYS_DATABASE": "true"}, engines)
+    with pytest.raises(SettingsError, match="PENSTOCK_KEYS_DATABASE: 'yes' is not allowed"):
+        surroundings(address | {"PENSTOCK_KEYS_DATABASE": "yes"}, engines)
+
+
+def test_all_that_a_key_may_have_can_be_changed_and_is_stored():
+    assert set(KeyChange.model_fields) == {*Access.model_fields, "name"}
+    given: dict[str, Any] = {
+        "priority": "batch", "limits": {"usd_per_day": 1.0}, "models": ["a"], "routes": ["chat"],
+        "max_output_tokens": 1, "max_output_tokens_by_model": {"a": 1}, "max_usd_per_request": 0.5,
+    }  # fmt: skip
+    access = Access.model_validate(given)
+    assert Access.model_validate_json(dump_access(access)) == access
+    assert given.keys() | {"tenant", "enabled", "expires_at"} == Access.model_fields.keys()

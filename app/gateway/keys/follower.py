@@ -46,15 +46,8 @@ REMEMBERED_DAYS = 30
 """A key revoked or expired for longer is not read: its client is told that the key is wrong, not why."""
 _EPOCH = date(1970, 1, 1)
 
-_IN_ACCESS = {
-    "priority",
-    "limits",
-    "models",
-    "routes",
-    "max_output_tokens",
-    "max_output_tokens_by_model",
-    "max_usd_per_request",
-}
+_IN_ACCESS = set(Access.model_fields) - {"tenant", "enabled", "expires_at"}
+"""These three have columns of their own."""
 _COLUMNS = (
     "id, tenant, access, enabled, extract(epoch from expires_at)::float8 AS expires_at, sha256, previous_sha256, "
     "extract(epoch from previous_until)::float8 AS previous_until, revoked_at IS NOT NULL AS revoked, version"
