@@ -133,7 +133,7 @@ async def test_the_next_model_of_the_chain_answers(answer: Answer | None, reason
         assert await both.gateway.metric(sample) == 1
         line = both.gateway.requests[0]
         assert (line["model"], line["asked"], line["outcome"]) == ("large", "smart", "ok")
-        assert line["cost_usd"] == pytest.approx((17 * 10 + 8 * 20) / 1e6 if reason != "x" else 0), "at large's prices"
+        assert line["cost_usd"] == pytest.approx((17 * 10 + 8 * 20) / 1e6), "at large's prices"
         assert all(target.in_flight == 0 for target in both.gateway.service.targets.values())
 
 
@@ -182,6 +182,12 @@ async def test_a_bad_answer_is_passed_on_where_nothing_better_comes_and_is_count
     async with two(says(""), fails(500), config()) as both:
         reply = await both.ask(SMART)
         assert (reply.status, reply.json["choices"][0]["message"]["content"]) == (200, "")
+        assert reply.headers["x-penstock-model"] == "tiny"
+        assert reply.headers["x-penstock-fallback"] == "model; to=tiny; after=large; reason=nothing_better"
+        assert both.gateway.requests[0]["cost_usd"] == pytest.approx((17 + 8 * 2) / 1e6), (
+            "at the price of what answered"
+        )
+        assert await both.gateway.metric('penstock_discarded_cost_usd_total{model="tiny"}') == 0
         assert await both.gateway.metric('penstock_discarded_answers_total{model="tiny",reason="empty_output"}') == 1
 
 
@@ -245,6 +251,13 @@ async def test_a_cache_that_hangs_holds_nobody_up():
         both.gateway.service.last_answers = Last(None, never=True)
         reply = await both.ask(SMART)
         assert (reply.status, reply.error["code"]) == (503, "no_engine")
+
+
+async def test_what_a_discarded_answer_cost_is_known_and_charged_to_nobody():
+    async with two(says(""), well, config()) as both:
+        assert (await both.ask(SMART)).headers["x-penstock-model"] == "large"
+        assert await both.gateway.metric('penstock_discarded_cost_usd_total{model="tiny"}') == pytest.approx(33e-6)
+        assert both.gateway.requests[0]["cost_usd"] == pytest.approx(33e-5)
 
 
 async def test_a_stream_that_has_begun_does_not_change_its_model():

@@ -96,7 +96,8 @@ class Course:
         self._skipped: Target | None = None
         self._entered: Target | None = None
         self._probe = False
-        self._bad: tuple[bytes, bytes, Usage | None, int] | None = None
+        self._bad: tuple[Target, float, bytes, bytes, Usage | None, int] | None = None
+        """The first answer that was no good, and what it cost: passed on where nothing better comes."""
         self._timer: asyncio.TimerHandle | None = None
 
     # -- what the exchange tells --
@@ -132,8 +133,11 @@ class Course:
         metrics.discarded.labels(target.route.name, fault).inc()
         if not self._more():  # nothing better can come
             return None
-        metrics.discarded_cost.labels(target.route.name).inc(settle(usage, 0, target.route).cost_usd)
-        self._bad = self._bad or (content_type, body, usage, status)
+        cost = settle(usage, 0, target.route).cost_usd
+        if self._bad is None:
+            self._bad = (target, cost, content_type, body, usage, status)
+        else:
+            metrics.discarded_cost.labels(target.route.name).inc(cost)
         return bad_output(fault, target.route.name)
 
     def ended(self, outcome: str) -> None:
@@ -141,6 +145,9 @@ class Course:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._bad is not None:
+            wasted, cost, *_ = self._bad
+            self._router.metrics.discarded_cost.labels(wasted.route.name).inc(cost)
         target, self._entered = self._entered, None
         if target is None:
             return
@@ -272,7 +279,10 @@ class Course:
             self._ask(self._skipped)
             return True
         if self._bad is not None:  # no worse than without a chain
-            content_type, body, usage, status = self._bad
+            target, _, content_type, body, usage, status = self._bad
+            self._bad = None
+            self._tell("model", target.route.name, "nothing_better")
+            exchange.turn_to(target, exchange.body, b"")
             exchange.reply(content_type, body, usage, status)
             return True
         return False

@@ -24,12 +24,15 @@ class RoutingMetrics:
         )
         self.discarded = Counter(
             "penstock_discarded_answers",
-            "Answers that were paid for and not passed on, as they were no good.",
+            "Answers that were empty, cut or not in the asked format; passed on where nothing better came.",
             ["model", "reason"],
             registry=registry,
         )
         self.discarded_cost = Counter(
-            "penstock_discarded_cost_usd", "What these cost; no client is charged.", ["model"], registry=registry
+            "penstock_discarded_cost_usd",
+            "Cost of such answers that were not passed on; no client is charged.",
+            ["model"],
+            registry=registry,
         )
         self.circuit = Gauge(
             "penstock_circuit_open",
