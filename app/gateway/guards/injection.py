@@ -70,6 +70,9 @@ _HINT = (
 HINT = _HINT
 """A pattern that finds, in raw JSON, every text that could score."""
 
+SUSPECT = rb"(?:%b)|\\u00[2-7]" % HINT
+"""The same, with escapes that could spell it."""
+
 _HIDDEN = dict.fromkeys(
     [0x00AD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x2060, 0x2065), *range(0xE0000, 0xE0080)]
 )

@@ -96,6 +96,7 @@ class Plan:
         self._topics = [TopicSearch(topic) for topic in config.topics] if modes.topics != "off" else []
         self._lengths = modes.lengths != "off" and any((config.max_messages, config.max_turns, config.max_characters))
         self.looks = bool(self._pii or self._rules or self._topics or self._lengths)
+        self._injection_hint = pii.compiled(injection.SUSPECT) if self._rules is not None else None
         self._hint = self._make_hint()
 
     def _make_hint(self) -> re2._Regexp | None:
@@ -133,14 +134,15 @@ class Plan:
             if self._hint is not None and self._hint.search(token) is None:
                 continue
             text = texts.decode(token)
-            new = self._judge(text, one, seen.roles.get(one.item, ""), findings)
+            suspect = self._injection_hint is not None and self._injection_hint.search(token) is not None
+            new = self._judge(text, one, seen.roles.get(one.item, ""), findings, suspect=suspect)
             if new != text:
                 changes.append((one.start, one.end, texts.encode(new)))
         return texts.splice(body, changes) if changes else body, findings if findings.modes else None
 
-    def _judge(self, text: str, place: texts.Text, role: str, findings: Findings) -> str:
+    def _judge(self, text: str, place: texts.Text, role: str, findings: Findings, *, suspect: bool) -> str:
         trusted = place.field in ("tools", "functions", "instructions") or role in TRUSTED
-        if self._rules is not None and not trusted:
+        if self._rules is not None and suspect and not trusted:
             score = self._rules.score(text)
             if score.points >= self.config.injection_threshold:
                 findings.add("injection", "prompt_injection", self.modes.injection)

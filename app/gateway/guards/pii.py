@@ -8,6 +8,7 @@ a language model of hundreds of megabytes.
 
 from __future__ import annotations
 
+import bisect
 import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,16 +100,19 @@ class Finder:
         """The findings in their order; none overlaps another."""
         if self._hint.search(text) is None:
             return []
-        found: list[Match] = []
+        found: list[Match] = []  # sorted
         for kind, pattern in self._patterns:
             check = _CHECKS.get(kind)
             for match in pattern.finditer(text):
                 start, end = match.span()
                 if check is not None:
                     end = check(text, start, end)
-                if end > start and not any(start < other.end and other.start < end for other in found):
-                    found.append(Match(start, end, kind))
-        found.sort()
+                if end <= start:
+                    continue
+                at = bisect.bisect_left(found, (start,))
+                free = (at == 0 or found[at - 1].end <= start) and (at == len(found) or found[at].start >= end)
+                if free:
+                    found.insert(at, Match(start, end, kind))
         return found
 
 
