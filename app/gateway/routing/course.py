@@ -232,6 +232,8 @@ class Course:
     def _ask(self, target: Target) -> None:
         exchange, router = self._exchange, self._router
         if target is not exchange.target:
+            if exchange.hedge is not None:
+                exchange.hedge.close()
             route = held(target.route, self.ceiling(target.route.name))
             exchange.turn_to(
                 target,
