@@ -36,6 +36,9 @@ class Limits(Strict):
 class Timeouts(Strict):
     connect_seconds: Seconds = Field(description="To open a connection to an engine.")
     first_byte_seconds: Seconds = Field(description="From the request to an engine's first byte.")
+    answer_seconds: Seconds | None = Field(
+        description="To an answer that is not streamed; null: totalSeconds alone holds."
+    )
     between_bytes_seconds: Seconds = Field(description="Longest silence of an engine inside an answer.")
     total_seconds: Seconds = Field(description="For one request, tries at other engines included.")
 

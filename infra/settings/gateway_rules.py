@@ -58,6 +58,7 @@ def times_fit_each_other(shape: Shape) -> Iterator[Problem]:
         ("connectSeconds", times.connect_seconds),
         ("firstByteSeconds", times.first_byte_seconds),
         ("betweenBytesSeconds", times.between_bytes_seconds),
+        ("answerSeconds", times.answer_seconds or 0.0),
     ):
         if seconds > times.total_seconds:
             yield Problem(
