@@ -21,6 +21,7 @@ from app.gateway.service import Service
 
 MOST_HEAD_BYTES = 64 * 1024
 HEAD_PIECE_BYTES = 16 * 1024
+"""What is parsed of a head between two looks at its size, and so how much too large one may be."""
 HEAD_SECONDS = 15.0
 """From a connection's or request's first byte to the end of its headers."""
 BODY_SILENCE_SECONDS = 30.0
