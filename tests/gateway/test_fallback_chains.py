@@ -15,6 +15,7 @@ import pytest
 
 from app.gateway.choose import Sighting
 from app.gateway.config import GatewayConfig, KeyFile
+from app.gateway.settings import SettingsError
 from tests.gateway.harness import (
     CHAT,
     DONE,
@@ -428,3 +429,22 @@ async def test_a_keys_ceiling_on_a_model_holds_where_a_route_leads_to_it():
         assert (await both.ask(SMART | {"max_tokens": 9})).headers["x-penstock-model"] == "large"
         assert both.tiny.requests[0].body["max_tokens"] == 9
         assert both.large.requests[0].body["max_tokens"] == 4
+
+
+@pytest.mark.parametrize(
+    ("route", "routing", "said"),
+    [
+        ({"rules": [{"template": "sorry", "pattern": "(a"}]}, {}, "smart.rules.0.pattern"),
+        (
+            {"knowledge": True},
+            {"knowledge_file": "/nowhere/at-all.json"},
+            "routing.knowledge_file: /nowhere/at-all.json",
+        ),
+    ],
+)
+async def test_a_pattern_or_file_that_cannot_be_used_ends_the_start_with_a_sentence(
+    route: dict[str, Any], routing: dict[str, Any], said: str
+):
+    with pytest.raises(SettingsError, match=said):
+        async with running(config=config(route, routing=routing)):
+            pass

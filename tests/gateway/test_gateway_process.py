@@ -106,7 +106,8 @@ async def test_a_process_takes_less_than_60_mb(folder: Path, engine: Engine):
     [
         ("gateway.json", '{"colour": "red"}', "colour"),
         ("gateway.json", "{", "Invalid JSON"),
-        ("gateway.json", '{"colour":"blue","namespace":"a","models":[],"speed":1}', "models"),
+        ("gateway.json", '{"colour":"blue","namespace":"a","models":[],"speed":1}', "speed"),
+        ("gateway.json", '{"colour":"blue","namespace":"a","models":[]}', "models: give at least one model"),
         ("keys.json", '{"keys":[{"id":"a","sha256":"sk-in-the-clear"}]}', "keys.0.sha256"),
         ("keys.json", None, "No such file"),
         ("engines", "10.0.0.1", "--engines: '10.0.0.1' is not of the form http://HOST:PORT"),

@@ -18,6 +18,7 @@ from app.gateway.routing.knowledge import Knowledge, load_knowledge
 from app.gateway.routing.metrics import NO_MODEL, RoutingMetrics
 from app.gateway.routing.rules import Rules
 from app.gateway.routing.wishes import read_wishes
+from app.gateway.settings import SettingsError
 
 if TYPE_CHECKING:
     from app.gateway.admit import Admitted
@@ -59,7 +60,7 @@ def facts_of(route: ModelRoute) -> Facts:
 
 
 class Router:
-    """Raises ValueError, at the start alone, for a pattern or a knowledge file that cannot be used."""
+    """Raises SettingsError, at the start alone, for a pattern or a knowledge file that cannot be used."""
 
     def __init__(self, service: Service, metrics: RoutingMetrics) -> None:
         self.config = config = service.config
@@ -69,7 +70,7 @@ class Router:
         self.metrics = metrics
         self.plans: dict[str, Plan] = {}
         for settings in routing.routes:  # the route of a model is that of its aliases too
-            plan = Plan(settings, Rules(settings, routing.templates), targets)
+            plan = Plan(settings, _rules(settings, routing.templates), targets)
             own = targets.get(settings.name)
             self.plans |= dict.fromkeys((settings.name, *(own.route.aliases if own is not None else ())), plan)
         named = {name for plan in self.plans.values() for name in plan.facts}
@@ -88,7 +89,10 @@ class Router:
         )
         self.knowledge: Knowledge | None = None
         if routing.knowledge_file is not None:
-            self.knowledge = load_knowledge(Path(routing.knowledge_file))
+            try:
+                self.knowledge = load_knowledge(Path(routing.knowledge_file))
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
 
     def take(self, exchange: Exchange, admitted: Admitted, body: bytes) -> tuple[Target, bytes]:
         """Decides on a request: the first model, and the body for it. Raises Refused where it may cost too much."""
@@ -122,6 +126,13 @@ class Router:
         target = next(t for t in self.targets.values() if name in (t.route.name, *t.route.aliases))
         settings = Route(name=name, to=target.route.name, check_output=False)
         return Plan(settings, Rules(settings, {}), self.targets)
+
+
+def _rules(settings: Route, templates: dict[str, str]) -> Rules:
+    try:
+        return Rules(settings, templates)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _no_model(service: Service) -> Target:
