@@ -29,8 +29,8 @@ $(READY): requirements.lock pyproject.toml .ci/uv.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
-up: $(READY)  ## deploy the stack `local` on this machine; prints the gateway's URL and a key
-	@$(BIN)/penstock up
+up: $(READY)  ## deploy the stack `local` on this machine (ENGINE=vllm: with the real engine)
+	@$(BIN)/penstock up $(if $(ENGINE),--engine $(ENGINE))
 
 down: $(READY)  ## stop the local platform and remove all that it wrote
 	@$(BIN)/penstock down
@@ -83,6 +83,8 @@ lock: $(READY)  ## resolve the dependencies anew (hashes only, no registry addre
 	  --group local --group dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" .ci/checkov.in --output-file .ci/checkov.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --override .ci/vllm-override.in --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" .ci/vllm.in --output-file .ci/vllm.txt
 
 clean:  ## remove the virtual environment and tool caches of this checkout (stop the platform first)
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -14,17 +14,20 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from infra.local import vllm
 from infra.local.aws.planes.postgres import remove_abandoned
 from infra.local.layout import STACK, Layout
 from infra.local.toolchain.build import BuildError
+from infra.local.toolchain.environments import InstallError
 from infra.local.toolchain.find import ToolchainError, ensure
 from infra.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from infra.ops.progress import Progress
 
+Engine = Literal["simulated", "vllm"]
 START_SECONDS, STOP_SECONDS = 120.0, 40.0
 FREE_GIB = 1.0
 """What a running platform may write: logs, etcd, PostgreSQL (measured: under 200 MiB after an hour)."""
@@ -78,15 +81,21 @@ def last_words(checkout: Path, state: Path | None = None) -> str:
     )
 
 
-def up(checkout: Path, progress: Progress, purpose: Purpose | None = None) -> Layout:
-    """Makes sure that the platform's servers run. Raises LocalError."""
+def up(checkout: Path, progress: Progress, purpose: Purpose | None = None, engine: Engine | None = None) -> Layout:
+    """Makes sure that the platform's servers run. `engine`: what engine pods run; None: what they run already, or the
+    simulated engine. Raises LocalError."""
     if not sys.platform.startswith("linux"):
         raise LocalError(f"the local platform needs Linux (its addresses are 127.0.0.0/8), and this is {sys.platform}")
     state = purpose.state if purpose else Layout.default_state(checkout)
     try:
         with _one_start(state.parent, progress):
-            return running(checkout, state) or _make(checkout, state, progress, purpose)
-    except (ToolchainError, BuildError, SettingsError) as error:
+            if found := running(checkout, state):
+                runs = _report(state).get("engine", "simulated")
+                if engine not in (None, runs):
+                    raise LocalError(f"the local platform runs the {runs} engine; stop it first with `make down`")
+                return found
+            return _make(checkout, state, progress, purpose, engine)
+    except (ToolchainError, BuildError, InstallError, SettingsError) as error:
         raise LocalError(str(error)) from error
     except OSError as error:
         raise LocalError(f"cannot use {error.filename or state}: {error.strerror or error}") from error
@@ -108,12 +117,17 @@ def _one_start(folder: Path, progress: Progress) -> Generator[None]:
         os.close(descriptor)
 
 
-def _make(checkout: Path, state: Path, progress: Progress, purpose: Purpose | None) -> Layout:
+def _make(
+    checkout: Path, state: Path, progress: Progress, purpose: Purpose | None, engine: Engine | None = None
+) -> Layout:
     if supervised(state):
         raise LocalError(last_words(checkout, state))
     stack_file = checkout / f"Pulumi.{purpose.stack if purpose else STACK}.yaml"
     region = Settings.from_stack_file(stack_file).aws.region
     toolchain = ensure(progress)
+    options = list(purpose.options) if purpose else []
+    if engine == "vllm":
+        options.append(f"--vllm={vllm.install(progress.say)}")
     if _report(state) and _report(state).get("phase") != "stopped":
         progress.say(f"{last_words(checkout, state).split(';')[0]}; making a new one")
     _remove(state)
@@ -125,7 +139,7 @@ def _make(checkout: Path, state: Path, progress: Progress, purpose: Purpose | No
         own.mkdir()
         (own / stack_file.name).write_text(purpose.stack_file)
     with progress.step("local platform: starting its servers", 8):
-        _start(checkout, state, [region, *(purpose.options if purpose else [])], progress)
+        _start(checkout, state, [region, *options], progress)
     return Layout.load(state)
 
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,10 +51,11 @@ class PlatformLostError(RuntimeError):
 
 class Supervisor:
     def __init__(
-        self, layout: Layout, region: str, toolchain: Toolchain, report: Report, *, objects_only: bool = False
+        self, layout: Layout, region: str, toolchain: Toolchain, report: Report, *, agent: Sequence[str] = ()
     ) -> None:
         self.layout, self.region, self.report = layout, region, report
-        self.objects_only = objects_only
+        self.agent = agent
+        """The node agent's options."""
         self.toolchain = toolchain
         self.processes = Processes(layout.logs)
         self.stopping = threading.Event()
@@ -71,7 +72,7 @@ class Supervisor:
         control_plane.start_controllers(layout, self.toolchain, self.processes)
         aws.wait_until(_answers(f"{layout.aws_url}/_penstock/health"), 60)
         self.report.update(starting="the node agent")
-        self._start_python("agent", "infra.local.kubernetes.agent", *(["--objects-only"] if self.objects_only else []))
+        self._start_python("agent", "infra.local.kubernetes.agent", *self.agent)
 
     def _start_python(self, name: str, module: str, *options: str) -> Child:
         return self.processes.start(name, [sys.executable, "-m", module, *options], environment=self._environment())
@@ -127,6 +128,7 @@ def run(
     stack: str = STACK,
     own_stack_files: bool = False,
     objects_only: bool = False,
+    vllm: Path | None = None,
 ) -> int:
     """The life of a platform. Returns the process's exit status."""
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -138,12 +140,13 @@ def run(
             with hold_slot(cache_folder() / "slots") as slot:
                 layout = Layout(checkout, state, slot, stack, own_stack_files)
                 layout.save()
-                supervisor = Supervisor(layout, region, toolchain, report, objects_only=objects_only)
+                options = [*(["--objects-only"] if objects_only else []), *([f"--vllm={vllm}"] if vllm else [])]
+                supervisor = Supervisor(layout, region, toolchain, report, agent=options)
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda *_: supervisor.stopping.set())
                 try:
                     supervisor.start()
-                    report.update(phase="running", slot=slot)
+                    report.update(phase="running", slot=slot, engine="vllm" if vllm else "simulated")
                     supervisor.watch()
                 finally:
                     report.update(phase="stopping")
@@ -169,6 +172,7 @@ def main() -> None:
     parser.add_argument("--stack", default=STACK)
     parser.add_argument("--own-stack-files", action="store_true", help="they are in the state folder's stack-files")
     parser.add_argument("--objects-only", action="store_true", help="pods are objects without processes")
+    parser.add_argument("--vllm", type=Path, metavar="FOLDER", help="run this real vLLM, not the simulated engine")
     sys.exit(run(**vars(parser.parse_args())))
 
 

@@ -8,13 +8,10 @@ The scanner runs in an environment of its own in the cache folder, installed fro
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
 import json
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,14 +19,13 @@ from typing import Any
 
 import yaml
 
-from infra.local.toolchain.find import cache_folder
+from infra.local.toolchain.environments import InstallError, locked_environment
 from infra.policy.scan_exceptions import EXCEPTIONS, Accepted
 from infra.policy.terraform_plan import plan
 from infra.rehearsal import Rehearsal, rehearse_stack
 
 STACK_FILES = ("Pulumi.dev.yaml", "Pulumi.prod.yaml")
 SCAN_SECONDS = 180
-INSTALL_SECONDS = 900
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -123,25 +119,12 @@ def read(answer: str, errors: str, stack: str) -> Scan:
         raise ScanError(f"{stack}: checkov answered {answer[:200]!r} {errors[-500:]!r}") from problem
 
 
-def scanner(cache: Path | None = None) -> Path:
+def scanner() -> Path:
     """checkov's program, installed first where it is missing. Raises ScanError."""
-    lock_file = ROOT / ".ci" / "checkov.txt"
-    digest = hashlib.sha256(lock_file.read_bytes()).hexdigest()[:12]
-    home = (cache or cache_folder()) / f"checkov-{digest}"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f"{home.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / ".ready").exists():
-            print("installing checkov (a minute) ...", file=sys.stderr)
-            venv.create(home, clear=True, with_pip=False)
-            uv = Path(sys.executable).parent / "uv"
-            command = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", home / "bin" / "python", lock_file]
-            try:
-                subprocess.run(command, check=True, timeout=INSTALL_SECONDS)
-            except (OSError, subprocess.SubprocessError) as problem:
-                raise ScanError(f"checkov could not be installed: {problem}") from problem
-            (home / ".ready").touch()
-    return home / "bin" / "checkov"
+    try:
+        return locked_environment("checkov", lambda text: print(text, file=sys.stderr)) / "bin" / "checkov"
+    except InstallError as problem:
+        raise ScanError(str(problem)) from problem
 
 
 def told(verdict: Verdict) -> Iterable[str]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
 from infra.ops.errors import ExitCode
 
+VLLM_READY_SECONDS = 600.0
+"""Each engine takes 40 s of CPU to start (measured), and there are six."""
 FIRST_DEPLOYMENT_SECONDS = 30.0
 """Measured on two cores for the stack `local`: about 160 resources, and the pods' start."""
 
 
 @click.command()
+@click.option(
+    "--engine",
+    type=click.Choice(["simulated", "vllm"]),
+    help="What engine pods run: the simulated engine, or the real vLLM on the CPU (6 GB, several minutes).",
+)
 @json_option
 @pass_context
-def up(context: Context, as_json: bool) -> None:
+def up(context: Context, engine: Literal["simulated", "vllm"] | None, as_json: bool) -> None:
     """Start the local platform and deploy the stack `local` on it.
 
     Starts the servers that are not running, runs `pulumi up`, and prints the gateway's URL and an API key.
@@ -28,13 +36,13 @@ def up(context: Context, as_json: bool) -> None:
 
     context.require_checkout()
     progress = context.progress()
-    layout = cloud.up(context.checkout, progress)
+    layout = cloud.up(context.checkout, progress, engine=engine)
     access = context.open(LOCAL)
     with progress.step("Deploying the stack local", FIRST_DEPLOYMENT_SECONDS):
         platform.deploy_local(access, layout, progress)
     found = endpoint.from_outputs(access.outputs())
     with progress.step("Waiting for the first answer", 5):
-        endpoint.wait_until_ready(found)
+        endpoint.wait_until_ready(found, VLLM_READY_SECONDS if engine == "vllm" else endpoint.READY_SECONDS)
     if as_json:
         echo_json(found.as_dict())
     else:

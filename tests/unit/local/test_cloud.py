@@ -81,7 +81,7 @@ def test_a_broken_stack_file_is_refused_before_anything_starts(checkout, progres
 def test_two_starts_at_the_same_moment_make_one_platform(checkout, monkeypatch):
     made = []
 
-    def make(checkout, state, progress, purpose):
+    def make(checkout, state, progress, purpose, engine):
         made.append(state)
         time.sleep(0.3)
         return Layout(checkout, state, 10)
@@ -147,3 +147,14 @@ def test_a_platform_file_of_an_earlier_version_stands_for_the_stack_local(tmp_pa
     (tmp_path / "platform.json").write_text(json.dumps({"checkout": str(tmp_path), "slot": 10}))
     layout = Layout.load(tmp_path)
     assert layout.stack_file == tmp_path / "Pulumi.local.yaml"
+
+
+def test_a_running_platform_does_not_change_its_engine(checkout, progress, monkeypatch):
+    state = Layout.default_state(checkout)
+    monkeypatch.setattr(cloud, "running", lambda checkout, state: Layout(checkout, state, 10))
+    report(checkout, phase="running", process=1, engine="vllm")
+
+    assert cloud.up(checkout, progress).state == state
+    assert cloud.up(checkout, progress, engine="vllm").state == state
+    with pytest.raises(LocalError, match="runs the vllm engine; stop it first with `make down`"):
+        cloud.up(checkout, progress, engine="simulated")

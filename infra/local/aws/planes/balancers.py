@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 LISTENER_SECONDS = 5.0
 MOST_RESTARTS = 5
+"""In a minute."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Balancers:
         self.addresses = Addresses(layout, BALANCERS)
         self._envoy = Envoy(layout.state / "envoy", layout.balancer_admin_url, processes)
         self._rejected: dict[str, int] = {}
-        self._restarts = 0
+        self._restarts: list[float] = []
 
     def follow(self, snapshot: Snapshot) -> None:
         """Brings Envoy to the state of the snapshot. Raises AddressInUseError or OSError."""
@@ -79,8 +80,10 @@ class Balancers:
     def heal(self) -> None:
         """Starts Envoy again where it ended by itself. Raises AddressInUseError or OSError."""
         with self.lock:
-            if self._envoy.ended and self._restarts < MOST_RESTARTS:
-                self._restarts += 1
+            now = time.monotonic()
+            self._restarts = [moment for moment in self._restarts if now - moment < 60]
+            if self._envoy.ended and len(self._restarts) < MOST_RESTARTS:
+                self._restarts.append(now)
                 logger.warning("Envoy ended and is started again: %s", self._envoy.last_words())
                 self._envoy.start()
 

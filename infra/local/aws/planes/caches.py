@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import shutil
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from infra.local.processes import Child, NotReadyError, Processes
 MAXIMUM_MEMORY = "64mb"
 START_SECONDS = 10.0
 MOST_RESTARTS = 5
+"""In a minute."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,12 @@ class Group:
     port: int
     folder: Path
     servers: list[Child] = field(default_factory=list)
-    restarts: int = 0
+    restarts: list[float] = field(default_factory=list)
+    """When, by the monotonic clock."""
+
+    def may_restart(self, now: float) -> bool:
+        self.restarts = [moment for moment in self.restarts if now - moment < 60]
+        return len(self.restarts) < MOST_RESTARTS
 
 
 class Caches:
@@ -113,8 +120,9 @@ class Caches:
         with self._lock:
             for group in self._groups.values():
                 for server in group.servers:
-                    if not server.running and group.restarts < MOST_RESTARTS:
-                        group.restarts += 1
+                    now = time.monotonic()
+                    if not server.running and group.may_restart(now):
+                        group.restarts.append(now)
                         logger.warning("%s ended and is started again: %s", server.name, server.last_words(2))
                         self._processes.restart(server)
 

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from infra.local.kubernetes.agent.api import Api, Credentials
 from infra.local.kubernetes.agent.aws import Aws
@@ -88,8 +89,9 @@ async def main() -> None:
     parser.add_argument("--region", default=os.environ.get("AWS_REGION") or DEFAULT_REGION)
     parser.add_argument("--restart-backoff", type=float, metavar="SECONDS", help="base of the crash-loop back-off")
     parser.add_argument("--objects-only", action="store_true", help="report pods as running and start no process")
+    parser.add_argument("--vllm", type=Path, metavar="FOLDER", help="run this real vLLM, not the simulated engine")
     given = parser.parse_args()
-    options = Options(objects_only=given.objects_only)
+    options = Options(objects_only=given.objects_only, vllm=given.vllm)
     if given.restart_backoff is not None:
         options = dataclasses.replace(options, restart_base_seconds=given.restart_backoff)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 PROGRAMS: Mapping[str, Sequence[str]] = {
     "python": (sys.executable,),
@@ -13,6 +14,15 @@ PROGRAMS: Mapping[str, Sequence[str]] = {
     "vllm": (sys.executable, "-m", "app.engine"),
 }
 """First word of a container's command -> what stands in for it."""
+
+Programs = Mapping[str, Sequence[str]]
+
+
+def programs(vllm: Path | None) -> Programs:
+    """With the folder of a real vLLM, that one runs in place of the simulated engine."""
+    real = {} if vllm is None else {"vllm": (sys.executable, "-m", "infra.local.vllm", str(vllm))}
+    return {**PROGRAMS, **real}
+
 
 TOOLS = frozenset({"cat", "echo", "false", "sh", "sleep", "test", "true"})
 """What hooks and exec probes may call besides: found on the system's default path."""
@@ -22,7 +32,7 @@ class UnknownProgramError(ValueError):
     """A command that nothing here stands in for."""
 
 
-def command_line(container: Mapping, *, tools: bool = False) -> list[str]:
+def command_line(container: Mapping, offered: Programs = PROGRAMS, *, tools: bool = False) -> list[str]:
     """The process's argument vector before expansion. Raises UnknownProgramError, saying what can run."""
     words = [*(container.get("command") or ()), *(container.get("args") or ())]
     if not words:
@@ -30,18 +40,18 @@ def command_line(container: Mapping, *, tools: bool = False) -> list[str]:
             f"image {container.get('image')!r} is not pulled here and the container names no command; "
             f"set command to one of: {', '.join(sorted(PROGRAMS))}"
         )
-    return resolve(words, tools=tools)
+    return resolve(words, offered, tools=tools)
 
 
-def resolve(words: Sequence[str], *, tools: bool = False) -> list[str]:
+def resolve(words: Sequence[str], offered: Programs = PROGRAMS, *, tools: bool = False) -> list[str]:
     """Replaces the first word by what stands in for it."""
     first, rest = words[0], list(words[1:])
     name = first.rpartition("/")[2]
-    if name in PROGRAMS:
-        return [*PROGRAMS[name], *rest]
+    if name in offered:
+        return [*offered[name], *rest]
     if tools and name in TOOLS and (found := shutil.which(name, path=os.defpath)):
         return [found, *rest]
-    offered = sorted({*PROGRAMS, *(TOOLS if tools else ())})
+    allowed = sorted({*offered, *(TOOLS if tools else ())})
     raise UnknownProgramError(
-        f"no program {first!r} on the local target; a command may begin with: {', '.join(offered)}"
+        f"no program {first!r} on the local target; a command may begin with: {', '.join(allowed)}"
     )

@@ -13,7 +13,7 @@ from typing import Protocol
 from infra.local.kubernetes.agent.api import ApiError, Json
 from infra.local.kubernetes.agent.checks import check
 from infra.local.kubernetes.agent.clock import stamp
-from infra.local.kubernetes.agent.commands import UnknownProgramError, command_line, resolve
+from infra.local.kubernetes.agent.commands import UnknownProgramError, command_line, programs, resolve
 from infra.local.kubernetes.agent.environment import ConfigError
 from infra.local.kubernetes.agent.events import Severity
 from infra.local.kubernetes.agent.launch import Launch
@@ -91,6 +91,11 @@ class Container:
         self.record.final = True
         self._pod.changed()
 
+    def cut(self) -> None:
+        """SIGKILL, at once and without a word."""
+        if self._process is not None:
+            self._process.kill()
+
     async def kill(self) -> None:
         """SIGTERM at once, SIGKILL after a moment; no hook."""
         self._end_probes(*self._probes)
@@ -107,7 +112,7 @@ class Container:
             try:
                 if "postStart" in (self.spec.get("lifecycle") or {}):
                     raise ConfigError("postStart hooks are not offered on the local target; offered: preStop")
-                launch = await self._pod.launch(self.spec, command_line(self.spec))
+                launch = await self._pod.launch(self.spec, command_line(self.spec, programs(self._pod.options.vllm)))
                 return self._spawn(launch)
             except UnknownProgramError as error:
                 self._wait("ErrImagePull", str(error), "Failed")

@@ -31,6 +31,7 @@ class Kubelet:
         self._services = services
         self._pods = pods
         self._sites: dict[str, Site] = {}
+        self._dark: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         pods.listeners.append(self._pod_changed)
         config_maps.listeners.append(lambda change, item: self._source_changed("configmaps", change, item))
@@ -75,6 +76,25 @@ class Kubelet:
             if worker.site.name == name:
                 worker.vanished()
 
+    def has_power(self, node: str) -> bool:
+        return node not in self._dark
+
+    def set_power(self, node: str, *, on: bool) -> None:
+        """Without power every process of the node ends at once and no status is sent; with it again the pods that are
+        still bound to the node start anew."""
+        if on == self.has_power(node):
+            return
+        log.warning("node.power node=%s on=%s", node, on)
+        if on:
+            self._dark.discard(node)
+            for pod in list(self._pods.items.values()):
+                self._consider(pod)
+        else:
+            self._dark.add(node)
+            for worker in self.workers.values():
+                if worker.site.name == node:
+                    worker.cut()
+
     def running_on(self, node: str) -> int:
         return sum(worker.site.name == node for worker in self.workers.values())
 
@@ -96,7 +116,7 @@ class Kubelet:
         site = self._sites.get(pod["spec"].get("nodeName") or "")
         uid = pod["metadata"]["uid"]
         ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if site is None or uid in self.workers or ended:
+        if site is None or site.name in self._dark or uid in self.workers or ended:
             return
         if self.running_on(site.name) >= PODS_PER_NODE:
             self._spawn(self._reject(pod, f"Node {site.name} runs {PODS_PER_NODE} pods already"))

@@ -13,6 +13,8 @@ from infra.local.kubernetes.agent.clock import stamp
 
 OWNED_LABEL = "penstock.dev/node-agent"
 """On every Node that this agent made; it touches no other."""
+POWER = "penstock.dev/power"
+"""Annotation: `off` takes the node's power. A drill sets it; all processes of the node end and nobody is told."""
 APPLIED = "penstock.dev/node-group"
 """Annotation: the labels and taints that came from the group, so that what leaves the group leaves the node."""
 
@@ -211,6 +213,10 @@ def node_patch(node: Json, plan: NodePlan) -> Json | None:
 
 def _sorted(taint: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in sorted(taint.items()) if value and key != "timeAdded"}
+
+
+def powered(node: Json) -> bool:
+    return (node["metadata"].get("annotations") or {}).get(POWER) != "off"
 
 
 def not_ready(node: Json) -> bool:

@@ -22,10 +22,11 @@ from infra.local.kubernetes.agent.node_plan import (
     node_patch,
     not_ready,
     plan_nodes,
+    powered,
 )
 from infra.local.kubernetes.agent.options import Options
 from infra.local.kubernetes.agent.pod import Site
-from infra.local.kubernetes.agent.store import Store
+from infra.local.kubernetes.agent.store import Change, Store
 from infra.local.layout import FIRST_NODE, Layout
 
 log = logging.getLogger("agent.nodes")
@@ -59,6 +60,12 @@ class Nodes:
         self._absent: Counter[str] = Counter()
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._failing = ""
+        nodes.listeners.append(self._node_changed)
+
+    def _node_changed(self, change: Change, node: Json) -> None:
+        """Power goes and comes back with an annotation, so that a drill needs no other way to this agent."""
+        if change != "DELETED" and OWNED_LABEL in (node["metadata"].get("labels") or {}):
+            self._kubelet.set_power(node["metadata"]["name"], on=powered(node))
 
     async def run(self) -> None:
         """Adopts the nodes that an earlier agent made, then reconciles for ever."""
@@ -86,7 +93,7 @@ class Nodes:
             names = list(self._sites)
             for name in names:
                 try:
-                    if name in self._sites:
+                    if name in self._sites and self._kubelet.has_power(name):
                         await self._beat(name)
                     failing = False
                 except ApiError as error:
@@ -169,7 +176,7 @@ class Nodes:
         if patch:
             await self._s.api.patch(path, patch)
             log.info("node.updated node=%s", plan.name)
-        if not_ready(node):
+        if not_ready(node) and powered(node):
             await self._s.api.patch(f"{path}/status", {"status": {"conditions": conditions()}}, STRATEGIC)
             log.info("node.ready node=%s", plan.name)
         if plan.name not in self._sites:

@@ -47,6 +47,9 @@ class ObjectOnly:
         self.record.final = True
         self._pod.changed()
 
+    def cut(self) -> None:
+        """Nothing runs."""
+
     async def kill(self) -> None:
         """Nothing runs."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -45,5 +46,7 @@ class Options:
     """Time-out of one request to the API server or to AWS."""
     objects_only: bool = False
     """Pods run and are ready as soon as what they refer to is there; no process is started for them."""
+    vllm: Path | None = None
+    """The folder of a real vLLM, which then runs in place of the simulated engine."""
     force_kill_seconds: float = 1.0
     """What a pod that was deleted by force still gets between SIGTERM and SIGKILL."""

@@ -96,6 +96,12 @@ class PodWorker:
         self._gone = True
         self._stop.set()
 
+    def cut(self) -> None:
+        """The node has lost its power: the processes end as they stand, and the API server hears nothing."""
+        for container in (*self._init, *self._main):
+            container.cut()
+        self.vanished()
+
     def names(self) -> set[tuple[str, str]]:
         return volume_references(self.pod)
 
@@ -288,7 +294,7 @@ class PodWorker:
         status = pod_status(
             self.pod, *records, address=self.address, node_address=self.site.address, previous=before, now=now
         )
-        if status == before:
+        if status == before or self._gone:
             return
         sent = status
         if before.get("podIP") not in (None, self.address):
