@@ -95,7 +95,7 @@ EXCEPTIONS = (
     ),
     Accepted(
         "CKV_K8S_38",
-        ("Deployment.penstock.gateway-*", "Deployment.kube-system.*"),
+        ("Deployment.penstock.gateway-*", "Deployment.penstock.collector", "Deployment.kube-system.*"),
         "They watch or change Kubernetes objects, by a role of least rights.",
     ),
     Accepted(
