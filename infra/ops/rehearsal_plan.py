@@ -213,6 +213,8 @@ def _stage(config: Config) -> Edit | None:
         (
             Expected("update", DEPLOYMENT, f"*-{idle}", r"spec\..*"),
             Expected("create", BUDGET, f"*-{idle}", required=False),
+            # Its gateways' tables are made before them.
+            Expected("create", "kubernetes:batch/v1:Job", f"migration-{idle}", required=False),
             # Gateways are told how many they are, and administrators reach whichever colour has some.
             Expected("replace", CONFIG_MAP, f"gateway-{idle}", required=False),
             Expected("update", "aws:lb/listenerRule:ListenerRule", "edge-admin", WEIGHT_PATH.pattern, required=False),
