@@ -33,6 +33,7 @@ COMMANDS = {
     "env": "env:env",
     "release": "release:release",
     "load": "load:load",
+    "drill": "drill:drill",
     "policy": "policy:policy",
     "eks-token": "eks_token:eks_token",
     "version": "version:version",

@@ -1,5 +1,6 @@
 """Nodes kept equal to node groups, against an API server in memory and a cloud that is a list."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from infra.local.kubernetes.agent.aws import AwsError, Hardware
 from infra.local.kubernetes.agent.events import Events
 from infra.local.kubernetes.agent.kubelet import Kubelet
+from infra.local.kubernetes.agent.node_plan import POWER
 from infra.local.kubernetes.agent.nodes import Nodes, NodeServices
 from infra.local.kubernetes.agent.pod import Services
 from infra.local.kubernetes.agent.store import Store
+from infra.ops.drill.place import in_folder
 
 NODES, PODS, LEASES = "/api/v1/nodes", "/api/v1/pods", "/apis/coordination.k8s.io/v1/leases"
 
@@ -137,3 +140,36 @@ async def test_a_node_that_was_declared_dead_is_reported_ready_again(server, nod
             == "True"
         )
     )
+
+
+async def test_a_node_without_power_runs_nothing_and_says_nothing_until_it_has_power_again(
+    server, nodes, layout, eventually
+):
+    def power(value):
+        node = server.get(NODES, "/system-a-1")
+        node["metadata"]["annotations"] = {**node["metadata"].get("annotations", {}), POWER: value}
+        server.put(NODES, node)
+
+    def lease():
+        return server.get(LEASES, "kube-node-lease/system-a-1")["spec"]["renewTime"]
+
+    await eventually(lambda: len(names(server, LEASES)) == 3)
+    server.put(PODS, bound_pod("system-a-1"))
+    await eventually(lambda: (server.get(PODS, "penstock/web")["status"].get("phase")) == "Running")
+    first = await eventually(lambda: in_folder(layout.pods))
+    await asyncio.sleep(0.2)
+    told = len(server.sent("PATCH", "/pods/web/status"))
+
+    power("off")
+    await eventually(lambda: not in_folder(layout.pods), seconds=1.0)
+    await asyncio.sleep(0.1)
+    beat = lease()
+    await asyncio.sleep(0.5)
+    assert lease() == beat
+    assert len(server.sent("PATCH", "/pods/web/status")) == told
+    assert server.get(PODS, "penstock/web")["status"]["phase"] == "Running", "nobody told the API server"
+
+    power("on")
+    second = await eventually(lambda: in_folder(layout.pods))
+    assert second != first
+    await eventually(lambda: lease() > beat)

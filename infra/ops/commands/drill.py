@@ -1,0 +1,144 @@
+"""`penstock drill`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.ops.commands.release import asking
+from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
+from infra.ops.drill.catalogue import CATALOGUE, Drill
+from infra.ops.errors import ExitCode, RefusedError
+
+if TYPE_CHECKING:
+    from infra.ops.drill.figures import Result
+
+
+@click.group()
+def drill() -> None:
+    """Break something on purpose under load, count what clients see, and put it right."""
+
+
+@drill.command("list")
+@json_option
+def list_drills(as_json: bool) -> None:
+    """List the drills, what each breaks and what it must hold.
+
+    \b
+    JSON: a list of {name, about, aims, hold_seconds}.
+    """
+    if as_json:
+        echo_json(
+            [
+                {"name": d.name, "about": d.about, "aims": [a.words for a in d.aims], "hold_seconds": d.hold_seconds}
+                for d in CATALOGUE.values()
+            ]
+        )
+        return
+    for each in CATALOGUE.values():
+        click.echo(f"{each.name}\n  {each.about}\n  Aims: {'; '.join(aim.words for aim in each.aims)}.")
+
+
+def options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            stack_option,
+            click.option("--rate", type=click.FloatRange(1, 1000), default=30.0, show_default=True,
+                         help="Requests per second."),
+            click.option("--streams", type=click.IntRange(0, 500), default=12, show_default=True,
+                         help="Streams open at all times."),
+            click.option("--seconds", type=click.FloatRange(1, 600),
+                         help="How long the fault stays. Without it: the drill's own time."),
+            click.option("--record/--no-record", default=True, show_default=True,
+                         help="Keep the result in docs/failures.json and write docs/failures.md anew."),
+            click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+            json_option,
+            pass_context,
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _one(context: Context, chosen: Drill, yes: bool, as_json: bool, **given: Any) -> None:
+    if not asking(yes, "Break it?")([chosen.about]):
+        raise RefusedError("The drill was not confirmed.")
+    found = _run(context, chosen, **given)
+    if as_json:
+        echo_json(found.as_dict())
+    else:
+        click.echo("\n".join(_text(chosen, found)))
+    if not found.passed:
+        raise SystemExit(ExitCode.FAILURE)
+
+
+def _run(
+    context: Context, chosen: Drill, stack: str, rate: float, streams: int, seconds: float | None, record: bool
+) -> Result:
+    from infra.ops.drill import table
+    from infra.ops.drill.run import Options, Runner
+
+    runner = Runner(context.open(stack), Options(rate, streams, seconds), context.progress())
+    found = runner.run(chosen)
+    if record:
+        table.record(context.checkout, found, f"{rate:g} requests/s and {streams} streams")
+    return found
+
+
+def _text(chosen: Drill, found: Result) -> list[str]:
+    from infra.ops.drill.table import seconds, told
+
+    figures = found.as_dict()
+    lines = [
+        f"done           {found.done}",
+        f"requests       {figures['requests']} sent, {figures['failed']} failed, {figures['failed_in_gateway']} inside",
+        f"streams        {figures['streams']} opened, {figures['cut']} cut, {figures['resumed']} resumed",
+        f"worst stall    {seconds(figures['worst_stall'])}",
+        f"full capacity  {seconds(figures['full_capacity_seconds'])} after the fault",
+    ]
+    lines += [f"degraded       {name} {text}" for name, text in found.degraded.items()]
+    lines += [f"failure        {count} x {reason}" for reason, count in found.reasons.items()]
+    lines += [
+        f"{'MISSED' if aim.words in found.missed else 'held':13}  {aim.words} ({told(aim.figure, figures)})"
+        for aim in chosen.aims
+    ]
+    return lines
+
+
+def _command(chosen: Drill) -> click.Command:
+    @options
+    def run(context: Context, **given: Any) -> None:
+        _one(context, chosen, **given)
+
+    about = f"{chosen.about}\n\nAims: {'; '.join(aim.words for aim in chosen.aims)}. Exits with 1 where one is missed."
+    return click.command(chosen.name, help=about)(run)
+
+
+for _drill in CATALOGUE.values():
+    drill.add_command(_command(_drill))
+
+
+@drill.command("all")
+@options
+def every(context: Context, yes: bool, as_json: bool, **given: Any) -> None:
+    """Run every drill, one after the other; the one that ends the platform is the last.
+
+    A drill that misses an aim does not stop the rest; one whose undo fails does.
+
+    \b
+    JSON: a list of results, as of one drill.
+    """
+    if not asking(yes, "Break all of it?")([f"{len(CATALOGUE)} drills: {', '.join(CATALOGUE)}."]):
+        raise RefusedError("The drills were not confirmed.")
+    results = []
+    for chosen in CATALOGUE.values():
+        found = _run(context, chosen, **given)
+        results.append(found)
+        if not as_json:
+            click.echo(f"\n{chosen.name}\n" + "\n".join(f"  {line}" for line in _text(chosen, found)))
+    if as_json:
+        echo_json([found.as_dict() for found in results])
+    if not all(found.passed for found in results):
+        raise SystemExit(ExitCode.FAILURE)
