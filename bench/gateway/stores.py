@@ -122,7 +122,7 @@ def _start_cache(folder: Path, processes: Processes) -> int:
 
 
 def _migrate(environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "app.gateway.ledger", "migrate"]
+    command = [sys.executable, "-m", "app.gateway.database", "migrate"]
     done = subprocess.run(
         command, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=MIGRATE_SECONDS
     )

@@ -384,8 +384,8 @@ async def running(
                 await engine.stop()
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 3.0) -> None:
-    """Waits until the condition holds; fails when it does not in time."""
+async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Waits until the condition holds; fails when it does not in time, which is long: the machine may be busy."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the conditions are plain state, which no event announces
             await asyncio.sleep(0.005)

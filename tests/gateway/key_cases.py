@@ -40,7 +40,7 @@ async def gateway_on(
         file = file_with_admin(**first)
         gateway.service.keys.take_file(file.keys, file.admins)
         if wait and database is not None:
-            await eventually(lambda: gateway.service.keys.loaded, 10)
+            await eventually(lambda: gateway.service.keys.loaded)
         yield gateway
 
 

@@ -103,7 +103,7 @@ async def test_requests_go_on_while_redis_is_killed_and_comes_back():
             with pytest.raises(PurgeError):
                 await cache.purge()
             server.start()
-            await eventually(lambda: ready(gateway), 8)
+            await eventually(lambda: ready(gateway))
             await gateway.ask(SURE)
             await kept(server)
             assert (await gateway.ask(SURE)).headers["x-penstock-cache"] == "hit"

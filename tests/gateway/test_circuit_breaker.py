@@ -90,6 +90,10 @@ def test_a_named_time_is_waited_for_and_then_calls_go_as_before():
     assert breaker.state(30) == "closed"
 
 
+ROUNDING = 1e-9
+"""Of sums of floats."""
+
+
 @given(st.lists(st.tuples(st.sampled_from(["ok", "slow", "bad", "forget", "hold"]), st.floats(0, 8)), max_size=200))
 def test_it_never_allows_more_probes_than_set_and_always_opens_again_after_a_while(steps: list[tuple[str, float]]):
     breaker, now, under_way = Breaker(SETTINGS), 0.0, []
@@ -109,8 +113,8 @@ def test_it_never_allows_more_probes_than_set_and_always_opens_again_after_a_whi
                 breaker.succeeded(now, probe=probe, slow=step == "slow")
         elif step == "hold":
             breaker.hold(now + 3)
-        assert breaker.opens_in(now) <= 8 * SETTINGS.open_seconds
+        assert breaker.opens_in(now) <= 8 * SETTINGS.open_seconds + ROUNDING
     for probe in under_way:
         breaker.forget(probe=probe)
-    later = now + 8 * SETTINGS.open_seconds
+    later = now + 8 * SETTINGS.open_seconds + ROUNDING
     assert breaker.allows(later), "no way to be open for ever"

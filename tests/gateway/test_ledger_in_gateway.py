@@ -233,7 +233,7 @@ async def test_a_gateway_killed_at_any_moment_loses_no_row_and_doubles_none(empt
     process, _ = await spawn(tmp_path, engine, empty_database)
     reading = asyncio.ensure_future(drained(process))
     spool = tmp_path / "spool"
-    await eventually(lambda: not folder_of(spool), 10)
+    await eventually(lambda: not folder_of(spool))
     process.terminate()
     await asyncio.gather(process.wait(), reading)
     await engine.stop()

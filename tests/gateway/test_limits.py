@@ -276,7 +276,7 @@ async def test_a_killed_redis_leaves_each_gateway_its_share_and_is_used_again() 
             assert await gateway.metric("penstock_limits_local") == 1
             assert await gateway.metric("penstock_limit_backlog") == 2
             server.start()
-            await eventually(lambda: connected(gateway), 8)
+            await eventually(lambda: connected(gateway))
             assert await gateway.metric("penstock_limits_local") == 0
             await eventually(lambda: state(server).get("ds") == 66_000)  # what was used meanwhile is charged
             assert "x-penstock-limits" not in (await gateway.ask()).headers
@@ -301,7 +301,7 @@ async def test_a_frozen_redis_costs_a_request_a_moment_and_the_next_ones_nothing
         assert first.headers["x-penstock-limits"] == second.headers["x-penstock-limits"] == "local"
         assert 0.05 <= waited < 0.5
         assert after < 0.05
-        await eventually(lambda: connected(gateway), 8)
+        await eventually(lambda: connected(gateway))
         assert "x-penstock-limits" not in (await gateway.ask()).headers
 
 

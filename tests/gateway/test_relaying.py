@@ -323,7 +323,7 @@ async def test_an_idle_engine_connection_is_dropped_before_the_engine_drops_it()
     async with running(engine := Engine(), config=config) as gateway:
         await gateway.ask()
         assert gateway.service.client.idle == 1
-        await eventually(lambda: gateway.service.client.idle == 0, 1)
+        await eventually(lambda: gateway.service.client.idle == 0)
         await gateway.ask()
         assert engine.connections == 2
 

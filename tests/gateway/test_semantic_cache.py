@@ -74,7 +74,7 @@ async def caching(database: Database, models: Models, **semantic: Any) -> AsyncG
         assert cache is not None
         found = cache.semantic
         assert found is not None
-        await eventually(lambda: found.up, 10)
+        await eventually(lambda: found.up)
         yield gateway, found
 
 
@@ -88,7 +88,7 @@ async def stored(gateway: Running, count: int = 1) -> None:
     cache = gateway.service.cache
     assert cache is not None
     metric = cache.metrics.semantic["stored"]
-    await eventually(lambda: next(iter(metric.collect())).samples[0].value >= count, 5)
+    await eventually(lambda: next(iter(metric.collect())).samples[0].value >= count)
 
 
 def answer(reply: Reply) -> str:
@@ -214,7 +214,7 @@ async def test_a_database_that_is_lost_costs_little_and_comes_back(
         proxy.mode = "on"
         if how == "away":
             await proxy.start()
-        await eventually(lambda: semantic.up, 20)
+        await eventually(lambda: semantic.up)
         async with asyncio.timeout(20):  # a busy machine may be late now and then
             while (await ask(gateway, ASKED)).headers["x-penstock-cache"] != "hit":
                 pass

@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,39 +102,40 @@ async def test_a_token_is_taken_beside_keys_and_its_claims_are_in_the_log():
 
 
 HOUR = 3600
-WRONG = {
-    "issuer": (token(iss="https://other.example.com"), "invalid_token", "another issuer"),
-    "audience": (token(aud=["other", 7]), "invalid_token", "another audience"),
-    "expired": (token(exp=int(time.time()) - HOUR), "key_expired", "expired"),
-    "no end": (token(drop="exp"), "invalid_token", "`exp`"),
-    "true as time": (token(exp=True), "invalid_token", "`exp`"),
-    "not yet": (token(nbf=int(time.time()) + HOUR), "invalid_token", "`nbf`"),
-    "made later": (token(iat=int(time.time()) + HOUR), "invalid_token", "`iat`"),
-    "no tenant": (token(drop="tenant"), "invalid_token", "`tenant`"),
-    "odd tenant": (token(tenant="a b"), "invalid_token", "`tenant`"),
-    "no subject": (token(drop="sub"), "invalid_token", "`sub`"),
-    "odd subject": (token(sub="a\nb"), "invalid_token", "`sub`"),
-    "none": (unsigned(alg="none"), "invalid_token", "algorithm is not one of RS256, ES256"),
-    "None": (unsigned(alg="None", kid="first"), "invalid_token", "algorithm"),
-    "no algorithm": (unsigned(kid="first"), "invalid_token", "header"),
-    "kid of another type": (unsigned(alg="RS256", kid=1), "invalid_token", "`kid`"),
-    "no signature": (unsigned(alg="RS256", kid="first"), "invalid_token", "signature"),
-    "allowed elsewhere": (token(head={"alg": "RS512"}), "invalid_token", "algorithm"),
-    "forged": (token(make_rsa("first")), "invalid_token", "signature"),
+WRONG: dict[str, tuple[Callable[[], str], str, str]] = {
+    "issuer": (lambda: token(iss="https://other.example.com"), "invalid_token", "another issuer"),
+    "audience": (lambda: token(aud=["other", 7]), "invalid_token", "another audience"),
+    "expired": (lambda: token(exp=int(time.time()) - HOUR), "key_expired", "expired"),
+    "no end": (lambda: token(drop="exp"), "invalid_token", "`exp`"),
+    "true as time": (lambda: token(exp=True), "invalid_token", "`exp`"),
+    "not yet": (lambda: token(nbf=int(time.time()) + HOUR), "invalid_token", "`nbf`"),
+    "made later": (lambda: token(iat=int(time.time()) + HOUR), "invalid_token", "`iat`"),
+    "no tenant": (lambda: token(drop="tenant"), "invalid_token", "`tenant`"),
+    "odd tenant": (lambda: token(tenant="a b"), "invalid_token", "`tenant`"),
+    "no subject": (lambda: token(drop="sub"), "invalid_token", "`sub`"),
+    "odd subject": (lambda: token(sub="a\nb"), "invalid_token", "`sub`"),
+    "none": (lambda: unsigned(alg="none"), "invalid_token", "algorithm is not one of RS256, ES256"),
+    "None": (lambda: unsigned(alg="None", kid="first"), "invalid_token", "algorithm"),
+    "no algorithm": (lambda: unsigned(kid="first"), "invalid_token", "header"),
+    "kid of another type": (lambda: unsigned(alg="RS256", kid=1), "invalid_token", "`kid`"),
+    "no signature": (lambda: unsigned(alg="RS256", kid="first"), "invalid_token", "signature"),
+    "allowed elsewhere": (lambda: token(head={"alg": "RS512"}), "invalid_token", "algorithm"),
+    "forged": (lambda: token(make_rsa("first")), "invalid_token", "signature"),
     "another kind of key": (
-        token(ECKey.generate_key("P-256", {"kid": "first"}), head={"alg": "ES256"}),
+        lambda: token(ECKey.generate_key("P-256", {"kid": "first"}), head={"alg": "ES256"}),
         "invalid_token",
         "signature",
     ),
-    "changed signature": (token()[:-8] + "AAAAAAAA", "invalid_token", "signature"),
-    "not base64": ("a.b.c", "invalid_token", "header"),
-    "too long": (token(more="x" * 9000), "invalid_token", "longer"),
+    "changed signature": (lambda: token()[:-8] + "AAAAAAAA", "invalid_token", "signature"),
+    "not base64": (lambda: "a.b.c", "invalid_token", "header"),
+    "too long": (lambda: token(more="x" * 9000), "invalid_token", "longer"),
 }
 
 
 async def test_what_is_wrong_with_a_token_is_said_and_the_token_is_not():
     async with gateway_of(Issuer()) as gateway:
-        for name, (given, code, said) in WRONG.items():
+        for name, (make, code, said) in WRONG.items():
+            given = make()  # now: a token of the import would be expired
             reply = await ask(gateway, given)
             assert (reply.status, reply.error["code"]) == (401, code), name
             assert said in reply.error["message"], name
