@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status test e2e test-vllm fuzz fmt lint types golden docs scan bench bench-local lock clean
+.PHONY: help setup up down status test e2e test-vllm fuzz fmt lint types golden docs drills scan bench bench-local lock clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ golden: $(READY)  ## write the golden files anew, for a review of their diff
 
 docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.settings.reference
+	@$(BIN)/python -m infra.ops.drill.table
+
+drills: $(READY)  ## break the running platform in every way, 12 minutes; writes docs/failures.md
+	@$(BIN)/penstock drill all --yes
 
 scan: $(READY)  ## run checkov over what dev and prod make (installs it in an environment of its own)
 	@$(BIN)/python -m infra.policy.scan $(ARGS)

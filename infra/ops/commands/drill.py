@@ -93,7 +93,7 @@ def _text(chosen: Drill, found: Result) -> list[str]:
     figures = found.as_dict()
     lines = [
         f"done           {found.done}",
-        f"requests       {figures['requests']} sent, {figures['failed']} failed, {figures['failed_in_gateway']} inside",
+        f"requests       {figures['requests']} sent, {figures['retried']} more than once, {figures['failed']} failed",
         f"streams        {figures['streams']} opened, {figures['cut']} cut, {figures['resumed']} resumed",
         f"worst stall    {seconds(figures['worst_stall'])}",
         f"full capacity  {seconds(figures['full_capacity_seconds'])} after the fault",

@@ -110,8 +110,12 @@ def gaps_over(buckets: Buckets, seconds: float) -> int:
 
 
 def outage(records: Records, since: float) -> float:
-    """Seconds from the first failure after `since` to the end of the last request that failed."""
-    failed = [(one.due, one.due + one.latency) for one in records.requests if one.failure and one.due >= since]
+    """Seconds from the first try that failed after `since` to the end of the last request that had one."""
+    failed = [
+        (one.due, one.due + one.latency)
+        for one in records.requests
+        if (one.failure or one.retries) and one.due >= since
+    ]
     return max(end for _, end in failed) - min(due for due, _ in failed) if failed else 0.0
 
 
@@ -159,6 +163,7 @@ def result(
     refused = [one for one in records.requests if one.failure]
     figures: dict[str, float | None] = {
         "requests": whole.requests,
+        "retried": sum(one.retries > 0 for one in (*records.requests, *records.streams)),
         "failed": whole.failed_requests + whole.failed_streams - whole.cut_streams,
         "failed_in_gateway": sum(bool(one.colour) for one in refused),
         "streams": whole.streams,

@@ -103,7 +103,7 @@ class Place:
 
     def send(self, method: str, path: str, body: Mapping[str, Any] | None = None, kind: str = MERGE) -> Json:
         """A write to the API server. Raises PenstockError, whose text names the status."""
-        content = "application/json" if method == "POST" else kind
+        content = kind if method == "PATCH" else "application/json"
         call = urllib.request.Request(  # noqa: S310 - the platform's own API server
             self.cluster.url + path,
             json.dumps(body or {}).encode(),

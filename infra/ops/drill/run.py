@@ -21,6 +21,8 @@ from infra.ops.stacks import StackAccess, open_stack
 
 STREAM_TOKENS = 200
 """About 2.5 s of the simulated engine: long enough to be under way when something breaks."""
+CLIENT_RETRIES = 2
+"""As OpenAI's client does unless told otherwise."""
 CALM_SECONDS = 4.0
 """Load before the fault and after full capacity."""
 CAPACITY_SECONDS = 240.0
@@ -63,7 +65,7 @@ class Runner:
         endpoint = self.place.endpoint
         plan = Plan(
             endpoint.models[0], rate=self.options.rate, streams=self.options.streams, seconds=WORK_SECONDS,
-            stream_tokens=STREAM_TOKENS, timeout_seconds=30,
+            stream_tokens=STREAM_TOKENS, timeout_seconds=30, retries=CLIENT_RETRIES,
         )  # fmt: skip
         load, counters, over = Load(endpoint, plan), Counters(), asyncio.Event()
         counters.take(await asyncio.to_thread(self.place.metrics))
@@ -89,7 +91,7 @@ class Runner:
                 await asyncio.gather(sending, return_exceptions=True)
         return result(
             drill, done, load.records, counters,
-            injected_at=injected_at, capacity_seconds=capacity, stalls=stalls_of(load), more=fault.figures,
+            injected_at=injected_at, capacity_seconds=capacity, stalls=stalls_of(load), more={**fault.figures, "stall_before": before},
         )  # fmt: skip
 
     async def _calm(self, sending: asyncio.Task[object]) -> None:

@@ -17,7 +17,7 @@ from infra.ops.errors import PenstockError
 
 RESULTS, PAGE = Path("docs", "failures.json"), Path("docs", "failures.md")
 HEAD = (
-    "drill", "requests", "failed", "streams", "cut", "resumed", "worst stall", "full capacity after", "verdict"
+    "drill", "requests", "retried", "failed", "streams", "cut", "resumed", "worst stall", "full capacity after", "verdict"
 )  # fmt: skip
 INTRODUCTION = """\
 # What happens when something fails
@@ -78,6 +78,11 @@ def commit(checkout: Path) -> str:
     return done.stdout.strip()
 
 
+def write_page(checkout: Path) -> None:
+    """docs/failures.md from docs/failures.json. Raises PenstockError, OSError."""
+    write_whole(checkout / PAGE, page(read(checkout)))
+
+
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/failures.md."""
     rows = [row(name, results[name]) for name in CATALOGUE if name in results]
@@ -90,7 +95,7 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    numbers = (str(found[key]) for key in ("requests", "failed", "streams", "cut", "resumed"))
+    numbers = (str(found[key]) for key in ("requests", "retried", "failed", "streams", "cut", "resumed"))
     verdict = "held" if found["passed"] else "missed"
     return (name, *numbers, seconds(found["worst_stall"]), seconds(found["full_capacity_seconds"]), verdict)
 
@@ -103,7 +108,8 @@ def section(name: str, found: Mapping[str, Any]) -> str:
         f"- {'Missed' if aim.words in found['missed'] else 'Held'}: {aim.words} ({told(aim.figure, found)})."
         for aim in drill.aims
     ]
-    if found["failed"] or found["cut"]:
+    lines.append(f"- Worst stall in the seconds before the fault: {seconds(found['stall_before'])}.")
+    if found["failed"] or found["cut"] or found["retried"]:
         lines.append(f"- Failures: {failures(found)}.")
     if found["degraded"]:
         lines.append(f"- Seen in metrics: {', '.join(f'`{key}` {value}' for key, value in found['degraded'].items())}.")
@@ -118,7 +124,8 @@ def failures(found: Mapping[str, Any]) -> str:
     inside = found["failed_in_gateway"]
     where = f"{inside} answered by a gateway, {found['failed'] - inside} by the load balancer or nobody"
     span = f" within {seconds(found['outage_seconds'])}" if found["outage_seconds"] else ""
-    return f"{found['failed']} requests ({where}), {found['cut']} streams cut{span}"
+    again = f"{found['retried']} sent again by the client, "
+    return f"{again}{found['failed']} failed for good ({where}), {found['cut']} streams cut{span}"
 
 
 def told(figure: str, found: Mapping[str, Any]) -> str:
@@ -142,3 +149,7 @@ def escaped(text: str) -> str:
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    write_page(Path(__file__).resolve().parents[3])

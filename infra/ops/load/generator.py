@@ -9,6 +9,7 @@ and platform alike, so the work for each event is small.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ipaddress
 import itertools
 import time
@@ -29,6 +30,8 @@ from infra.ops.sse import DONE, EventParser
 PATH = "/v1/chat/completions"
 MOST_REQUESTS = 1_000_000
 PROMPT = "Count the litres that a penstock carries."
+RETRY_SECONDS = 0.5
+"""Before a request is sent again, twice as long each time: as OpenAI's client does it."""
 REOPEN_SECONDS = 0.2
 """Pause after a failed stream, so that an outage is not met with a storm."""
 
@@ -56,6 +59,8 @@ class Plan:
     most_tokens: int | None = None
     """Of prompt and output together."""
     seed: int = 1
+    retries: int = 0
+    """How often a client sends a request again that had no answer, or one of 500 and above (OpenAI's client: 2)."""
 
     def check(self, endpoint: Endpoint) -> None:
         """Raises UsageError for a plan beyond the bounds, or a target that is not on this machine."""
@@ -70,6 +75,7 @@ class Plan:
             ("think-seconds", self.think_seconds, 0, 3600),
             ("scale", self.scale, 0.001, 10),
             ("most-tokens", self.most_tokens or 2, 2, 1_000_000),
+            ("retries", self.retries, 0, 10),
         )
         for name, value, least, most in bounds:
             if not least <= value <= most:
@@ -263,18 +269,29 @@ class Load:
             return
 
     async def _request(self, due: float, body: bytes) -> None:
-        colour, failure = "", ""
+        retries = 0
+        colour, failure, again = await self._tried(body)
+        while again and retries < self._plan.retries and not self._stopping.is_set():
+            await self._pause(RETRY_SECONDS * 2**retries)
+            retries += 1
+            colour, failure, again = await self._tried(body)
+        self.records.requests.append(Request(due, self.now - due, colour, failure, retries))
+
+    async def _tried(self, body: bytes) -> tuple[str, str, bool]:
+        """Colour, failure, and whether a client would send it again."""
+        colour, failure, again = "", "", False
         try:
             async with self._post(body) as response:
                 colour = response.headers.get("x-penstock-colour", "")
                 content = await response.read()
+                again = response.status >= 500
                 if response.status != 200:
                     failure = f"HTTP {response.status}: {content[:200].decode('utf-8', 'replace')}"
                 elif b'"finish_reason"' not in content:
                     failure = "the answer is not a chat completion"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            failure = _reason(error)
-        self.records.requests.append(Request(due, self.now - due, colour, failure))
+            failure, again = _reason(error), True
+        return colour, failure, again
 
     async def _keep_open(self, number: int) -> None:
         """One place for a stream. The first ones start spread over a second, so that they do not end together."""
@@ -287,7 +304,17 @@ class Load:
                 await self._pause(REOPEN_SECONDS)
 
     async def _stream(self, body: bytes, due: float | None = None) -> Stream:
-        start, ttft, colour, failure, began = self.now if due is None else due, None, "", "", False
+        """A stream that never began is sent again as a request is; one that was cut is the caller's to repeat."""
+        start, retries = self.now if due is None else due, 0
+        stream = await self._streamed(body, start)
+        while stream.failure and not stream.cut and retries < self._plan.retries and not self._stopping.is_set():
+            await self._pause(RETRY_SECONDS * 2**retries)
+            retries += 1
+            stream = dataclasses.replace(await self._streamed(body, start), retries=retries)
+        return stream
+
+    async def _streamed(self, body: bytes, start: float) -> Stream:
+        ttft, colour, failure, began = None, "", "", False
         reader = StreamReader()
         seen, last = 0, 0.0
         try:

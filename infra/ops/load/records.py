@@ -23,6 +23,8 @@ class Request:
     latency: float
     colour: str
     failure: str = ""
+    retries: int = 0
+    """How often it was sent again; `failure` and `colour` are those of the last try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Stream:
     colour: str
     failure: str = ""
     cut: bool = False
+    retries: int = 0
 
 
 @dataclass(frozen=True)

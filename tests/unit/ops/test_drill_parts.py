@@ -27,7 +27,7 @@ RESUMED = "penstock_resumed_streams_total"
 def a_result(name="zone-loss", records=None, counters=None, stalls=None, **more):
     return result(
         CATALOGUE[name], "done", records or Records(), counters or Counters(),
-        injected_at=4.0, capacity_seconds=1.5, stalls=stalls or Buckets(), more=more,
+        injected_at=4.0, capacity_seconds=1.5, stalls=stalls or Buckets(), more={"stall_before": 0.02, **more},
     )  # fmt: skip
 
 
@@ -180,9 +180,9 @@ def test_a_recorded_result_replaces_the_one_before_and_keeps_the_others(tmp_path
     kept = table.read(tmp_path)
     assert list(kept) == ["zone-loss", "engine-crash"], "in the order of the catalogue"
     page = (tmp_path / table.PAGE).read_text()
-    assert "| engine-crash | 1 | 1 | 0 | 0 | 0 | 0 ms | 1.5 s | missed |" in page
+    assert "| engine-crash | 1 | 0 | 1 | 0 | 0 | 0 | 0 ms | 1.5 s | missed |" in page
     assert "- Missed: no failed request (1)." in page
-    assert "1 requests (0 answered by a gateway, 1 by the load balancer or nobody)" in page
+    assert "1 failed for good (0 answered by a gateway, 1 by the load balancer or nobody)" in page
 
 
 def test_the_list_of_drills_says_what_each_must_hold():

@@ -33,6 +33,28 @@ async def test_refusals_are_counted_with_their_reason(gateway):
     assert any("HTTP 503" in reason for reason in figures.reasons)
 
 
+async def test_a_client_that_tries_again_fails_only_where_every_try_did(gateway, monkeypatch):
+    monkeypatch.setattr("infra.ops.load.generator.RETRY_SECONDS", 0.01)
+    load = Load(gateway.endpoint, Plan("tiny", rate=20, streams=1, seconds=0.5, retries=2))
+    running = asyncio.create_task(load.run())
+    gateway.status = 503
+    while len(gateway.requests) < 2:
+        await asyncio.sleep(0.001)
+    gateway.status = 200
+    records = await running
+    retried = [one for one in (*records.requests, *records.streams) if one.retries]
+    assert retried
+    assert records.figures().failures == 0, records.figures().reasons
+
+
+async def test_what_a_client_got_wrong_is_not_sent_again(gateway):
+    gateway.status = 400
+    load = Load(gateway.endpoint, Plan("tiny", rate=20, streams=0, seconds=0.3, retries=2))
+    records = await load.run()
+    assert {one.retries for one in records.requests} == {0}
+    assert len(gateway.requests) == len(records.requests)
+
+
 @pytest.mark.parametrize(
     ("chunks", "fault"),
     [
