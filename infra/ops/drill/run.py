@@ -91,7 +91,8 @@ class Runner:
                 await asyncio.gather(sending, return_exceptions=True)
         return result(
             drill, done, load.records, counters,
-            injected_at=injected_at, capacity_seconds=capacity, stalls=stalls_of(load), more={**fault.figures, "stall_before": before},
+            injected_at=injected_at, capacity_seconds=capacity, stalls=stalls_of(load),
+            more={**fault.figures, "stall_before": before},
         )  # fmt: skip
 
     async def _calm(self, sending: asyncio.Task[object]) -> None:

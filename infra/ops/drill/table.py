@@ -17,7 +17,8 @@ from infra.ops.errors import PenstockError
 
 RESULTS, PAGE = Path("docs", "failures.json"), Path("docs", "failures.md")
 HEAD = (
-    "drill", "requests", "retried", "failed", "streams", "cut", "resumed", "worst stall", "full capacity after", "verdict"
+    "drill", "requests", "retried", "failed", "streams", "cut", "resumed",
+    "worst stall", "full capacity after", "verdict",
 )  # fmt: skip
 INTRODUCTION = """\
 # What happens when something fails
