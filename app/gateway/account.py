@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import msgspec
 
@@ -52,8 +51,7 @@ def read_usage(reply: bytes) -> Usage | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True, gc=False):
     """Tokens and money of one request.
 
     `estimated`: no usage came, so output tokens are the events relayed, and the prompt's are guessed. `saved`: no
@@ -87,9 +85,8 @@ def settle(usage: Usage | None, events: int, route: ModelRoute, body: bytes = b"
         prompt = guess_input_tokens(body, route.context_tokens) if events else 0
         cost = (prompt * route.input_usd_per_million_tokens + events * route.output_usd_per_million_tokens) / 1e6
         return Account(prompt, events, cost_usd=cost, estimated=True)
-    output = usage.completion_tokens or 0
+    # An engine's word is not trusted to be sound: nothing it says makes a counter or a limit go backwards.
+    prompt, output = max(usage.prompt_tokens, 0), max(usage.completion_tokens or 0, 0)
     details = usage.prompt_tokens_details
-    cost = (
-        usage.prompt_tokens * route.input_usd_per_million_tokens + output * route.output_usd_per_million_tokens
-    ) / 1e6
-    return Account(usage.prompt_tokens, output, (details.cached_tokens or 0) if details else 0, cost)
+    cost = (prompt * route.input_usd_per_million_tokens + output * route.output_usd_per_million_tokens) / 1e6
+    return Account(prompt, output, max(details.cached_tokens or 0, 0) if details else 0, cost)

@@ -25,11 +25,10 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
     if target is not None and account is not None:
         target.in_flight -= 1
         if not account.saved:
-            metrics.input_tokens.inc(account.input_tokens)
-            metrics.output_tokens.inc(account.output_tokens)
-            if account.cached_tokens:
-                metrics.cached_tokens.inc(account.cached_tokens)
-            metrics.cost.inc(account.cost_usd)
+            metrics.input_tokens.value += account.input_tokens
+            metrics.output_tokens.value += account.output_tokens
+            metrics.cached_tokens.value += account.cached_tokens
+            metrics.cost.value += account.cost_usd
         if service.cache is not None:
             service.cache.count(exchange)
         fields = {

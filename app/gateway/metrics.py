@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+from app.gateway.tally import Count, Counts, Spread
+
 if TYPE_CHECKING:
     from app.gateway.service import Service
 
@@ -21,27 +23,27 @@ REQUEST_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300
 
 
 class ModelMetrics:
-    """One model's children."""
+    """What is counted of one model on the way of each request and event."""
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         self.model = model
-        self._requests: dict[tuple[int, bool], Counter] = {}
+        self._requests: dict[tuple[int, bool], Count] = {}
         self._family = metrics.requests
-        self.input_tokens = metrics.tokens.labels(model, "input")
-        self.output_tokens = metrics.tokens.labels(model, "output")
-        self.cached_tokens = metrics.tokens.labels(model, "cached")
-        self.cost = metrics.cost.labels(model)
-        self.ttft = metrics.ttft.labels(model)
-        self.itl = metrics.itl.labels(model)
-        self.duration = metrics.duration.labels(model)
+        self.input_tokens = metrics.tokens.child(model, "input")
+        self.output_tokens = metrics.tokens.child(model, "output")
+        self.cached_tokens = metrics.tokens.child(model, "cached")
+        self.cost = metrics.cost.child(model)
+        self.ttft = metrics.ttft.child(model)
+        self.itl = metrics.itl.child(model)
+        self.duration = metrics.duration.child(model)
         self.stall = metrics.stall.labels(model)
 
     def count(self, status: int, *, stream: bool) -> None:
         child = self._requests.get((status, stream))
         if child is None:
-            child = self._family.labels(self.model, str(status), "true" if stream else "false")
+            child = self._family.child(self.model, str(status), "true" if stream else "false")
             self._requests[status, stream] = child
-        child.inc()
+        child.value += 1
 
 
 class Metrics:
@@ -49,30 +51,30 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         label = ["model"]
-        self.requests = Counter(
+        self.requests = Counts(
             "penstock_requests",
             "Inference requests answered, by HTTP status (499: the client left first).",
             ["model", "code", "stream"],
             registry=registry,
         )
-        self.tokens = Counter(
+        self.tokens = Counts(
             "penstock_tokens",
             "Tokens; `cached` ones are part of `input`.",
             ["model", "direction"],
             registry=registry,
         )
-        self.cost = Counter("penstock_cost_usd", "Cost of tokens at the configured prices.", label, registry=registry)
-        self.ttft = Histogram(
+        self.cost = Counts("penstock_cost_usd", "Cost of tokens at the configured prices.", label, registry=registry)
+        self.ttft = Spread(
             "penstock_ttft_seconds", "Streams: request to first event.", label, buckets=TTFT_BUCKETS, registry=registry
         )
-        self.itl = Histogram(
+        self.itl = Spread(
             "penstock_itl_seconds",
             "Streams: gaps between relayed events.",
             label,
             buckets=ITL_BUCKETS,
             registry=registry,
         )
-        self.duration = Histogram(
+        self.duration = Spread(
             "penstock_request_seconds", "Whole requests.", label, buckets=REQUEST_BUCKETS, registry=registry
         )
         self.retries = Counter(

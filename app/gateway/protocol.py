@@ -49,6 +49,8 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._receiving_since = 0.0
         self._lingers_until = 0.0
+        self._idle_since = 0.0
+        """Since when nothing came after a whole reply; 0: something did."""
 
     # -- asyncio --
 
@@ -60,7 +62,6 @@ class Connection(HttpToolsProtocol):
         exchange, self.answering = self.answering, None
         self.pipeline.clear()
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
         if exchange is not None:
             exchange.client_gone()
 
@@ -70,6 +71,7 @@ class Connection(HttpToolsProtocol):
             data = data[HEAD_PIECE_BYTES:]
         if self._lingers_until or self.transport.is_closing():
             return
+        self._idle_since = 0.0
         super().data_received(data)
         if self._in_head and not self._lingers_until and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -172,8 +174,12 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.pipeline:  # a deep pipeline must not become deep recursion
             self.loop.call_soon(self._next_in_pipeline)
-        else:
-            super().on_response_complete()
+            return
+        # As uvicorn's, with the second's sweep (`check`) in place of a timer for each request.
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._idle_since = monotonic()
 
     def _next_in_pipeline(self) -> None:
         if not self.transport.is_closing() and self.pipeline:
@@ -231,6 +237,8 @@ class Connection(HttpToolsProtocol):
                     self._refuse(TOO_SLOW)
                 else:
                     self.transport.close()
+        elif self._idle_since and now - self._idle_since > KEEP_ALIVE_SECONDS:
+            self.transport.close()
 
     def close_if_idle(self) -> None:
         """During a drain: ends a kept-alive connection on which nothing is under way."""
@@ -254,7 +262,6 @@ def make_config(app: Any) -> Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
         interface="asgi3",
     )
     config.load()

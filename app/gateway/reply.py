@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.gateway.account import Account, Usage, settle
@@ -115,7 +115,7 @@ class Reply:
 
     def account_saved(self, account: Account) -> None:
         """Settles a request that a kept or shared answer serves: its tokens, at no cost. As `_account` otherwise."""
-        self.account = replace(account, cost_usd=0.0, saved=True)
+        self.account = msgspec.structs.replace(account, cost_usd=0.0, saved=True)
         if self.service.ledger is not None:
             self._record(200, "ok", self.account)
 

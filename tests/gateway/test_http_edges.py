@@ -312,3 +312,12 @@ async def test_many_streams_run_side_by_side():
             texts = [json.loads(one[6:])["choices"][0]["delta"]["content"] for one in reply.events[:-1]]
             assert texts == [f"id-{number} {n}" for n in range(10)]
         await eventually(lambda: not gateway.service.exchanges)
+
+
+async def test_a_kept_connection_without_a_request_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "KEEP_ALIVE_SECONDS", 0.2)
+    async with running(Engine()) as gateway:
+        client = await gateway.connect()
+        await client.send(Client.request())
+        assert (await client.reply()).status == 200
+        assert await asyncio.wait_for(client.reader.read(1), 10) == b""

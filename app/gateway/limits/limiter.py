@@ -17,6 +17,7 @@ from app.gateway.limits.book import EPOCH, Book, Verdict
 from app.gateway.limits.link import Link
 from app.gateway.limits.plan import LEASE, Plan, make_plan
 from app.gateway.limits.told import LOCAL_LINE, limit_lines, refusal, too_much
+from app.gateway.tally import Counts
 
 if TYPE_CHECKING:
     from app.gateway.config import GatewayConfig, Limits, ModelRoute
@@ -30,12 +31,14 @@ RENEW_SECONDS = LEASE / 1e6 / 3
 RENEW_AT_ONCE = 500
 FOR_EVER = 1e15
 
+_NUMBERS = {int}
+
 Done = Callable[["Problem | None"], None]
 
 
 class LimitMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.checks = Counter("penstock_limit_checks", "Requests checked, by who did.", ["where"], registry=registry)
+        checks = Counts("penstock_limit_checks", "Requests checked, by who did.", ["where"], registry=registry)
         self.refused = Counter(
             "penstock_limit_refusals", "Requests refused with 429.", ["scope", "limit"], registry=registry
         )
@@ -48,8 +51,8 @@ class LimitMetrics:
         self.forgotten = Counter(
             "penstock_limit_uses_forgotten", "Requests whose use Redis never heard of.", registry=registry
         )
-        self.in_redis = self.checks.labels("redis")
-        self.in_book = self.checks.labels("local")
+        self.in_redis = checks.child("redis")
+        self.in_book = checks.child("local")
 
 
 class Permit:
@@ -95,12 +98,16 @@ class Permit:
 
     def _replied(self, reply: Any) -> None:
         limiter, link = self._limiter, self._limiter.link
-        if type(reply) is list:
-            verdict = _verdict(reply, len(self.plan.policy.rules))
-            if verdict is not None:
-                limiter.metrics.in_redis.inc()
-                self._decided(verdict)
-                return
+        if type(reply) is list and _sound(reply, len(self.plan.policy.rules)):
+            limiter.metrics.in_redis.value += 1
+            done = self._done
+            if reply[0] < 0 and done is not None and not self._settled and not self._local:
+                self._done = None
+                self.lines = self.plan.told.lines(reply)
+                done(None)
+            else:
+                self._decided(_verdict(reply))
+            return
         if reply is not None and link is not None:
             if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
                 if link.call(self.plan.admit(self.name, *self.reserved, whole=True), self._replied):
@@ -112,7 +119,7 @@ class Permit:
 
     def _decide_here(self) -> None:
         limiter = self._limiter
-        limiter.metrics.in_book.inc()
+        limiter.metrics.in_book.value += 1
         self._local = True
         verdict = limiter.book.admit(
             self.plan.local, limiter.now(), FOR_EVER, self.name.decode("ascii"), *self.reserved
@@ -171,6 +178,7 @@ class Limiter:
         self.held: dict[bytes, Permit] = {}
         self._plans: dict[tuple[str, str], tuple[Grant, Plan | None]] = {}
         self._tenants: Mapping[str, Limits] = config.tenants
+        self._cap: Callable[[str], Limits | None] | None = None
         self._backlog: deque[tuple[Permit, tuple[int, int], bool]] = deque()
         self._prefix = os.urandom(8).hex().encode()
         self._numbers = count()
@@ -183,13 +191,23 @@ class Limiter:
             self._tenants = tenants
             self._plans.clear()
 
+    def cap(self, of: Callable[[str], Limits | None] | None) -> None:
+        """From now on a tenant has no more than what `of` says of it; None: as configured."""
+        self._cap = of
+        self._plans.clear()
+
     def plan(self, key: Grant, route: ModelRoute) -> Plan | None:
         """The limits of a key's requests to a model; None where there are none. Kept until the key changes."""
         found = self._plans.get((key.id, route.name))
         if found is None or found[0] is not key:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            found = self._plans[key.id, route.name] = (key, make_plan(self._config, self._tenants, key, route))
+            found = self._plans[key.id, route.name] = (
+                key,
+                make_plan(
+                    self._config, self._tenants, key, route, None if self._cap is None else self._cap(key.tenant)
+                ),
+            )
         return found[1]
 
     def permit(self, plan: Plan, tokens: int, nano: int) -> Permit:
@@ -257,10 +275,10 @@ class Limiter:
             self.renew()
 
 
-def _verdict(reply: list[Any], rules: int) -> Verdict | None:
-    """None for a list that the script cannot have made."""
-    if len(reply) != 2 + 2 * rules or not all(type(value) is int for value in reply):
-        return None
-    if not -1 <= reply[0] < rules or reply[1] < 0:
-        return None
+def _sound(reply: list[Any], rules: int) -> bool:
+    """False for a list that the script cannot have made."""
+    return len(reply) == 2 + 2 * rules and {*map(type, reply)} == _NUMBERS and -1 <= reply[0] < rules and reply[1] >= 0
+
+
+def _verdict(reply: list[int]) -> Verdict:
     return Verdict(reply[0], reply[1], tuple(zip(reply[2::2], reply[3::2], strict=True)))

@@ -1,4 +1,7 @@
-"""One policy made ready: the parts of its Redis commands that are the same for each request, as bytes."""
+"""One policy made ready: the parts of its Redis commands that are the same for each request, as bytes.
+
+Numbers have a fixed width, so that a command is one formatting; Lua reads them as decimal whatever leads them.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from app.gateway.config import GatewayConfig, Limits, ModelRoute
 from app.gateway.keys.grant import Grant
 from app.gateway.limits import scripts
 from app.gateway.limits.policy import Policy, Scope, policy
+from app.gateway.limits.told import Told
 
 LEASE = 30_000_000
 """A reservation whose gateway died is given back after this, in microseconds; live gateways renew theirs."""
+MOST = 2**53
+"""Of what an engine says was used: a double holds it, and a command's fixed width too."""
 TAG = "{penstock:limits}"
 """All keys share this hash tag, so that one script may touch them in a Redis cluster."""
 
@@ -28,7 +34,19 @@ def _call(script: str, arguments: int, *, whole: bool) -> bytes:
 class Plan:
     """The policy of one key's requests to one model, and its commands."""
 
-    __slots__ = ("_admit", "_admit_count", "_keys", "_renew", "_settle", "_settle_count", "local", "policy")
+    __slots__ = (
+        "_admit",
+        "_admit_count",
+        "_admit_whole",
+        "_keys",
+        "_renew",
+        "_settle",
+        "_settle_count",
+        "_settle_whole",
+        "local",
+        "policy",
+        "told",
+    )
 
     def __init__(self, found: Policy, replicas: int) -> None:
         self.policy = found
@@ -44,19 +62,28 @@ class Plan:
         self._settle = self._keys + told
         self._settle_count = 1 + len(keys) + 1 + len(rules) + 6
         self._renew = 1 + len(keys) + 1
+        self._admit_whole = _ADMIT_HEAD % (self._admit_count + 2) + self._admit
+        self._settle_whole = _SETTLE_HEAD % (self._settle_count + 2) + self._settle
+        self.told = Told(found)
 
     def admit(self, name: bytes, tokens: int, nano: int, *, whole: bool) -> bytes:
         """`whole`: with the script's text (EVAL) and not its digest (EVALSHA)."""
-        head = _call(scripts.ADMIT, self._admit_count, whole=True) if whole else _ADMIT_HEAD % (self._admit_count + 2)
-        return b"%b%b%b%b%b" % (head, self._admit, bulk(name), bulk(tokens), bulk(nano))
+        head = _call(scripts.ADMIT, self._admit_count, whole=True) + self._admit if whole else self._admit_whole
+        return b"%b$%d\r\n%b\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n" % (head, len(name), name, tokens, nano)
 
     def settle(
         self, name: bytes, reserved: tuple[int, int], used: tuple[int, int], *, force: bool, whole: bool
     ) -> bytes:
-        count = self._settle_count
-        head = _call(scripts.SETTLE, count, whole=True) if whole else _SETTLE_HEAD % (count + 2)
-        numbers = b"".join(map(bulk, (*reserved, *used)))
-        return b"%b%b%b%b%b" % (head, self._settle, bulk(name), numbers, bulk(int(force)))
+        head = _call(scripts.SETTLE, self._settle_count, whole=True) + self._settle if whole else self._settle_whole
+        return (b"%b$%d\r\n%b\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$1\r\n%d\r\n") % (
+            head,
+            len(name),
+            name,
+            *reserved,
+            min(used[0], MOST),
+            min(used[1], MOST),
+            force,
+        )
 
     def renew(self, members: list[bytes]) -> bytes:
         head = _call(scripts.RENEW, self._renew + len(members), whole=True)
@@ -71,9 +98,19 @@ _ADMIT_HEAD = b"*%%d\r\n%b%b" % (bulk(b"EVALSHA"), bulk(scripts.digest(scripts.A
 _SETTLE_HEAD = b"*%%d\r\n%b%b" % (bulk(b"EVALSHA"), bulk(scripts.digest(scripts.SETTLE)))
 
 
-def make_plan(config: GatewayConfig, tenants: Mapping[str, Limits], key: Grant, route: ModelRoute) -> Plan | None:
-    """The plan of a key's requests to a model; None where nothing limits them."""
-    tenant = tenants.get(key.tenant, config.tenant_limits)
+def lowest(one: Limits | None, other: Limits | None) -> Limits | None:
+    """The lower of two limits, each by itself."""
+    if one is None or other is None:
+        return one or other
+    given = {name: (getattr(one, name), getattr(other, name)) for name in Limits.model_fields}
+    return Limits(**{name: min(two, key=lambda v: (v is None, v or 0)) for name, two in given.items()})
+
+
+def make_plan(
+    config: GatewayConfig, tenants: Mapping[str, Limits], key: Grant, route: ModelRoute, cap: Limits | None = None
+) -> Plan | None:
+    """The plan of a key's requests to a model; None where nothing limits them. `cap`: the most that its tenant has."""
+    tenant = lowest(tenants.get(key.tenant, config.tenant_limits), cap)
     found = policy(
         [
             (Scope("key", key.id), key.limits),
