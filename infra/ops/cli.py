@@ -21,6 +21,7 @@ COMMANDS = {
     "up": "platform:up",
     "down": "platform:down",
     "preview": "platform:preview",
+    "diff": "diff:diff",
     "rehearse": "rehearse:rehearse",
     "preflight": "preflight:preflight",
     "cost": "cost:cost",

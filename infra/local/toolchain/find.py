@@ -98,11 +98,11 @@ def cached(tool: Tool, cache: Path) -> Path | None:
     return folder if all((folder / binary.name).exists() for binary in tool.binaries) else None
 
 
-def ensure(progress: Progress, cache: Path | None = None) -> Toolchain:
+def ensure(progress: Progress, cache: Path | None = None, tools: Sequence[Tool] = TOOLS) -> Toolchain:
     """Finds or makes every tool, saying what it does. Raises ToolchainError, one sentence with the next step."""
     cache = cache or cache_folder()
     folders = []
-    for tool in TOOLS:
+    for tool in tools:
         folder = on_path(tool) or cached(tool, cache)
         if folder is None:
             with only_one(cache, progress):
