@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -22,10 +22,15 @@ from app.gateway.ledger import report
 from app.gateway.openapi import document
 from app.gateway.service import Service
 
+if TYPE_CHECKING:
+    from app.jobs.api import JobsApi, Stream
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Reply = tuple[int, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+Headers = tuple[tuple[bytes, bytes], ...]
+Reply = tuple[int, bytes, bytes, Headers]
+StreamReply = tuple[int, bytes, "bytes | Stream", Headers]
 
 JSON = b"application/json"
 DEBUG = "/debug"
@@ -59,11 +64,15 @@ class Pages:
             await send({"type": "http.response.body", "body": b""})
             return
         identity = request_id(given.get(b"x-request-id"), b"") or b"req-" + os.urandom(12).hex().encode()
+        body: bytes | Stream
+        headers: Headers
         try:
             if scope["path"] == report.PATH:
                 status, kind, body, headers = await self._usage(scope, given.get(b"authorization"))
             elif scope["path"].startswith(admin.PREFIX) or scope["path"] == DEBUG:
                 status, kind, body, headers = await self._admin(scope, given, identity, receive)
+            elif self._service.jobs is not None and self._service.jobs.serves(scope["path"]):
+                status, kind, body, headers = await self._jobs(self._service.jobs, scope, given, receive)
             else:
                 await self._ask_issuer(given.get(b"authorization"))
                 status, kind, body, headers = self._reply(scope["method"], scope["path"], given.get(b"authorization"))
@@ -84,7 +93,21 @@ class Pages:
                 ],
             }
         )
-        await send({"type": "http.response.body", "body": body})
+        if isinstance(body, bytes):
+            await send({"type": "http.response.body", "body": body})
+            return
+        async for part in body.parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _jobs(self, jobs: JobsApi, scope: Scope, given: dict[bytes, bytes], receive: Receive) -> StreamReply:
+        from app.jobs.api import Call, read_query
+
+        authorization = given.get(b"authorization")
+        await self._ask_issuer(authorization)
+        grant = self._service.keys.authenticate(authorization, last=True)
+        call = Call(grant, scope["method"], scope["path"], read_query(scope["query_string"]), given, receive)
+        return *await jobs.answer(call), ((b"cache-control", b"no-store"),)
 
     def _reply(self, method: str, path: str, authorization: bytes | None) -> Reply:
         page = self._pages.get(path)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from app.gateway.database.settings import Database
     from app.gateway.ledger.settings import LedgerSettings
     from app.gateway.watch import Api
+    from app.jobs.settings import Place
 
 KEY_FILE_SECONDS = 1.0
 IDLE_GRACE_SECONDS = 2.0
@@ -55,6 +56,8 @@ class Surroundings:
     ledger: LedgerSettings | None = None
     keys: Database | None = None
     """Where keys are kept beside the key file; None: nowhere."""
+    jobs: Place | None = None
+    """Where files, batches and jobs are kept; None: nowhere."""
 
 
 @dataclass
@@ -78,6 +81,7 @@ class Gateway:
         self._keep_answers()
         self._keep_guards()
         self._keep_traces()
+        self._keep_jobs()
         self._server = await loop.create_server(
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
@@ -154,6 +158,15 @@ class Gateway:
             for one in asking:
                 one.role = role
             self._spawn(role.keep())
+
+    def _keep_jobs(self) -> None:
+        place = self.surroundings.jobs
+        if self.config.jobs is not None:
+            if place is None:
+                raise SettingsError("PENSTOCK_JOBS_BUCKET is not set, and `jobs` of the configuration needs it")
+            from app.jobs.start import start  # botocore takes 15 MB
+
+            start(self.service, self.config.jobs, place)
 
     def _keep_limits(self, around: Surroundings) -> None:
         limiter = self.service.limiter
@@ -246,6 +259,8 @@ class Gateway:
         for connection in self.service.connections():
             connection.transport.abort()
         self.service.stop()
+        if self.service.jobs is not None:
+            self.service.jobs.close()
         if self.service.guards is not None:
             await self.service.guards.close()
         if self.service.tracer is not None and self.service.tracer.exporter is not None:
@@ -308,6 +323,7 @@ def surroundings(environment: Mapping[str, str], engines: str) -> Surroundings:
         classifier_key=environment.get("PENSTOCK_CLASSIFIER_KEY", "").strip(),
         ledger=read_settings(environment),
         keys=_keys_database(environment),
+        jobs=_jobs_place(environment),
     )
 
 
@@ -320,6 +336,14 @@ def _keys_database(environment: Mapping[str, str]) -> Database | None:
             "PENSTOCK_KEYS_DATABASE: keys need PENSTOCK_DATABASE_ADDRESS and PENSTOCK_DATABASE_USER as well"
         )
     return found
+
+
+def _jobs_place(environment: Mapping[str, str]) -> Place | None:
+    if not environment.get("PENSTOCK_JOBS_BUCKET"):
+        return None
+    from app.jobs.settings import read_place
+
+    return read_place(environment)
 
 
 def _trace_headers(environment: Mapping[str, str]) -> Mapping[str, str]:

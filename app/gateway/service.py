@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from app.gateway.providers.outside import Outside
     from app.gateway.routing.course import LastAnswers
     from app.gateway.trace.tracer import Tracer
+    from app.jobs.api import JobsApi
 
 LONGEST_TICK_SECONDS = 0.25
 
@@ -112,6 +113,8 @@ class Service:
         """None where no keys are kept in a database."""
         self.ledger: Ledger | None = None
         """None where no database is configured."""
+        self.jobs: JobsApi | None = None
+        """None where there are no files, batches and jobs."""
         self.draining = False
         self.started_at = int(time.time())
         self.date_header = b""

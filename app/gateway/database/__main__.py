@@ -18,18 +18,28 @@ from app.gateway.database.settings import Database, read_database
 from app.gateway.settings import SettingsError
 
 LOGIN_PASSWORD = "PENSTOCK_DATABASE_LOGIN_PASSWORD"  # noqa: S105 - the name of a variable
+JOBS_PASSWORD = "PENSTOCK_DATABASE_JOBS_PASSWORD"  # noqa: S105
 
 
-async def _migrate(database: Database, keep_days: int | None, login: str, password: str, semantic: bool) -> str:
+async def _migrate(
+    database: Database,
+    keep_days: int | None,
+    login: str,
+    password: str,
+    semantic: bool,
+    workers: tuple[str, str] | None,
+) -> str:
     from app.gateway.cache.schema import CACHE
     from app.gateway.database.connection import connect
     from app.gateway.database.migrations import make_login, migrate
     from app.gateway.keys.schema import KEYS
     from app.gateway.ledger.database import set_retention
     from app.gateway.ledger.schema import LEDGER
+    from app.jobs.schema import JOBS, WORKERS
 
     said = []
     schemas = {"ledger": LEDGER, "keys": KEYS} | ({"cache": CACHE} if semantic else {})
+    schemas |= {"jobs": JOBS} if workers is not None else {}
     connection = await connect(database, "penstock-migrate")
     try:
         for name, schema in schemas.items():
@@ -42,6 +52,9 @@ async def _migrate(database: Database, keep_days: int | None, login: str, passwo
         if login:
             await make_login(connection, login, password, schemas.values(), LEDGER.lock)
             said.append(f"{login} may use {'both' if len(schemas) == 2 else 'all'}")
+        if workers is not None:
+            await make_login(connection, *workers, (WORKERS,), LEDGER.lock)
+            said.append(f"{workers[0]} may work on jobs")
     finally:
         connection.terminate()
     return "; ".join(said)
@@ -63,6 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="make the semantic cache's tables too; the server must have the extension pgvector",
     )
+    command.add_argument(
+        "--jobs",
+        default="",
+        metavar="LOGIN",
+        help="make the tables of files, batches and jobs too, and a login for workers, which may use them and nothing "
+        f"else; its password comes from {JOBS_PASSWORD}, without one it signs in by IAM (RDS)",
+    )
     options = parser.parse_args(arguments)
     try:
         database = read_database(owner_environment(os.environ))
@@ -70,11 +90,13 @@ def main(arguments: list[str] | None = None) -> int:
             raise SettingsError("PENSTOCK_DATABASE_ADDRESS and PENSTOCK_DATABASE_USER must be set")
         if options.keep_days is not None and options.keep_days < 2:
             raise SettingsError(f"--keep-days: {options.keep_days} is less than 2")
-        if options.login and not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", options.login):
-            raise SettingsError(f"--login: {options.login!r} is not a name of lower-case letters, digits and _")
-        password = os.environ.get(LOGIN_PASSWORD, "")
-        if not password.isascii():
-            raise SettingsError(f"{LOGIN_PASSWORD}: only ASCII characters are allowed")
+        for option, name in (("--login", options.login), ("--jobs", options.jobs)):
+            if name and not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name):
+                raise SettingsError(f"{option}: {name!r} is not a name of lower-case letters, digits and _")
+        password, jobs_password = os.environ.get(LOGIN_PASSWORD, ""), os.environ.get(JOBS_PASSWORD, "")
+        for variable, text in ((LOGIN_PASSWORD, password), (JOBS_PASSWORD, jobs_password)):
+            if not text.isascii():
+                raise SettingsError(f"{variable}: only ASCII characters are allowed")
     except SecretError as error:
         print(f"penstock database: {error}", file=sys.stderr)
         return 1
@@ -84,7 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     from app.gateway.database.connection import FAILURES
 
     try:
-        print(asyncio.run(_migrate(database, options.keep_days, options.login, password, options.semantic_cache)))
+        workers = (options.jobs, jobs_password) if options.jobs else None
+        work = _migrate(database, options.keep_days, options.login, password, options.semantic_cache, workers)
+        print(asyncio.run(work))
     except FAILURES as error:
         print(f"penstock database: {type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -30,6 +30,8 @@ class Grant:
     """Unix time."""
     barred: Problem | None = None
     """Why this key opens nothing, where it does not."""
+    job: bool = False
+    """Asked for by a worker, in the key's name."""
     stored: bool = False
     """From the database, which wants to know when it was last used."""
     used_day: int = 0

@@ -15,10 +15,13 @@ from app.gateway.keys.problems import EXPIRED, NOT_LOADED, REVOKED, ROTATED, ten
 
 if TYPE_CHECKING:
     from app.gateway.keys.tokens import Tokens
+    from app.jobs.ticket import Tickets
 
 MOST_REVOKED = 10_000
 """Revoked keys that are still known as such; an older one is answered like any wrong key."""
 DAY_SECONDS = 86_400
+TICKET = b"pj-"
+"""How the tickets of workers begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class KeyRing:
         """False until the database was read for the first time, where there is one."""
         self.tokens: Tokens | None = None
         """None where no issuer is configured."""
+        self.tickets: Tickets | None = None
+        """None where there are no jobs."""
         self.used: set[str] = set()
         """Stored keys that were used for the first time on a day, since this was emptied."""
         self.take_file(keys, admins)
@@ -87,7 +92,9 @@ class KeyRing:
         digest = hashlib.sha256(token).digest()
         grant = self._file.get(digest) or self._stored.get(digest)
         if grant is None:
-            if self.tokens is not None and token.count(b".") == 2:
+            if self.tickets is not None and token.startswith(TICKET):
+                grant = self.tickets.grant(token)
+            elif self.tokens is not None and token.count(b".") == 2:
                 grant = self.tokens.grant(digest, token, last=last)
             elif digest in self._revoked:
                 raise Refused(REVOKED)
@@ -106,6 +113,15 @@ class KeyRing:
             grant.used_day = day
             self.used.add(grant.id)
         return grant
+
+    def by_id(self, identity: str) -> Grant | None:
+        """What the key of this id may do; None where there is none, or no more. Raises Refused (503)."""
+        if (digests := self._digests.get(identity)) is not None:
+            return self._stored.get(digests[0])
+        found = next((grant for grant in self._file.values() if grant.id == identity), None)
+        if found is None and not self.loaded:
+            raise Refused(NOT_LOADED)
+        return found
 
     def admin(self, authorization: bytes | None) -> str | None:
         """The actor whose admin key this is; None for any other key. Raises Refused (401) where there is no key."""

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.gateway.ledger.row import Row, mean_itl_ms
+from app.jobs.ticket import billed_as
 
 if TYPE_CHECKING:
     from app.gateway.account import Account
@@ -24,10 +25,13 @@ def record(ledger: Ledger, exchange: Exchange, status: int, outcome: str, accoun
     # A stream that came in one piece is settled before its first event is handed out, which is now.
     first = exchange.first_event_at or (now if stream and outcome == "ok" else 0.0)
     engine = None if attempt is None else attempt.engine
+    paid = status == 200 and outcome == "ok"
+    again = billed_as(exchange.request_id, paid=paid) if key.job else None
+    identity, ended = again or (ledger.next_id(), time.time())
     ledger.record(
         Row(
-            id=ledger.next_id(),
-            ended=time.time(),
+            id=identity,
+            ended=ended,
             request_id=exchange.request_id.decode("ascii"),
             tenant=key.tenant,
             key_id=key.id,
@@ -49,7 +53,8 @@ def record(ledger: Ledger, exchange: Exchange, status: int, outcome: str, accoun
             duration_ms=(now - begun) * 1e3,
             tries=exchange.tries,
             resumed=0 if exchange.resumption is None else exchange.resumption.resumed,
-            cost_usd=account.cost_usd,
+            # Of a job only the answer is billed, and not the tries before it.
+            cost_usd=0.0 if key.job and not paid else account.cost_usd,
             cache=exchange.cache_outcome,
         )
     )
