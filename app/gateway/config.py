@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
+from app.gateway.budget.settings import BudgetActions
 from app.gateway.cache.settings import CacheConfig
 from app.gateway.guards.settings import GuardConfig
 from app.gateway.providers.config import Provider
@@ -184,6 +185,7 @@ class GatewayConfig(Strict):
     cache: CacheConfig = Field(default=CacheConfig(), description="Answers that are used again; off by default.")
     traces: TraceConfig | None = Field(default=None, description="OpenTelemetry traces; off by default.")
     guards: GuardConfig | None = Field(default=None, description="What is masked or refused; nothing by default.")
+    budget: BudgetActions | None = Field(default=None, description="What follows when money runs out; nothing yet.")
     jobs: JobsConfig | None = Field(default=None, description="Files, batches and jobs; off by default.")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
@@ -229,6 +231,12 @@ class GatewayConfig(Strict):
         if unknown:
             raise ValueError(unknown)
         aliases = {name for model in (*self.models, *self.outside_models) for name in model.aliases}
+        if self.budget is not None:
+            unknown = self.budget.unknown_names(
+                models | aliases | {route.name for route in self.routing.routes}, models
+            )
+            if unknown:
+                raise ValueError(unknown)
         for number, route in enumerate(self.routing.routes):
             if route.name in aliases:
                 raise ValueError(f"routing.routes.{number}.name: `{route.name}` is an alias of a model")

@@ -222,6 +222,8 @@ class Exchange(Reply):
         try:
             admitted = admit(self.route, body, service.routes if self.key is None else self.key.visible(service.routes))
             target = service.by_name[admitted.model]
+            if service.steward is not None:
+                service.steward.require(self.key)
             if self.wishes or admitted.model in service.router.plans or (self.key and self.key.most_usd):
                 target, body = service.router.take(self, admitted, body)
         except Refused as refused:

@@ -21,6 +21,7 @@ from app.gateway.limits.link import Link
 from app.gateway.log import Log
 from app.gateway.pages import Pages
 from app.gateway.protocol import Connection, make_config
+from app.gateway.providers.start import keys_and_roles
 from app.gateway.service import Service
 from app.gateway.settings import SettingsError, load_keys
 
@@ -54,6 +55,10 @@ class Surroundings:
     trace_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What a collector wants to see, such as its key."""
     ledger: LedgerSettings | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """For what asks AWS: addresses and credentials of the pod."""
+    events_queue_url: str = ""
+    """The queue of SQS with what AWS says of money."""
     keys: Database | None = None
     """Where keys are kept beside the key file; None: nowhere."""
     jobs: Place | None = None
@@ -79,6 +84,7 @@ class Gateway:
         self._keep_ledger()
         keys_start.start(service, self.surroundings.keys, self._spawn)
         self._keep_answers()
+        self._keep_budget()
         self._keep_guards()
         self._keep_traces()
         self._keep_jobs()
@@ -100,7 +106,8 @@ class Gateway:
                 service.update_engines(model.name, fixed)
         if not around.engines:
             self._watch_pods()
-        self._keep_roles()
+        for work in keys_and_roles(service, around.environment):
+            self._spawn(work)
         gauge = service.metrics.dependency_up
         if around.cache_address:
             self._keep_limits(around)
@@ -132,6 +139,18 @@ class Gateway:
             for work in start(self.service, self.surroundings):
                 self._spawn(work)
 
+    def _keep_budget(self) -> None:
+        if self.config.budget is not None:
+            from app.gateway.budget.start import start
+
+            start(
+                self.service,
+                self.surroundings.keys,
+                self.surroundings.events_queue_url,
+                self.surroundings.environment,
+                self._spawn,
+            )
+
     def _keep_traces(self) -> None:
         if self.config.traces is not None:
             from app.gateway.trace.export import attach
@@ -146,18 +165,6 @@ class Gateway:
 
             key = self.surroundings.classifier_key
             self.service.guards = Guards(self.config.guards, self.service.metrics.registry, key=key)
-
-    def _keep_roles(self) -> None:
-        """Providers on Bedrock without a key file ask with the pod's own role."""
-        found = [target.outside for target in self.service.outside.values() if target.outside is not None]
-        asking = [one for one in found if one.provider.kind == "bedrock" and one.provider.key_file is None]
-        if asking:
-            from app.gateway.providers.role import Role
-
-            role = Role(self.log)
-            for one in asking:
-                one.role = role
-            self._spawn(role.keep())
 
     def _keep_jobs(self) -> None:
         place = self.surroundings.jobs
@@ -324,6 +331,8 @@ def surroundings(environment: Mapping[str, str], engines: str) -> Surroundings:
         ledger=read_settings(environment),
         keys=_keys_database(environment),
         jobs=_jobs_place(environment),
+        environment=environment,
+        events_queue_url=environment.get("PENSTOCK_EVENTS_QUEUE_URL", "").strip(),
     )
 
 

@@ -29,6 +29,8 @@ from app.gateway.routing.router import Router
 
 if TYPE_CHECKING:
     from app.gateway.balance.hedge import Hedger
+    from app.gateway.budget.follow import Follower as BudgetFollower
+    from app.gateway.budget.steward import Steward
     from app.gateway.cache.answers import Answers
     from app.gateway.exchange import Exchange
     from app.gateway.guards.stage import Guards
@@ -111,6 +113,9 @@ class Service:
         self.key_follower: Follower | None = None
         self.admin: Admin | None = None
         """None where no keys are kept in a database."""
+        self.steward: Steward | None = None
+        """None where no budget acts."""
+        self.budget_follower: BudgetFollower | None = None
         self.ledger: Ledger | None = None
         """None where no database is configured."""
         self.jobs: JobsApi | None = None

@@ -29,6 +29,7 @@ async def _migrate(
     semantic: bool,
     workers: tuple[str, str] | None,
 ) -> str:
+    from app.gateway.budget.schema import BUDGET
     from app.gateway.cache.schema import CACHE
     from app.gateway.database.connection import connect
     from app.gateway.database.migrations import make_login, migrate
@@ -38,7 +39,7 @@ async def _migrate(
     from app.jobs.schema import JOBS, WORKERS
 
     said = []
-    schemas = {"ledger": LEDGER, "keys": KEYS} | ({"cache": CACHE} if semantic else {})
+    schemas = {"ledger": LEDGER, "keys": KEYS, "budget": BUDGET} | ({"cache": CACHE} if semantic else {})
     schemas |= {"jobs": JOBS} if workers is not None else {}
     connection = await connect(database, "penstock-migrate")
     try:
@@ -51,7 +52,7 @@ async def _migrate(
             await set_retention(connection, keep_days)
         if login:
             await make_login(connection, login, password, schemas.values(), LEDGER.lock)
-            said.append(f"{login} may use {'both' if len(schemas) == 2 else 'all'}")
+            said.append(f"{login} may use all")
         if workers is not None:
             await make_login(connection, *workers, (WORKERS,), LEDGER.lock)
             said.append(f"{workers[0]} may work on jobs")

@@ -1,6 +1,7 @@
-"""Reads the owner's name and password from AWS Secrets Manager, where RDS keeps and rotates them.
+"""Reads secrets of AWS Secrets Manager: the database owner's login, which RDS rotates, and keys of outside providers.
 
-Only the migration does this, once: it is written with the standard library, and the gateway's image needs no AWS SDK.
+Only the migration does this, once: it is written with the standard library, and needs no AWS SDK. The reader of budget
+events signs its calls here too.
 Credentials are those of the pod (EKS Pod Identity), or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 """
 
@@ -48,11 +49,20 @@ def owner_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def read_login(arn: str, environment: Mapping[str, str]) -> tuple[str, str]:
     """User name and password of the secret. Takes 20 s at most. Raises SecretError."""
+    try:
+        content = json.loads(read_secret(arn, environment, "PENSTOCK_DATABASE_SECRET_ARN"))
+        return str(content["username"]), str(content["password"])
+    except (ValueError, LookupError, TypeError):
+        raise SecretError(f"{arn} does not hold a user name and a password") from None
+
+
+def read_secret(arn: str, environment: Mapping[str, str], variable: str = "PENSTOCK_PROVIDER_SECRETS") -> str:
+    """The secret's text. Takes 20 s at most. `variable`: where the ARN is from. Raises SecretError."""
     found = ARN.fullmatch(arn)
     if found is None:
-        raise SecretError(f"PENSTOCK_DATABASE_SECRET_ARN: {arn!r} is not the ARN of a secret")
+        raise SecretError(f"{variable}: {arn!r} is not the ARN of a secret")
     partition, region = found[1], found[2]
-    credentials = _credentials(environment)
+    credentials = pod_credentials(environment)
     endpoint = (
         environment.get("AWS_ENDPOINT_URL_SECRETS_MANAGER")
         or environment.get("AWS_ENDPOINT_URL")
@@ -66,14 +76,19 @@ def read_login(arn: str, environment: Mapping[str, str]) -> tuple[str, str]:
     if status != 200:
         raise SecretError(f"Secrets Manager answered {status} for {arn}: {_reason(raw)}")
     try:
-        content = json.loads(json.loads(raw)["SecretString"])
-        return str(content["username"]), str(content["password"])
+        return str(json.loads(raw)["SecretString"])
     except (ValueError, LookupError, TypeError):
-        raise SecretError(f"{arn} does not hold a user name and a password") from None
+        raise SecretError(f"Secrets Manager's answer for {arn} holds no text") from None
 
 
 def sign(
-    host: str, headers: Mapping[str, str], body: bytes, region: str, credentials: Credentials, now: dt.datetime
+    host: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    region: str,
+    credentials: Credentials,
+    now: dt.datetime,
+    service: str = "secretsmanager",
 ) -> dict[str, str]:
     """The headers of a POST to `/` with its Signature Version 4; all are signed."""
     date = now.strftime("%Y%m%dT%H%M%SZ")
@@ -85,7 +100,7 @@ def sign(
     request = "\n".join(
         ("POST", "/", "", *(f"{name}:{value}" for name, value in lines), "", names, hashlib.sha256(body).hexdigest())
     )
-    scope = f"{date[:8]}/{region}/secretsmanager/aws4_request"
+    scope = f"{date[:8]}/{region}/{service}/aws4_request"
     text = "\n".join(("AWS4-HMAC-SHA256", date, scope, hashlib.sha256(request.encode()).hexdigest()))
     key = f"AWS4{credentials.key}".encode()
     for part in scope.split("/"):
@@ -97,7 +112,8 @@ def sign(
     }
 
 
-def _credentials(environment: Mapping[str, str]) -> Credentials:
+def pod_credentials(environment: Mapping[str, str]) -> Credentials:
+    """Those of the pod, or of the environment. Takes 10 s at most. Raises SecretError."""
     if uri := environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""):
         return _of_the_pod(uri, environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", ""))
     key_id, key = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")

@@ -154,6 +154,10 @@ class Admin:
                     return _plain(lambda store: store.tenant(name))
                 changed = forms.read(forms.TenantChange, call.body)
                 return _plain(lambda store: store.change_tenant(name, changed))
+            case ["budget", *_]:
+                from app.gateway.budget.admin import work
+
+                return work(self._service, call, parts)
             case ["audit"]:
                 _require(call, "GET")
                 before, limit = _page(call, "before")

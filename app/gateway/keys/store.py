@@ -89,7 +89,16 @@ class Store:
         self._connection = connection
         self._actor = actor
 
-    async def _audit(self, action: str, target: str, detail: Mapping[str, Any]) -> None:
+    @property
+    def connection(self) -> asyncpg.Connection:
+        """For other parts of the admin API."""
+        return self._connection
+
+    @property
+    def actor(self) -> Actor:
+        return self._actor
+
+    async def audit_row(self, action: str, target: str, detail: Mapping[str, Any]) -> None:
         await self._connection.execute(
             "INSERT INTO penstock_keys.audit (actor, action, target, detail, request_id) VALUES ($1, $2, $3, $4, $5)",
             self._actor.name,
@@ -142,7 +151,7 @@ class Store:
                 digest,
                 self._actor.name,
             )
-            await self._audit("key.create", identity, key.model_dump(mode="json", exclude_defaults=True))
+            await self.audit_row("key.create", identity, key.model_dump(mode="json", exclude_defaults=True))
             return await self.key(identity), True
 
     async def _created_before(self, replay: tuple[str, bytes]) -> dict[str, Any]:
@@ -195,7 +204,7 @@ class Store:
                 *(given.get(name, row[name]) for name in own),
                 dump_access(access),
             )
-            await self._audit("key.change", identity, told)
+            await self.audit_row("key.change", identity, told)
             return await self.key(identity)
 
     async def rotate_key(self, identity: str, digest: bytes, overlap_seconds: int) -> dict[str, Any]:
@@ -208,7 +217,7 @@ class Store:
                 digest,
                 float(overlap_seconds),
             )
-            await self._audit("key.rotate", identity, {"overlap_seconds": overlap_seconds})
+            await self.audit_row("key.rotate", identity, {"overlap_seconds": overlap_seconds})
             return await self.key(identity)
 
     async def revoke_key(self, identity: str) -> dict[str, Any]:
@@ -218,7 +227,7 @@ class Store:
                 "UPDATE penstock_keys.keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL", identity
             )
             if said.endswith(" 1"):
-                await self._audit("key.revoke", identity, {})
+                await self.audit_row("key.revoke", identity, {})
             return await self.key(identity)
 
     # -- tenants --
@@ -246,7 +255,7 @@ class Store:
             if said.endswith(" 0"):
                 message = f"The tenant `{tenant.name}` exists already; change it with PATCH."
                 raise Refused(Problem(409, message, "tenant_exists"))
-            await self._audit("tenant.create", tenant.name, tenant.model_dump(mode="json", exclude_none=True))
+            await self.audit_row("tenant.create", tenant.name, tenant.model_dump(mode="json", exclude_none=True))
             return await self.tenant(tenant.name)
 
     async def change_tenant(self, name: str, change: TenantChange) -> dict[str, Any]:
@@ -265,7 +274,7 @@ class Store:
             )
             if said.endswith(" 0"):
                 raise unknown("tenant", name)
-            await self._audit("tenant.change", name, change.model_dump(mode="json", include=given))
+            await self.audit_row("tenant.change", name, change.model_dump(mode="json", include=given))
             return await self.tenant(name)
 
     async def audit(self, before: int, limit: int) -> list[dict[str, Any]]:

@@ -12,8 +12,17 @@ from app.gateway.routing.features import Features
 from app.gateway.routing.rules import Rules
 from app.gateway.routing.score import classify, complexity
 
-Reason = Literal["template", "task", "experiment", "complexity", "default", "context", "cost"]
-REASONS: tuple[Reason, ...] = ("template", "task", "experiment", "complexity", "default", "context", "cost")
+Reason = Literal["template", "task", "experiment", "complexity", "default", "context", "cost", "budget"]
+REASONS: tuple[Reason, ...] = (
+    "template",
+    "task",
+    "experiment",
+    "complexity",
+    "default",
+    "context",
+    "cost",
+    "budget",
+)
 
 
 @dataclass(frozen=True, slots=True)

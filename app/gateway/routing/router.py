@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -77,6 +79,10 @@ class Router:
         for name, plan in self.plans.items():
             service.by_name[name] = targets[plan.settings.to]
             service.routes[name] = plan.route
+        self._own = dict(self.plans)
+        """As configured; `plans` has other ones while names are moved."""
+        self._moved: dict[str, Plan] = {}
+        self._spared: frozenset[str] = frozenset()
         self.breakers = {name: Breaker(routing.breaker) for name in sorted(named)}
         for name, breaker in self.breakers.items():
             metrics.circuit.labels(name).set_function(lambda one=breaker: _STATES[one.state(monotonic())])
@@ -96,11 +102,16 @@ class Router:
 
     def take(self, exchange: Exchange, admitted: Admitted, body: bytes) -> tuple[Target, bytes]:
         """Decides on a request: the first model, and the body for it. Raises Refused where it may cost too much."""
-        plan = self.plans.get(admitted.model)
+        moved = self._moved.get(admitted.model)
+        if moved is not None and exchange.key is not None and exchange.key.tenant in self._spared:
+            moved = None
+        plan = moved or self._own.get(admitted.model)
         if plan is None:  # a plain model, of a client with a ceiling of cost
             plan = self._plain(admitted.model)
         features, wishes = read_features(body), read_wishes(exchange.wishes, exchange.key)
         decision = decide(plan.settings, plan.rules, features, wishes, plan.facts)
+        if moved is not None and decision.reason not in ("template", "context", "cost"):
+            decision = replace(decision, reason="budget")
         if decision.refusal:
             raise Refused(Problem(400, decision.refusal, "cost_ceiling_exceeded"))
         exchange.course = Course(self, exchange, plan.settings, decision, features, wishes, admitted.ceiling)
@@ -122,10 +133,52 @@ class Router:
             body = use_model(body, target.route.name)
         return target, cap(exchange.route, body, features.asked_tokens, route)
 
+    def move(self, models: Mapping[str, str], spared: Collection[str] = ()) -> None:
+        """From now on the names in `models` are answered by others, but not for the tenants `spared`. {}: none is.
+
+        A request that the other model cannot hold, or that fails there, still gets the name's own model.
+        """
+        self._spared = frozenset(spared)
+        own = {name: target for target in self.targets.values() for name in (target.route.name, *target.route.aliases)}
+        to = {own[name].route.name if name in own else name: other for name, other in models.items()}
+        self._moved = {name: self._moved_plan(plan, to) for name, plan in self._own.items() if _names(plan) & to.keys()}
+        for name, other in models.items():
+            names = [name]
+            if name in own and name == own[name].route.name:
+                names += own[name].route.aliases
+            for each in names:
+                if each in own and each not in self._own:
+                    fallback = (own[each].route.name,)
+                    settings = Route(name=each, to=other, fallback=fallback, check_output=False)
+                    self._moved[each] = Plan(settings, Rules(settings, {}), self.targets)
+        self.plans = self._own | self._moved
+
+    def _moved_plan(self, plan: Plan, to: Mapping[str, str]) -> Plan:
+        """A route with the same rules, whose models are others; its own first one is the last of its chain."""
+        settings = plan.settings
+        first = to.get(settings.name, to.get(settings.to, settings.to))
+        chain = (*(to.get(name, name) for name in settings.fallback), settings.to)
+        changes = {
+            "to": first,
+            "fallback": tuple(dict.fromkeys(name for name in chain if name != first)),
+            "tasks": tuple(one.model_copy(update={"to": to.get(one.to, one.to)}) for one in settings.tasks),
+            "levels": tuple(one.model_copy(update={"to": to.get(one.to, one.to)}) for one in settings.levels),
+        }
+        if settings.experiment is not None:
+            shares = settings.experiment.shares
+            moved = tuple(one.model_copy(update={"to": to.get(one.to, one.to)}) for one in shares)
+            changes["experiment"] = settings.experiment.model_copy(update={"shares": moved})
+        return Plan(settings.model_copy(update=changes), plan.rules, self.targets)
+
     def _plain(self, name: str) -> Plan:
         target = next(t for t in self.targets.values() if name in (t.route.name, *t.route.aliases))
         settings = Route(name=name, to=target.route.name, check_output=False)
         return Plan(settings, Rules(settings, {}), self.targets)
+
+
+def _names(plan: Plan) -> set[str]:
+    """What moves a route: its own name, or a model of it."""
+    return {plan.settings.name, *(name for _, name in plan.settings.models())}
 
 
 def _rules(settings: Route, templates: dict[str, str]) -> Rules:
