@@ -233,6 +233,10 @@ class Attempt:
         else:
             self._fail(retry.lost_before_answer(self.model))
 
+    def upstream_fault(self, error: Exception) -> None:
+        self._connection = None
+        self.exchange.broke(error)
+
     # -- streams --
 
     def _relay_events(self, data: bytes) -> None:

@@ -31,6 +31,9 @@ class Sink(Protocol):
     def upstream_lost(self, *, stale: bool) -> None:
         """The connection ended inside a request. `stale`: it was a pooled one and not a byte of the answer had come."""
 
+    def upstream_fault(self, error: Exception) -> None:
+        """One of the calls above raised `error`. Nothing more follows."""
+
 
 class Connection(asyncio.Protocol):
     """One connection to one engine, with one request at a time."""
@@ -68,26 +71,34 @@ class Connection(asyncio.Protocol):
             self.abort()
             sink.upstream_lost(stale=False)
             return
-        if self._head_read:
-            self._head_read = False
-            sink.upstream_head(self._status, self._headers)
-        if self._parts and self.sink is sink:
-            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._parts = []
-            sink.upstream_data(body)
-        if self._ended and self.sink is sink:
-            self._release()
-            sink.upstream_end()
+        try:
+            if self._head_read:
+                self._head_read = False
+                sink.upstream_head(self._status, self._headers)
+            if self._parts and self.sink is sink:
+                body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._parts = []
+                sink.upstream_data(body)
+            if self._ended and self.sink is sink:
+                self._release()
+                sink.upstream_end()
+        except Exception as error:  # noqa: BLE001 - a mistake of the sink's; it ends its request itself
+            if self.sink is sink:
+                self.abort()
+            sink.upstream_fault(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.client.forget(self)
         sink, self.sink = self.sink, None
         if sink is None:
             return
-        if exc is None and self._status and not self._framed:  # the end of the connection is the end of the answer
-            sink.upstream_end()
-        else:
-            sink.upstream_lost(stale=self._requests > 1 and not self._received)
+        try:
+            if exc is None and self._status and not self._framed:  # the end of the connection is the end of the answer
+                sink.upstream_end()
+            else:
+                sink.upstream_lost(stale=self._requests > 1 and not self._received)
+        except Exception as error:  # noqa: BLE001 - as above
+            sink.upstream_fault(error)
 
     # -- httptools --
 

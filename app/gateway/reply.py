@@ -55,13 +55,14 @@ class Reply:
 
     service: Service
     protocol: Connection
-    key: Grant | None
-    target: Target | None
-    attempt: Attempt | None
-    account: Account | None
-    kept: Kept | None
-    resumption: Resumption | None
-    request_id: bytes
+    key: Grant | None = None
+    target: Target | None = None
+    attempt: Attempt | None = None
+    account: Account | None = None
+    kept: Kept | None = None
+    """What was relayed of a stream, while it could be continued at another engine."""
+    resumption: Resumption | None = None
+    request_id: bytes = b""
     body: bytes
     chunked: bool
     keep_alive: bool

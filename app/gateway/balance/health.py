@@ -55,6 +55,9 @@ class Probe:
     def upstream_lost(self, *, stale: bool) -> None:
         self.alive = bool(self.alive)
 
+    def upstream_fault(self, error: Exception) -> None:
+        self.alive = bool(self.alive)
+
 
 class Prober:
     def __init__(self, service: Service) -> None:

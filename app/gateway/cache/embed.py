@@ -66,6 +66,10 @@ class _Answer:
         self.connection = None
         self._fail("the connection broke")
 
+    def upstream_fault(self, error: Exception) -> None:
+        self.connection = None
+        self._fail(f"the gateway failed: {type(error).__name__}")
+
 
 class Embedder:
     def __init__(self, client: Client, target: Target) -> None:
