@@ -17,6 +17,43 @@ def dumps(policy: Mapping[str, Any]) -> str:
     return json.dumps(policy, separators=(",", ":"))
 
 
+def inject_faults(
+    stack: str, instances: str, key_arn: str, region: str, *, database_arn: str = "", cache_arn: str = ""
+) -> dict[str, Any]:
+    """What drills do to a stack and to nothing else: its nodes by their tag, its database and its cache by name.
+
+    `instances`: the ARN of all instances of the region. Without a database or cache there are no rights on one."""
+    statements: list[Statement] = [
+        {
+            "Sid": "StopsAndReclaimsItsNodes",
+            "Effect": "Allow",
+            "Action": ["ec2:StopInstances", "ec2:StartInstances", "ec2:SendSpotInstanceInterruptions"],
+            "Resource": instances,
+            "Condition": {"StringEquals": {"aws:ResourceTag/stack": stack}},
+        },
+        {"Sid": "FindsNodes", "Effect": "Allow", "Action": "ec2:DescribeInstances", "Resource": "*"},
+        {
+            "Sid": "StartsNodesWithTheirVolumes",
+            "Effect": "Allow",
+            "Action": "kms:CreateGrant",
+            "Resource": key_arn,
+            "Condition": {
+                "Bool": {"kms:GrantIsForAWSResource": "true"},
+                "StringEquals": {"kms:ViaService": f"ec2.{region}.amazonaws.com"},
+            },
+        },
+    ]
+    if database_arn:
+        actions = ["rds:RebootDBInstance", "rds:DescribeDBInstances"]
+        statements.append(
+            {"Sid": "FailsItsDatabaseOver", "Effect": "Allow", "Action": actions, "Resource": database_arn}
+        )
+    if cache_arn:
+        actions = ["elasticache:InterruptClusterAzPower", "elasticache:DescribeReplicationGroups"]
+        statements.append({"Sid": "TakesItsCachesPower", "Effect": "Allow", "Action": actions, "Resource": cache_arn})
+    return document(*statements)
+
+
 def trust(*services: str) -> dict[str, Any]:
     """Who may take a role. EKS Pod Identity tags its sessions, which is an action of its own."""
     actions = ["sts:AssumeRole"] + (["sts:TagSession"] if "pods.eks.amazonaws.com" in services else [])

@@ -350,6 +350,14 @@ MESSAGES: dict[str, Needs] = {
         "ModifyBudget",
         more=(PLAIN_TAGS,),
     ),
+    "aws:fis/experimentTemplate:ExperimentTemplate": needs(
+        "fis",
+        "arn:{partition}:fis:{region}:{account}:experiment-template/* arn:{partition}:fis:{region}:{account}:action/*",
+        "GetExperimentTemplate ListTagsForResource",
+        "CreateExperimentTemplate UpdateExperimentTemplate DeleteExperimentTemplate TagResource",
+        more=((TAGS, "UntagResource"),),
+        passes="fis.amazonaws.com",
+    ),
     "aws:costexplorer/anomalyMonitor:AnomalyMonitor": needs(
         "ce",
         "arn:{partition}:ce::{account}:anomalymonitor/*",

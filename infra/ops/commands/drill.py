@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ import click
 from infra.ops.commands.release import asking
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
 from infra.ops.drill.catalogue import CATALOGUE, Drill
-from infra.ops.errors import ExitCode, RefusedError
+from infra.ops.errors import ExitCode, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from infra.ops.drill.figures import Result
+
+LOCAL = "local"
 
 
 @click.group()
@@ -53,7 +56,9 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
                          help="How long the fault stays. Without it: the drill's own time."),
             click.option("--record/--no-record", default=True, show_default=True,
                          help="Keep the result in docs/failures.json and write docs/failures.md anew."),
-            click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+            click.option("--zone", help="On AWS: the zone that loses its power, such as eu-central-1a."),
+            click.option("--confirm", "typed", metavar="STACK", help="On AWS: the stack's name, typed once more."),
+            click.option("--yes", "-y", is_flag=True, help="Do not ask; on AWS --confirm is needed."),
             json_option,
             pass_context,
         )
@@ -62,7 +67,19 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _one(context: Context, chosen: Drill, yes: bool, as_json: bool, **given: Any) -> None:
+def _one(
+    context: Context,
+    chosen: Drill,
+    stack: str,
+    yes: bool,
+    as_json: bool,
+    zone: str | None,
+    typed: str | None,
+    **given: Any,
+) -> None:
+    if stack != LOCAL:
+        _on_aws(context, chosen, stack, zone, typed, as_json)
+        return
     if not asking(yes, "Break it?")([chosen.about]):
         raise RefusedError("The drill was not confirmed.")
     found = _run(context, chosen, **given)
@@ -74,13 +91,32 @@ def _one(context: Context, chosen: Drill, yes: bool, as_json: bool, **given: Any
         raise SystemExit(ExitCode.FAILURE)
 
 
-def _run(
-    context: Context, chosen: Drill, stack: str, rate: float, streams: int, seconds: float | None, record: bool
-) -> Result:
+def _on_aws(context: Context, chosen: Drill, stack: str, zone: str | None, typed: str | None, as_json: bool) -> None:
+    """Starts the stack's template. Clients are not measured there: send `penstock load --allow-remote` meanwhile."""
+    from infra.ops.drill import cloud
+
+    client = context.open(stack).aws("fis")
+    template = cloud.choose(cloud.templates(client, stack), chosen.name, zone)
+    click.echo(f"{template.description} AWS ends it after {template.budget_seconds:.0f} s at the latest.", err=True)
+    if typed is None and sys.stdin.isatty():
+        typed = click.prompt(f"Type the stack's name ({stack})", err=True)
+    cloud.confirm(stack, typed)
+    progress = context.progress()
+    with progress.step(f"Drill {chosen.name} on {stack}", template.budget_seconds):
+        watched = cloud.Experiment(client, progress).run(template)
+    if as_json:
+        echo_json(watched.as_dict())
+    else:
+        click.echo(f"{watched.experiment} {watched.status} after {watched.seconds:.0f} s. {watched.reason}".rstrip())
+    if watched.status != "completed":
+        raise SystemExit(ExitCode.FAILURE)
+
+
+def _run(context: Context, chosen: Drill, rate: float, streams: int, seconds: float | None, record: bool) -> Result:
     from infra.ops.drill import table
     from infra.ops.drill.run import Options, Runner
 
-    runner = Runner(context.open(stack), Options(rate, streams, seconds), context.progress())
+    runner = Runner(context.open(LOCAL), Options(rate, streams, seconds), context.progress())
     found = runner.run(chosen)
     if record:
         table.record(context.checkout, found, f"{rate:g} requests/s and {streams} streams")
@@ -122,7 +158,9 @@ for _drill in CATALOGUE.values():
 
 @drill.command("all")
 @options
-def every(context: Context, yes: bool, as_json: bool, **given: Any) -> None:
+def every(
+    context: Context, stack: str, yes: bool, as_json: bool, zone: str | None, typed: str | None, **given: Any
+) -> None:
     """Run every drill, one after the other; the one that ends the platform is the last.
 
     A drill that misses an aim does not stop the rest; one whose undo fails does.
@@ -130,6 +168,8 @@ def every(context: Context, yes: bool, as_json: bool, **given: Any) -> None:
     \b
     JSON: a list of results, as of one drill.
     """
+    if stack != LOCAL or zone or typed:
+        raise UsageError("All drills together run on this machine alone.", "On AWS: one drill at a time.")
     if not asking(yes, "Break all of it?")([f"{len(CATALOGUE)} drills: {', '.join(CATALOGUE)}."]):
         raise RefusedError("The drills were not confirmed.")
     results = []

@@ -38,8 +38,6 @@ class Drill:
     hold_seconds: float = 0.0
     watched: tuple[str, ...] = ()
     """Metrics that tell what degraded, shown where they move."""
-    stack_action: str = ""
-    """The action of AWS Fault Injection Service that stands for it on AWS; empty where there is none."""
 
 
 LIMITS = ("penstock_limits_local", "penstock_limit_backlog", "penstock_cache_up")
@@ -61,7 +59,6 @@ CATALOGUE: Mapping[str, Drill] = {
             (NO_FAILED, NONE_LOST, stall(2.0)),
             12.0,
             ENGINES,
-            "aws:arc:start-zonal-autoshift",
         ),
         Drill(
             "spot-reclaim",
@@ -69,7 +66,6 @@ CATALOGUE: Mapping[str, Drill] = {
             (NO_FAILED, NO_CUT, Aim("stalled_200ms", 0, "no stall over 200 ms")),
             0.0,
             ENGINES,
-            "aws:ec2:send-spot-instance-interruptions",
         ),
         Drill(
             "engine-crash",
@@ -98,7 +94,6 @@ CATALOGUE: Mapping[str, Drill] = {
             (NO_FAILED, NO_CUT, stall(0.5)),
             0.0,
             LIMITS,
-            "aws:elasticache:replicationgroup-interrupt-az-power",
         ),
         Drill(
             "database-failover",
@@ -106,7 +101,6 @@ CATALOGUE: Mapping[str, Drill] = {
             (NO_FAILED, NO_CUT, stall(0.5), Aim("rows_lost", 0, "no ledger row lost")),
             0.0,
             LEDGER + KEYS,
-            "aws:rds:reboot-db-instances",
         ),
         Drill(
             "cache-down",

@@ -109,7 +109,7 @@ class BadRelease(Fault):
             raise PenstockError("The release was not taken back: there is no report.", "See `penstock release status`.")
         content = json.loads(reports[-1].read_text())
         self.figures["weight_back_seconds"] = float(content["weight_back_seconds"])
-        return f"engines of {self.colour} fail at {content.get('step', '?')} %: {content['reason'][:120]}"
+        return f"engines of {self.colour} fail under traffic: {content['reason'][:120]}"
 
     def _check(self, deadline: float, what: str, *, may_end: bool = False) -> None:
         if self.process is not None and self.process.poll() is not None and not may_end:

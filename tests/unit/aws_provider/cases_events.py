@@ -38,7 +38,37 @@ def expiry(days: int) -> list[dict[str, Any]]:
     ]
 
 
+def experiment(world: Any, minutes: int) -> dict[str, Any]:
+    return {
+        "description": "spot nodes",
+        "roleArn": world.role["arn"],
+        "actions": [
+            {
+                "name": "reclaim",
+                "actionId": "aws:ec2:send-spot-instance-interruptions",
+                "parameters": [{"key": "durationBeforeInterruption", "value": f"PT{minutes}M"}],
+                "target": {"key": "SpotInstances", "value": "nodes"},
+            }
+        ],
+        "targets": [
+            {
+                "name": "nodes",
+                "resourceType": "aws:ec2:spot-instance",
+                "selectionMode": "COUNT(1)",
+                "resourceTags": [{"key": "stack", "value": "prod"}],
+                "filters": [{"path": "State.Name", "values": ["running"]}],
+            }
+        ],
+        "stopConditions": [{"source": "none"}],
+    }
+
+
 EVENT_CASES = (
+    Case(
+        "aws:fis/experimentTemplate:ExperimentTemplate",
+        lambda w: {**experiment(w, 2), "tags": {"a": "b"}},
+        lambda w: {**experiment(w, 5), "tags": {"a": "c"}},
+    ),
     Case(
         "aws:amp/workspace:Workspace",
         lambda w: {"alias": "platform", "kmsKeyArn": w.key["arn"], "tags": {"a": "b"}},

@@ -34,7 +34,7 @@ async def test_refusals_are_counted_with_their_reason(gateway):
 
 
 async def test_a_client_that_tries_again_fails_only_where_every_try_did(gateway, monkeypatch):
-    monkeypatch.setattr("infra.ops.load.generator.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("infra.ops.load.generator.RETRY_SECONDS", 0.1)
     load = Load(gateway.endpoint, Plan("tiny", rate=20, streams=1, seconds=0.5, retries=2))
     running = asyncio.create_task(load.run())
     gateway.status = 503

@@ -76,9 +76,26 @@ QUEUE_FED = policies.queue_fed_by_topic(QUEUE, TOPIC)
 TOPIC_POLICY = policies.publish_from_account(TOPIC, ACCOUNT, ["budgets.amazonaws.com"])
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1"
 OWNER = policies.read_secret(SECRET)
+PROVIDER_KEY = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:provider-key"
+KEYS_OF_PROVIDERS = policies.document(policies.read_secrets([f"{PROVIDER_KEY}-1", f"{PROVIDER_KEY}-2"]))
+EVENTS = policies.document(*policies.read_queue(QUEUE, KEY))
 WEIGHTS = policies.read_weights(BUCKET, KEY)
 COPIES, COPIES_KEY = "arn:aws:s3:::copies-1", f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/2"
 COPYING = policies.copy_weights(BUCKET, KEY, COPIES, COPIES_KEY, from_region=REGION, to_region="eu-west-1")
+
+INSTANCES = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance"
+DATABASE = f"arn:aws:rds:{REGION}:{ACCOUNT}:db:database-1"
+CACHE = f"arn:aws:elasticache:{REGION}:{ACCOUNT}:replicationgroup:cache-1"
+DRILLS = policies.inject_faults("prod", f"{INSTANCES}/*", KEY, REGION, database_arn=DATABASE, cache_arn=CACHE)
+DRILLS_OF_NODES = policies.inject_faults("prod", f"{INSTANCES}/*", KEY, REGION)
+FOR_EC2: dict[str, str | Sequence[str]] = {
+    "kms:ViaService": f"ec2.{REGION}.amazonaws.com",
+    "kms:GrantIsForAWSResource": "true",
+}
+
+
+def of_stack(name: str) -> dict[str, str | Sequence[str]]:
+    return {"aws:ResourceTag/stack": name}
 
 
 def by_s3(region: str) -> dict[str, str | Sequence[str]]:
@@ -164,10 +181,44 @@ DOCUMENTS: dict[str, list[Case]] = {
         Case(False, COPYING, "kms:Decrypt", COPIES_KEY, context=by_s3("eu-west-1")),
         Case(False, COPYING, "kms:Encrypt", KEY, context=by_s3(REGION)),
     ],
+    "inject_faults": [
+        Case(True, DRILLS, "ec2:StopInstances", f"{INSTANCES}/i-1", context=of_stack("prod")),
+        Case(True, DRILLS, "ec2:SendSpotInstanceInterruptions", f"{INSTANCES}/i-1", context=of_stack("prod")),
+        Case(True, DRILLS, "rds:RebootDBInstance", DATABASE),
+        Case(True, DRILLS, "elasticache:InterruptClusterAzPower", CACHE),
+        Case(True, DRILLS, "kms:CreateGrant", KEY, context=FOR_EC2),
+        Case(False, DRILLS, "ec2:StopInstances", f"{INSTANCES}/i-1", context=of_stack("dev")),
+        Case(False, DRILLS, "ec2:StopInstances", f"{INSTANCES}/i-1"),
+        Case(False, DRILLS, "ec2:TerminateInstances", f"{INSTANCES}/i-1", context=of_stack("prod")),
+        Case(False, DRILLS, "rds:RebootDBInstance", f"{DATABASE}2"),
+        Case(False, DRILLS, "rds:DeleteDBInstance", DATABASE),
+        Case(False, DRILLS, "elasticache:InterruptClusterAzPower", f"{CACHE}2"),
+        Case(False, DRILLS, "elasticache:DeleteReplicationGroup", CACHE),
+        Case(False, DRILLS, "kms:CreateGrant", KEY),
+        Case(False, DRILLS, "kms:Decrypt", KEY, context=FOR_EC2),
+        Case(False, DRILLS_OF_NODES, "rds:RebootDBInstance", DATABASE),
+        Case(False, DRILLS_OF_NODES, "elasticache:InterruptClusterAzPower", CACHE),
+    ],
+    "read_queue": [
+        Case(True, EVENTS, "sqs:ReceiveMessage", QUEUE),
+        Case(True, EVENTS, "sqs:DeleteMessage", QUEUE),
+        Case(True, EVENTS, "kms:Decrypt", KEY),
+        Case(False, EVENTS, "sqs:ReceiveMessage", f"{QUEUE}-dead"),
+        Case(False, EVENTS, "sqs:SendMessage", QUEUE),
+        Case(False, EVENTS, "sqs:PurgeQueue", QUEUE),
+        Case(False, EVENTS, "kms:Decrypt", f"{KEY}2"),
+        Case(False, EVENTS, "kms:GenerateDataKey", KEY),
+    ],
     "read_secret": [
         Case(True, OWNER, "secretsmanager:GetSecretValue", SECRET),
         Case(False, OWNER, "secretsmanager:GetSecretValue", f"{SECRET}2"),
         Case(False, OWNER, "secretsmanager:PutSecretValue", SECRET),
+    ],
+    "read_secrets": [
+        Case(True, KEYS_OF_PROVIDERS, "secretsmanager:GetSecretValue", f"{PROVIDER_KEY}-2"),
+        Case(False, KEYS_OF_PROVIDERS, "secretsmanager:GetSecretValue", SECRET),
+        Case(False, KEYS_OF_PROVIDERS, "secretsmanager:PutSecretValue", f"{PROVIDER_KEY}-1"),
+        Case(False, KEYS_OF_PROVIDERS, "secretsmanager:ListSecrets"),
     ],
     "read_weights": [
         Case(True, WEIGHTS, "s3:ListBucket", BUCKET),

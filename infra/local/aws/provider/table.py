@@ -18,6 +18,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ecr": ("registry",),
     "eks": ("cluster", "node_group", "cluster_access"),
     "elasticache": ("cache",),
+    "fis": ("fault_injection",),
     "iam": ("iam",),
     "kms": ("kms",),
     "lb": ("balancer", "listeners"),
