@@ -176,6 +176,31 @@ def read_weights(bucket_arn: str, key_arn: str) -> dict[str, Any]:
     )
 
 
+def keep_files(bucket_arn: str, key_arn: str) -> list[Statement]:
+    """Reading, writing and deleting clients' files, for a role that may do more."""
+    return [
+        {
+            "Sid": "ListFiles",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn,
+            "Condition": {"StringLike": {"s3:prefix": "parts/*"}},
+        },
+        {
+            "Sid": "KeepFiles",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+            "Resource": [f"{bucket_arn}/{folder}/*" for folder in ("files", "inputs", "parts")],
+        },
+        {
+            "Sid": "EncryptFiles",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": key_arn,
+        },
+    ]
+
+
 def read_secret(secret_arn: str) -> dict[str, Any]:
     """One secret. Its key is open to who may use it through Secrets Manager."""
     return document(
@@ -186,6 +211,29 @@ def read_secret(secret_arn: str) -> dict[str, Any]:
             "Resource": secret_arn,
         }
     )
+
+
+def read_secrets(secret_arns: Sequence[str]) -> Statement:
+    """These secrets, for a role that may do more."""
+    return {
+        "Sid": "ReadSecrets",
+        "Effect": "Allow",
+        "Action": "secretsmanager:GetSecretValue",
+        "Resource": list(secret_arns),
+    }
+
+
+def read_queue(queue_arn: str, key_arn: str) -> list[dict[str, Any]]:
+    """One queue and the key of its messages, for a role that may do more. SQS uses the key with its rights."""
+    return [
+        {
+            "Sid": "ReadEvents",
+            "Effect": "Allow",
+            "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"],
+            "Resource": queue_arn,
+        },
+        {"Sid": "DecryptEvents", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key_arn},
+    ]
 
 
 def copy_weights(

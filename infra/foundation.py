@@ -66,6 +66,7 @@ class Foundation:
     topic_arn: pulumi.Output[str]
     events_queue_url: pulumi.Output[str]
     """What is said on the topic, for gateways to read."""
+    events_queue_arn: pulumi.Output[str]
     dead_queue_name: pulumi.Output[str]
 
 
@@ -202,6 +203,7 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
         cache_members=cache.members,
         topic_arn=events.topic_arn,
         events_queue_url=events.queue_url,
+        events_queue_arn=events.queue_arn,
         dead_queue_name=events.dead_queue_name,
     )
 

@@ -80,6 +80,7 @@ PROVIDER_KEY = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:provider-key"
 KEYS_OF_PROVIDERS = policies.document(policies.read_secrets([f"{PROVIDER_KEY}-1", f"{PROVIDER_KEY}-2"]))
 EVENTS = policies.document(*policies.read_queue(QUEUE, KEY))
 WEIGHTS = policies.read_weights(BUCKET, KEY)
+FILES = policies.document(*policies.keep_files(BUCKET, KEY))
 COPIES, COPIES_KEY = "arn:aws:s3:::copies-1", f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/2"
 COPYING = policies.copy_weights(BUCKET, KEY, COPIES, COPIES_KEY, from_region=REGION, to_region="eu-west-1")
 
@@ -208,6 +209,23 @@ DOCUMENTS: dict[str, list[Case]] = {
         Case(False, EVENTS, "sqs:PurgeQueue", QUEUE),
         Case(False, EVENTS, "kms:Decrypt", f"{KEY}2"),
         Case(False, EVENTS, "kms:GenerateDataKey", KEY),
+    ],
+    "keep_files": [
+        Case(True, FILES, "s3:GetObject", f"{BUCKET}/files/file-1"),
+        Case(True, FILES, "s3:PutObject", f"{BUCKET}/parts/batch_1/part"),
+        Case(True, FILES, "s3:DeleteObject", f"{BUCKET}/inputs/job_1"),
+        Case(True, FILES, "s3:AbortMultipartUpload", f"{BUCKET}/files/file-1"),
+        Case(True, FILES, "s3:ListBucket", BUCKET, context={"s3:prefix": "parts/batch_1/"}),
+        Case(True, FILES, "kms:Decrypt", KEY),
+        Case(True, FILES, "kms:GenerateDataKey", KEY),
+        Case(False, FILES, "s3:ListBucket", BUCKET, context={"s3:prefix": "files/"}),
+        Case(False, FILES, "s3:ListBucket", BUCKET),
+        Case(False, FILES, "s3:GetObject", f"{BUCKET}/elsewhere"),
+        Case(False, FILES, "s3:GetObject", "arn:aws:s3:::other/files/file-1"),
+        Case(False, FILES, "s3:DeleteObjectVersion", f"{BUCKET}/files/file-1"),
+        Case(False, FILES, "s3:PutBucketPolicy", BUCKET),
+        Case(False, FILES, "kms:Decrypt", f"{KEY}2"),
+        Case(False, FILES, "kms:ScheduleKeyDeletion", KEY),
     ],
     "read_secret": [
         Case(True, OWNER, "secretsmanager:GetSecretValue", SECRET),
