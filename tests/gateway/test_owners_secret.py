@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said_without_the_secret(cloud: Cloud):
     for answer, words in (
         ((400, json.dumps(refusal).encode()), "answered 400 .* AccessDeniedException not you"),
         ((200, json.dumps({"SecretString": '{"password": "of-the-owner"}'}).encode()), "does not hold a user name"),
-        ((200, b"<html>"), "does not hold a user name"),
+        ((200, b"<html>"), "holds no text"),
     ):
         cloud.secret = answer
         with pytest.raises(SecretError, match=words) as raised:

@@ -1,7 +1,8 @@
-"""Settings of outside providers. A key is never in here: `key_file` names the file that holds it."""
+"""Settings of outside providers. A key is never in here: a file or a secret of Secrets Manager holds it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,8 +14,8 @@ URLS: dict[str, str] = {"openai": "https://api.openai.com/v1", "anthropic": "htt
 """From the providers' API references. Bedrock's follows from the region."""
 
 
-class Provider(Strict):
-    """One API outside."""
+class ProviderShape(Strict):
+    """One API outside, wherever its key comes from. The keys of a stack file are made from this class too."""
 
     name: Name = Field(description="For `outside_models`, metrics and logs.")
     kind: Kind = Field(description="What it speaks; `compatible`: OpenAI's API at `base_url`.")
@@ -25,13 +26,6 @@ class Provider(Strict):
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] | None = Field(
         default=None, description="Bedrock's AWS region."
     )
-    key_file: str | None = Field(
-        default=None,
-        min_length=1,
-        description="File with the key. Bedrock: an API key, or JSON of access_key_id, secret_access_key and "
-        "session_token; without a file the pod's own role is used.",
-    )
-    ca_file: str | None = Field(default=None, min_length=1, description="CA certificates instead of the system's.")
     insecure_http: bool = Field(default=False, description="Allows an `http://` base_url to another machine.")
     most_requests: int = Field(default=64, ge=1, le=100_000, description="Under way at once, from one gateway.")
     connect_seconds: float = Field(default=5.0, gt=0, le=60, description="To connect, TLS included.")
@@ -42,22 +36,43 @@ class Provider(Strict):
         default=60.0, gt=0, le=3600, description="A longer `Retry-After` of the provider counts as this."
     )
 
-    @model_validator(mode="after")
-    def is_complete(self) -> Self:
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """What does not fit together: the field, and why."""
         if self.kind == "compatible" and self.base_url is None:
-            raise ValueError("base_url: a `compatible` provider needs one")
+            yield "base_url", "a `compatible` provider needs one"
         if self.kind == "bedrock" and self.region is None:
-            raise ValueError("region: a `bedrock` provider needs one")
-        if self.kind in ("openai", "anthropic") and self.key_file is None:
-            raise ValueError(f"key_file: an `{self.kind}` provider needs one")
+            yield "region", "a `bedrock` provider needs one"
         url = self.base_url or ""
         local = url.startswith(("http://127.", "http://localhost", "http://[::1]"))
         if url.startswith("http://") and not local and not self.insecure_http:
-            raise ValueError("base_url: keys and prompts would go out in the clear; use https, or set `insecure_http`")
-        return self
+            yield "base_url", "keys and prompts would go out in the clear; use https, or allow plain HTTP"
 
     @property
     def url(self) -> str:
         """Without a slash at its end."""
         own = URLS.get(self.kind) or f"https://bedrock-runtime.{self.region}.amazonaws.com"
         return (self.base_url or own).rstrip("/")
+
+
+class Provider(ProviderShape):
+    key_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="File with the key. Bedrock: an API key, or JSON of access_key_id, secret_access_key and "
+        "session_token; without a file or secret the pod's own role is used.",
+    )
+    key_secret: bool = Field(
+        default=False,
+        description="A secret of AWS Secrets Manager holds the key; PENSTOCK_PROVIDER_SECRETS has its ARN.",
+    )
+    ca_file: str | None = Field(default=None, min_length=1, description="CA certificates instead of the system's.")
+
+    @model_validator(mode="after")
+    def is_complete(self) -> Self:
+        for field, why in self.faults():
+            raise ValueError(f"{field}: {why}")
+        if self.key_file is not None and self.key_secret:
+            raise ValueError("key_secret: the key is in `key_file` already")
+        if self.kind in ("openai", "anthropic") and self.key_file is None and not self.key_secret:
+            raise ValueError(f"key_file: an `{self.kind}` provider needs one, or `key_secret`")
+        return self

@@ -32,6 +32,9 @@ class KeyFile:
             raise NoKey(self._reason)
         return self._text
 
+    def refused(self) -> None:
+        """The provider did not take it. A new file is seen anyhow."""
+
     def _look(self) -> None:
         try:
             status = self._path.stat()

@@ -13,6 +13,12 @@ class ProviderMetrics:
             ["provider", "reason"],
             registry=registry,
         )
+        self.key_usable = Gauge(
+            "penstock_provider_key_usable",
+            "1 while the provider can be asked, 0 while its key or role gives nothing to sign in with.",
+            ["provider"],
+            registry=registry,
+        )
         self.in_flight = Gauge(
             "penstock_provider_in_flight", "Requests at an outside provider.", ["provider"], registry=registry
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from app.gateway.providers.config import Provider
     from app.gateway.providers.metrics import ProviderMetrics
     from app.gateway.providers.role import Role
+    from app.gateway.providers.secret import KeySecret
 
 IDLE_SECONDS = 30.0
 """A pooled connection is used again for so long. Providers keep them for a minute and more."""
@@ -87,11 +88,25 @@ class Outside:
         port = parts.port or (443 if tls is not None else 80)
         name = f"provider:{provider.name}"
         self.engine = Engine(name, name, parts.hostname or "", port, tls=tls)
-        self._key = None if provider.key_file is None else KeyFile(provider.name, Path(provider.key_file))
+        self.key: KeyFile | KeySecret | None = None
+        if provider.key_file is not None:
+            self.key = KeyFile(provider.name, Path(provider.key_file))
         self.role: Role | None = None
         """The pod's own AWS role, for Bedrock without a key file."""
         self._metrics = metrics
         metrics.in_flight.labels(provider.name).set_function(lambda: self.engine.in_flight)
+        metrics.key_usable.labels(provider.name).set_function(lambda: float(self.usable(monotonic())))
+
+    def usable(self, now: float) -> bool:
+        """True while there is something to sign in with. What the provider says to it is not asked."""
+        if self.key is not None:
+            try:
+                return bool(self.key.text(now))
+            except NoKey:
+                return False
+        if self.provider.kind == "bedrock":
+            return self.role is not None and self.role.credentials is not None
+        return not self.provider.key_secret
 
     # -- out --
 
@@ -135,15 +150,15 @@ class Outside:
             return f"{self._base}/v1/messages", headers, anthropic.request(body, upstream, most)
         if provider.kind == "bedrock":
             return self._bedrock(upstream, body, most, now, stream=stream)
-        if self._key is not None:
+        if self.key is not None:
             headers["authorization"] = f"Bearer {self._secret(now)}"
         content = openai.request(exchange.route, body, upstream, most, only_known=provider.kind == "openai")
         return self._base + PATHS[exchange.route], headers, content
 
     def _secret(self, now: float) -> str:
-        if self._key is None:
+        if self.key is None:
             raise NoKey(f"provider `{self.provider.name}` has no key file")
-        return self._key.text(now)
+        return self.key.text(now)
 
     def _bedrock(
         self, model: str, body: bytes, most: int, now: float, *, stream: bool
@@ -153,7 +168,7 @@ class Outside:
 
         content = bedrock.request(body, most)
         path = self._base + bedrock.path(model, stream=stream)
-        secret = self._key.text(now) if self._key is not None else ""
+        secret = self.key.text(now) if self.key is not None else ""
         if secret and not secret.startswith("{"):
             return path, {"content-type": "application/json", "authorization": f"Bearer {secret}"}, content
         credentials = credentials_of(secret, self.role, self.provider.name)
@@ -209,6 +224,8 @@ class Outside:
             return Failure(reason, _busy(model, wait), rest="no", retry=False, wait_seconds=told)
         if status in (401, 402, 403):
             self._metrics.failed(name, "refused_key")
+            if self.key is not None:
+                self.key.refused()
             problem = Problem(502, f"The provider of the model `{model}` refused the gateway.", "provider_refused")
             return Failure("refused_key", problem, rest="no", retry=False)
         if status == 404:

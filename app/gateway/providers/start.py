@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from app.gateway.choose import Pool
 from app.gateway.config import ModelRoute, OutsideModel
@@ -10,6 +12,9 @@ from app.gateway.settings import SettingsError
 
 if TYPE_CHECKING:
     from app.gateway.service import Service, Target
+
+SECRETS = "PENSTOCK_PROVIDER_SECRETS"
+"""JSON: the ARN of the secret with each provider's key, by the provider's name."""
 
 
 def outside_targets(service: Service) -> dict[str, Target]:
@@ -39,6 +44,41 @@ def outside_targets(service: Service) -> dict[str, Target]:
             targets[model.name] = target
             service.by_name |= dict.fromkeys((model.name, *model.aliases), target)
     return targets
+
+
+def keys_and_roles(service: Service, environment: Mapping[str, str]) -> Iterator[Coroutine[Any, Any, None]]:
+    """What keeps the keys in Secrets Manager and the pod's own role in view.
+
+    Raises SettingsError for a provider whose secret is not named in the environment.
+    """
+    secrets = _secrets(environment)
+    found = {target.outside.provider.name: target.outside for target in service.outside.values() if target.outside}
+    for name, outside in found.items():
+        if outside.provider.key_secret:
+            from app.gateway.providers.secret import KeySecret
+
+            if name not in secrets:
+                raise SettingsError(f"{SECRETS}: has no ARN for the provider {name}")
+            outside.key = key = KeySecret(name, secrets[name], environment, service.log)
+            yield key.keep()
+    asking = [one for one in found.values() if one.provider.kind == "bedrock" and one.key is None]
+    if asking:
+        from app.gateway.providers.role import Role
+
+        role = Role(service.log)
+        for one in asking:
+            one.role = role
+        yield role.keep()
+
+
+def _secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    try:
+        found = json.loads(environment.get(SECRETS) or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(arn, str) for arn in found.values()):
+        raise SettingsError(f"{SECRETS}: must be a JSON object, from names of providers to ARNs of their secrets")
+    return found
 
 
 def _route(model: OutsideModel) -> ModelRoute:

@@ -54,6 +54,14 @@ class Rules:
 
 
 def _compile(pattern: str, where: str) -> Any:
+    try:
+        return compiled(pattern)
+    except ValueError as error:
+        raise ValueError(f"routing.routes: {where}: {error}") from None
+
+
+def compiled(pattern: str) -> Any:
+    """Raises ValueError for what RE2 does not take."""
     import re2  # late: a gateway without patterns does not load it
 
     options = re2.Options()
@@ -64,4 +72,4 @@ def _compile(pattern: str, where: str) -> Any:
     except re2.error as error:
         told = error.args[0] if error.args else error
         told = told.decode(errors="replace") if isinstance(told, bytes) else told
-        raise ValueError(f"routing.routes: {where}: not a valid RE2 expression: {told}") from None
+        raise ValueError(f"not a valid RE2 expression: {told}") from None
