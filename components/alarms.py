@@ -11,11 +11,14 @@ from typing import Any
 
 import pulumi
 
+from components.engines import ENGINES
+
 MINUTE = 60
 GIB = 2**30
 COLLECTED = "Penstock"
 """CloudWatch's namespace of what the collector sends."""
 SERVER_ERRORS = ("500", "502", "503", "504")
+FULL_CACHE = 0.95
 FAILED_PER_CENT = 2
 HOT_CELSIUS = 85
 """Data-centre GPUs slow down a little above (NVIDIA's product briefs name 87 to 95)."""
@@ -157,20 +160,33 @@ def cache_alarms(members: Sequence[pulumi.Input[str]]) -> list[Alarm]:
     ]
 
 
-def engine_alarms(colours: Sequence[str], waiting_requests: int, first_token_seconds: float) -> list[Alarm]:
+def engine_alarms(
+    colours: Sequence[str], waiting_requests: int, first_token_seconds: float, kinds: Sequence[str] = ("vllm",)
+) -> list[Alarm]:
     """What gateways and engines count themselves, as the collector sends it. Percentiles of a histogram do not reach
     CloudWatch: the mean is judged here, the slowest hundredth at the load balancer."""
 
-    def alarm(name: str, colour: str, says: str, metric: str, threshold: float, statistic: str, **more: Any) -> Alarm:
+    def alarm(
+        name: str,
+        colour: str,
+        says: str,
+        metric: str,
+        threshold: float,
+        statistic: str,
+        *,
+        kind: str = "vllm",
+        **more: Any,
+    ) -> Alarm:
+        # The platform's own engine has no name in its alarms'.
         return Alarm(
-            name=f"{name}-{colour}",
+            name=f"{name}-{colour}" if kind == "vllm" else f"{name}-{kind}-{colour}",
             runbook=name,
             says=f"{says} ({colour})",
             namespace=COLLECTED,
             metric=metric,
-            dimensions={"colour": colour},
             threshold=threshold,
             statistic=statistic,
+            dimensions={"colour": colour},
             **more,
         )
 
@@ -178,25 +194,34 @@ def engine_alarms(colours: Sequence[str], waiting_requests: int, first_token_sec
         each
         for colour in colours
         for each in (
-            alarm(
-                "waiting-requests",
-                colour,
-                f"{waiting_requests} or more requests wait in an engine",
-                "vllm:num_requests_waiting",
-                waiting_requests,
-                "Maximum",
-                of=5,
-                at_least=5,
-            ),
-            alarm(
-                "full-engines",
-                colour,
-                "The key-value cache of an engine is full",
-                "vllm:kv_cache_usage_perc",
-                0.95,
-                "Maximum",
-                of=5,
-                at_least=5,
+            *(
+                alarm(
+                    name,
+                    colour,
+                    says,
+                    metric,
+                    threshold,
+                    "Maximum",
+                    kind=kind,
+                    of=5,
+                    at_least=5,
+                )
+                for kind in kinds
+                for name, says, metric, threshold in (
+                    (
+                        "waiting-requests",
+                        f"{waiting_requests} or more requests wait in an engine",
+                        ENGINES[kind].metrics.waiting,
+                        waiting_requests,
+                    ),
+                    (
+                        "full-engines",
+                        "The key-value cache of an engine is full",
+                        ENGINES[kind].metrics.kv_cache_usage,
+                        FULL_CACHE,
+                    ),
+                )
+                if metric is not None
             ),
             alarm(
                 "slow-first-token",

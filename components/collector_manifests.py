@@ -12,6 +12,7 @@ import pulumi
 
 from components import pods
 from components.controller import READ, rule
+from components.engines import ENGINES
 from components.manifests import PART_OF, SYSTEM_POOL
 from components.network_policies import COLLECTOR, collector_egress
 from components.pods import Manifest
@@ -28,11 +29,7 @@ CONFIG_FILE = "collector.json"
 MARKS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": PART_OF}
 
 PER_COLOUR = (
-    "vllm:num_requests_waiting",
-    "vllm:num_requests_running",
-    "vllm:kv_cache_usage_perc",
-    "vllm:num_preemptions_total",
-    "vllm:time_to_first_token_seconds",
+    *(name for engine in ENGINES.values() for name in engine.metrics.watched),
     "penstock_ttft_seconds",
     "penstock_interrupted_streams_total",
 )

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from components.engines import ENGINES
+from components.engines.adapter import Metrics
+
 WIDTH, HEIGHT, COLUMNS = 12, 6, 2
 """CloudWatch's grid is 24 units wide."""
 
@@ -109,7 +112,7 @@ def platform_panels(
     ]
 
 
-def engine_panels(namespace: str, colours: Sequence[str]) -> list[Panel]:
+def engine_panels(namespace: str, colours: Sequence[str], kinds: Sequence[str] = ("vllm",)) -> list[Panel]:
     """What gateways and engines count, for each colour."""
 
     def lines(metric: str, statistic: str) -> list[Line]:
@@ -118,11 +121,22 @@ def engine_panels(namespace: str, colours: Sequence[str]) -> list[Panel]:
     return [
         Panel("Requests that gateways answered", lines("penstock_requests_total", "Sum"), "requests a minute"),
         Panel("Time to the first token, mean", lines("penstock_ttft_seconds", "Average"), "seconds"),
-        Panel("Requests that wait in the fullest engine", lines("vllm:num_requests_waiting", "Maximum"), "requests"),
-        Panel("Requests that run in the busiest engine", lines("vllm:num_requests_running", "Maximum"), "requests"),
-        Panel("Key-value cache of the fullest engine", lines("vllm:kv_cache_usage_perc", "Maximum"), "share"),
-        Panel("Preemptions", lines("vllm:num_preemptions_total", "Sum"), "a minute"),
+        *(
+            Panel(title if kind == "vllm" else f"{title} ({kind})", lines(metric, statistic), unit)
+            for kind in kinds
+            for title, metric, statistic, unit in _figures(ENGINES[kind].metrics)
+            if metric is not None
+        ),
         Panel("Streams cut", lines("penstock_interrupted_streams_total", "Sum"), "a minute"),
+    ]
+
+
+def _figures(names: Metrics) -> list[tuple[str, str | None, str, str]]:
+    return [
+        ("Requests that wait in the fullest engine", names.waiting, "Maximum", "requests"),
+        ("Requests that run in the busiest engine", names.running, "Maximum", "requests"),
+        ("Key-value cache of the fullest engine", names.kv_cache_usage, "Maximum", "share"),
+        ("Preemptions", names.preemptions, "Sum", "a minute"),
     ]
 
 

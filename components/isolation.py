@@ -1,7 +1,7 @@
 """What keeps pods apart: who may talk to whom, and who goes first when there is not room for all."""
 
 from collections.abc import Sequence
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -19,6 +19,10 @@ class IsolationArgs(TypedDict):
     vpc_cidr: str
     edge_cidrs: Sequence[str]
     """Ranges of the load balancer's subnets: it speaks to gateway pods from there."""
+    scaled: NotRequired[bool]
+    """KEDA reads the gateways' demand."""
+    grouped: NotRequired[bool]
+    """There are engines of several pods."""
 
 
 class Isolation(pulumi.ComponentResource):
@@ -33,7 +37,13 @@ class Isolation(pulumi.ComponentResource):
         super().__init__("penstock:index:Isolation", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         marks = {"app.kubernetes.io/part-of": PART_OF}
-        for policy, spec in network_policies(args["vpc_cidr"], args["edge_cidrs"]).items():
+        policies = network_policies(
+            args["vpc_cidr"],
+            args["edge_cidrs"],
+            scaled=args.get("scaled", False),
+            grouped=args.get("grouped", False),
+        )
+        for policy, spec in policies.items():
             k8s.networking.v1.NetworkPolicy(
                 f"{name}-{policy}",
                 metadata={"name": policy, "namespace": args["namespace"], "labels": marks},

@@ -13,11 +13,11 @@ from components import pods
 from components.controller import READ, rule
 from components.definitions import open_definition
 from components.manifests import PART_OF, SYSTEM_POOL, ZONE_LABEL
-from components.network_policies import to_aws
+from components.network_policies import SCALER, SCALER_NAMESPACE, scaler_egress, to_aws
 from components.pods import Manifest
 
-OPERATOR, ADAPTER = "keda-operator", "keda-operator-metrics-apiserver"
-NAMESPACE = "kube-system"
+OPERATOR, ADAPTER = SCALER, "keda-operator-metrics-apiserver"
+NAMESPACE = SCALER_NAMESPACE
 CERTIFICATES = "kedaorg-certs"
 FOLDER = "/certs"
 GRPC_PORT, ADAPTER_PORT, METRICS_PORT, HEALTH_PORT = 9666, 6443, 8080, 8081
@@ -121,7 +121,8 @@ def reader_rules() -> list[Manifest]:
 
 
 def operator_policy() -> Manifest:
-    """The adapter asks it; it asks the API server and whatever its triggers name by HTTPS, in or outside the VPC."""
+    """The adapter asks it; it asks the API server, gateways for their demand, and whatever else its triggers name by
+    HTTPS, in or outside the VPC."""
     return {
         "podSelector": {"matchLabels": marks(OPERATOR)},
         "policyTypes": ["Ingress", "Egress"],
@@ -131,7 +132,7 @@ def operator_policy() -> Manifest:
                 "ports": [{"port": GRPC_PORT, "protocol": "TCP"}],
             }
         ],
-        "egress": to_aws(),
+        "egress": scaler_egress(),
     }
 
 

@@ -11,18 +11,26 @@ HTTPS_PORT = 443
 IDENTITY_AGENT = "169.254.170.23/32"
 """Where the EKS Pod Identity agent gives out credentials, on every node (EKS user guide)."""
 IDENTITY_PORT = 80
+SCALER, SCALER_NAMESPACE = "keda-operator", "kube-system"
+"""Reads the gateways' demand where models scale."""
+WORKER = "engine-worker"
+"""Pods that compute for an engine of several pods, and answer nobody: `app.kubernetes.io/name`."""
 COLLECTOR = "collector"
 """Scrapes gateways and engines where a stack has it."""
 
 
-def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Manifest]:
+def network_policies(
+    vpc_cidr: str, edge_cidrs: Sequence[str], *, scaled: bool = False, grouped: bool = False
+) -> dict[str, Manifest]:
     """The `spec` of each NetworkPolicy, by name. A pod's own node reaches it always, so probes need no rule.
 
-    A pod that no policy but `default-deny` names reaches nothing and is reached by nobody.
+    A pod that no policy but `default-deny` names reaches nothing and is reached by nobody. `scaled`: KEDA reads the
+    gateways' metrics; `grouped`: engines of several pods, which talk to each other on ports of their own choice.
     """
     gateways, engines = _app("gateway"), _app("engine")
     cluster_dns = _to([_pods_of("kube-system", {"k8s-app": "kube-dns"})], DNS_PORT, "UDP", "TCP")
     identity = _to([_range(IDENTITY_AGENT)], IDENTITY_PORT)
+    scaler = _pods_of(SCALER_NAMESPACE, {"app.kubernetes.io/name": SCALER})
     return {
         "default-deny": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
         "gateway": {
@@ -31,6 +39,7 @@ def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Mani
             "ingress": [
                 {"from": [_range(cidr) for cidr in edge_cidrs], "ports": [_port(GATEWAY_PORT)]},
                 {"from": [{"podSelector": _app(COLLECTOR)}], "ports": [_port(GATEWAY_PORT)]},
+                *([{"from": [scaler], "ports": [_port(GATEWAY_PORT)]}] if scaled else []),
             ],
             "egress": [
                 cluster_dns,
@@ -70,6 +79,29 @@ def network_policies(vpc_cidr: str, edge_cidrs: Sequence[str]) -> dict[str, Mani
                 _to([{"ipBlock": {"cidr": "0.0.0.0/0", "except": [vpc_cidr]}}], HTTPS_PORT),
             ],
         },
+        **(_groups() if grouped else {}),
+    }
+
+
+def _groups() -> dict[str, Manifest]:
+    """Engines of several pods: these talk to each other, and the pods behind the first one to S3 beside."""
+    members = [{"podSelector": _app("engine")}, {"podSelector": _app(WORKER)}]
+    every = {"protocol": "TCP", "port": 1024, "endPort": 65535}
+    among = {"ingress": [{"from": members, "ports": [every]}], "egress": [{"to": members, "ports": [every]}]}
+    both = ["Ingress", "Egress"]
+    outside = [
+        _to([_pods_of("kube-system", {"k8s-app": "kube-dns"})], DNS_PORT, "UDP", "TCP"),
+        _to([_range(IDENTITY_AGENT)], IDENTITY_PORT),
+        _to([_range("0.0.0.0/0")], HTTPS_PORT),
+    ]
+    return {
+        "engine-group": {"podSelector": _app("engine"), "policyTypes": both, **among},
+        "engine-worker": {
+            "podSelector": _app(WORKER),
+            "policyTypes": both,
+            "ingress": among["ingress"],
+            "egress": [*among["egress"], *outside],
+        },
     }
 
 
@@ -80,6 +112,12 @@ def to_aws() -> list[Manifest]:
         _to([_range(IDENTITY_AGENT)], IDENTITY_PORT),
         _to([_range("0.0.0.0/0")], HTTPS_PORT),
     ]
+
+
+def scaler_egress() -> list[Manifest]:
+    """As a controller, and to the gateways whose demand it reads."""
+    platform = {"namespaceSelector": {"matchLabels": {"app.kubernetes.io/part-of": PART_OF}}}
+    return [*to_aws(), _to([platform | {"podSelector": _app("gateway")}], GATEWAY_PORT)]
 
 
 def collector_egress() -> list[Manifest]:

@@ -25,7 +25,6 @@ class ProbesShape(TypedDict):
     timeout_seconds: int
     failure_threshold: int
     gateway_startup_seconds: int
-    engine_startup_seconds: int
 
 
 def device_plugin_label(ami_type: str) -> dict[str, str]:

@@ -1,19 +1,21 @@
 """One colour of a release: its gateways, its engines, and the binding of the gateways to their target group."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import manifests
+from components import engine_manifests, manifests, scaling
+from components.engine_manifests import Part
+from components.engines.shape import EngineShape
 from components.ground import BINDING_GROUP, BINDING_VERSION
-from components.manifests import EngineShape
 from components.migration import DEADLINE_SECONDS, MigrationShape, migration_job
 from components.options import child_of
 from components.pods import DrainShape, ProbesShape
 
+KEDA_GROUP, KEDA_VERSION = "keda.sh", "v1alpha1"
 PDB_FROM_REPLICAS = 2
 """A budget for a single pod would block every node upgrade."""
 
@@ -29,6 +31,8 @@ class ReleaseArgs(TypedDict):
     gateway_memory_mib: int
     gateway_config: str
     """The gateway's settings as JSON. A change makes a new ConfigMap and a rolling restart."""
+    gateway_files: NotRequired[Mapping[str, str]]
+    """Files beside them, by name."""
     keys_secret: pulumi.Input[str]
     """Name of the Kubernetes Secret with keys.json."""
     addresses_secret: pulumi.Input[str]
@@ -68,7 +72,7 @@ class Release(pulumi.ComponentResource):
         config = k8s.core.v1.ConfigMap(
             gateway,
             metadata={"namespace": args["namespace"], "labels": marks},
-            data={"gateway.json": args["gateway_config"]},
+            data={**args.get("gateway_files", {}), "gateway.json": args["gateway_config"]},
             opts=self._child,
         )
         self.config_map = config.metadata["name"]
@@ -132,21 +136,60 @@ class Release(pulumi.ComponentResource):
         )
 
     def _engine(self, engine: EngineShape) -> None:
+        """Deployments of one model's engines; one Service and one disruption budget over all of them."""
         args = self._args
-        self._workload(
-            manifests.engine_name(engine["slug"], args["colour"]),
-            manifests.engine_deployment(
-                engine,
-                namespace=args["namespace"],
-                colour=args["colour"],
-                image=args["engine_image"],
-                zones=args["zones"],
-                drain=args["drain"],
-                probes=args["probes"],
-            ),
-            manifests.labels("engine", args["colour"], engine["model"]),
-            manifests.ENGINE_PORT,
-            args["probes"]["engine_startup_seconds"],
+        name = manifests.engine_name(engine["slug"], args["colour"])
+        marks = manifests.labels("engine", args["colour"], engine["model"])
+        for part in engine_manifests.parts(engine, args["colour"]):
+            if engine["nodes"] > 1:
+                self._group(engine, part)
+            else:
+                self._part(engine, part)
+        self._reached(name, marks, manifests.ENGINE_PORT)
+        most = engine["scaling"]["max_replicas"] if "scaling" in engine and engine["replicas"] else engine["replicas"]
+        self._budget(name, marks, most)
+
+    def _part(self, engine: EngineShape, part: Part) -> None:
+        args = self._args
+        manifest = engine_manifests.deployment(
+            engine,
+            part,
+            namespace=args["namespace"],
+            image=engine.get("image", args["engine_image"]),
+            zones=args["zones"],
+            drain=args["drain"],
+            probes=args["probes"],
+        )
+        found = scaling.scaled_object(engine, part, namespace=args["namespace"], colour=args["colour"])
+        deployment = self._deployment(part.name, manifest, engine["startup_seconds"], scaled=found is not None)
+        if found is not None:
+            k8s.apiextensions.CustomResource(
+                part.name,
+                api_version=f"{KEDA_GROUP}/{KEDA_VERSION}",
+                kind="ScaledObject",
+                metadata=found["metadata"],
+                spec=found["spec"],
+                opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[deployment])),
+            )
+
+    def _group(self, engine: EngineShape, part: Part) -> None:
+        args = self._args
+        manifest = engine_manifests.group(
+            engine,
+            part,
+            namespace=args["namespace"],
+            image=engine.get("image", args["engine_image"]),
+            zones=args["zones"],
+            drain=args["drain"],
+            probes=args["probes"],
+        )
+        k8s.apiextensions.CustomResource(
+            part.name,
+            api_version=f"{engine_manifests.GROUP}/{engine_manifests.GROUP_VERSION}",
+            kind=engine_manifests.GROUP_KIND,
+            metadata=manifest["metadata"],
+            spec=manifest["spec"],
+            opts=self._child,
         )
 
     def _workload(
@@ -159,23 +202,42 @@ class Release(pulumi.ComponentResource):
         after: Sequence[pulumi.Resource] = (),
     ) -> None:
         """Deployment, Service and, from two pods on, a disruption budget: all of one name. Pods come `after` these."""
-        namespace = self._args["namespace"]
+        self._deployment(name, deployment, startup_seconds, after)
+        self._reached(name, marks, port)
+        self._budget(name, marks, deployment["spec"]["replicas"])
+
+    def _deployment(
+        self,
+        name: str,
+        deployment: dict[str, Any],
+        startup_seconds: int,
+        after: Sequence[pulumi.Resource] = (),
+        *,
+        scaled: bool = False,
+    ) -> k8s.apps.v1.Deployment:
         replicas = deployment["spec"]["replicas"]
         seconds = manifests.rollout_seconds(replicas, startup_seconds, self._args["drain"]["grace_seconds"])
         limit = f"{seconds}s"
-        k8s.apps.v1.Deployment(
+        return k8s.apps.v1.Deployment(
             name,
             metadata=deployment["metadata"],
             spec=deployment["spec"],
             opts=pulumi.ResourceOptions.merge(
                 self._child,
                 pulumi.ResourceOptions(
-                    custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit), depends_on=list(after)
+                    custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit),
+                    depends_on=list(after),
+                    # The autoscaler's from the first day on: an update that set them would undo what it did.
+                    ignore_changes=["spec.replicas"] if scaled else None,
                 ),
             ),
         )
-        service = manifests.service(name, namespace, marks, port)
+
+    def _reached(self, name: str, marks: dict[str, str], port: int) -> None:
+        service = manifests.service(name, self._args["namespace"], marks, port)
         k8s.core.v1.Service(name, metadata=service["metadata"], spec=service["spec"], opts=self._child)
-        if replicas >= PDB_FROM_REPLICAS:
-            budget = manifests.disruption_budget(name, namespace, marks)
+
+    def _budget(self, name: str, marks: dict[str, str], most: int) -> None:
+        if most >= PDB_FROM_REPLICAS:
+            budget = manifests.disruption_budget(name, self._args["namespace"], marks)
             k8s.policy.v1.PodDisruptionBudget(name, metadata=budget["metadata"], spec=budget["spec"], opts=self._child)

@@ -12,6 +12,8 @@ from components import alarms, dashboards
 class EngineLimitsShape(TypedDict):
     waiting_requests: int
     first_token_seconds: float
+    kinds: Sequence[str]
+    """Of the engines there are; each tells under names of its own."""
 
 
 class WatchArgs(TypedDict):
@@ -101,7 +103,9 @@ def _alarms_in_the_cluster(args: WatchArgs) -> list[alarms.Alarm]:
     found: list[alarms.Alarm] = []
     if limits := args.get("engines"):
         colours = list(args["target_group_dimensions"])
-        found += alarms.engine_alarms(colours, limits["waiting_requests"], limits["first_token_seconds"])
+        found += alarms.engine_alarms(
+            colours, limits["waiting_requests"], limits["first_token_seconds"], limits["kinds"]
+        )
     if cluster := args.get("insights_of"):
         found += alarms.node_alarms(cluster)
     return found
@@ -109,8 +113,9 @@ def _alarms_in_the_cluster(args: WatchArgs) -> list[alarms.Alarm]:
 
 def _panels_in_the_cluster(args: WatchArgs) -> list[dashboards.Panel]:
     found: list[dashboards.Panel] = []
-    if args.get("engines"):
-        found += dashboards.engine_panels(alarms.COLLECTED, list(args["target_group_dimensions"]))
+    if limits := args.get("engines"):
+        colours = list(args["target_group_dimensions"])
+        found += dashboards.engine_panels(alarms.COLLECTED, colours, limits["kinds"])
     if cluster := args.get("insights_of"):
         found += dashboards.node_panels(cluster)
     return found

@@ -10,9 +10,13 @@ from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, Key
 from app.gateway.guards.settings import Classifier, GuardConfig, GuardModes, TenantModes, Topic
 from app.gateway.trace.settings import TraceConfig
 from components import manifests
+from infra.budget_actions import budget_actions
+from infra.jobs_config import jobs_config
+from infra.outside_config import outside_models, providers, routing
 from infra.settings import Settings
 from infra.settings import gateway as shapes
 from infra.settings.model import ColourRelease
+from infra.settings.served import Model
 
 
 def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
@@ -24,25 +28,17 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         colour=colour,
         namespace=settings.namespace,
         models=tuple(
-            ModelRoute(
-                name=model.name,
-                aliases=model.aliases,
-                selector=manifests.selector("engine", colour, model.name),
-                port=manifests.ENGINE_PORT,
-                context_tokens=model.max_model_len,
-                max_output_tokens=model.max_output_tokens,
-                input_usd_per_million_tokens=model.input_usd_per_million_tokens,
-                output_usd_per_million_tokens=model.output_usd_per_million_tokens,
-                limits=_limits(model.limits),
-                balance=Balance(**model.balance.model_dump()),
-                sticky=None if model.sticky is None else Sticky(**model.sticky.model_dump()),
-                max_in_flight_per_engine=model.max_in_flight_per_engine,
-                slow_start_seconds=model.slow_start_seconds,
-                queue=None if model.queue is None else QueueRules(**model.queue.model_dump()),
-                hedge=None if model.hedge is None else HedgeRules(**model.hedge.model_dump()),
-            )
+            route
             for model in settings.models
+            for route in (
+                _route(model, colour, model.name, model.aliases),
+                # A name of its own: its answers, limits and figures are not those of the model under it.
+                *(_route(model, colour, adapter.name, ()) for adapter in model.lora_adapters),
+            )
         ),
+        providers=providers(settings),
+        outside_models=outside_models(settings),
+        routing=routing(settings),
         timeouts=Timeouts(**gateway.timeouts.model_dump()),
         max_concurrent_requests=gateway.max_concurrent_requests,
         max_body_bytes=gateway.max_body_mib * 1024 * 1024,
@@ -56,8 +52,42 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         cache=_cache(settings, release),
         guards=_guards(gateway.guards),
         traces=None if gateway.traces is None else TraceConfig(**gateway.traces.model_dump()),
+        budget=budget_actions(settings),
+        jobs=jobs_config(settings),
         drain_seconds=settings.drain.gateway_shutdown_seconds,
     )
+
+
+def _route(model: Model, colour: Colour, name: str, aliases: tuple[str, ...]) -> ModelRoute:
+    return ModelRoute(
+        name=name,
+        aliases=aliases,
+        selector=manifests.selector("engine", colour, model.name),
+        port=manifests.ENGINE_PORT,
+        context_tokens=model.max_model_len,
+        max_output_tokens=model.max_output_tokens,
+        input_usd_per_million_tokens=model.input_usd_per_million_tokens,
+        output_usd_per_million_tokens=model.output_usd_per_million_tokens,
+        limits=_limits(model.limits),
+        balance=Balance(**model.balance.model_dump()),
+        sticky=None if model.sticky is None else Sticky(**model.sticky.model_dump()),
+        max_in_flight_per_engine=model.max_in_flight_per_engine,
+        slow_start_seconds=model.slow_start_seconds,
+        queue=None if model.queue is None else QueueRules(**model.queue.model_dump()),
+        hedge=None if model.hedge is None else HedgeRules(**model.hedge.model_dump()),
+    )
+
+
+def _revisions(settings: Settings, release: ColourRelease) -> dict[str, str]:
+    """What an answer depends on beside the request: a release with other engines or weights begins anew."""
+    found = {}
+    for model in settings.models:
+        own = f"{release.engine_images.get(model.name, release.engine_image)} {model.source} {model.max_model_len}"
+        if model.quantisation != "none":
+            own += f" {model.quantisation}"
+        found[model.name] = own
+        found |= {adapter.name: f"{own} {adapter.source}" for adapter in model.lora_adapters}
+    return found
 
 
 def _cache(settings: Settings, release: ColourRelease) -> CacheConfig:
@@ -68,10 +98,7 @@ def _cache(settings: Settings, release: ColourRelease) -> CacheConfig:
         max_memory_share=shape.max_memory_percent / 100,
         models={name: CachePolicy(**policy.model_dump()) for name, policy in shape.models.items()},
         tenants={name: CachePolicy(**policy.model_dump()) for name, policy in shape.tenants.items()},
-        # What an answer depends on beside the request: a release with other engines or weights begins anew.
-        revisions={
-            model.name: f"{release.engine_image} {model.source} {model.max_model_len}" for model in settings.models
-        },
+        revisions=_revisions(settings, release),
         semantic=semantic is not None and semantic.everywhere,
         semantic_cache=None if semantic is None else SemanticCache(**semantic.model_dump(exclude={"everywhere"})),
     )

@@ -15,20 +15,22 @@ from components.edge import Edge, EdgeArgs, Traffic
 from components.firewall import Firewall
 from components.ground import Ground
 from components.isolation import Isolation
-from components.manifests import EngineShape
 from components.release import Release, encoded
 from components.role import ServiceRole
 from components.subnets import plan
+from infra.budget_events import events_access
 from infra.cluster import Cluster
 from infra.controllers import bind_targets, build_keda
+from infra.engines import engine_shape, groups, image
 from infra.foundation import Foundation
 from infra.gateway_config import gateway_config, key_file
-from infra.settings import Settings, model_slug
-from infra.settings.model import ColourRelease, Model
+from infra.jobs import build_jobs_base, build_workers
+from infra.outside import build_outside, gateway_role
+from infra.outside_config import gateway_files
+from infra.settings import Settings
 from infra.telemetry import build_telemetry
 from infra.watching import build_watch
 
-WEIGHTS_SCHEME = "weights://"
 KEY_BYTES = 32
 SHORTEST_HEALTH_PERIOD_SECONDS = 5
 """The shortest that a target group takes."""
@@ -43,6 +45,8 @@ class Serving:
     """Secret."""
     admin_key: pulumi.Output[str]
     """Secret. It opens the admin API, and no model."""
+    provider_secrets: dict[str, pulumi.Output[str]]
+    """ARN of the secret for each outside provider's key, by the provider's name."""
 
 
 def build_serving(
@@ -74,9 +78,21 @@ def build_serving(
             "namespace": ground.namespace,
             "vpc_cidr": settings.network.cidr,
             "edge_cidrs": [zone.public for zone in plan(settings.network.cidr, settings.network.zones)],
+            "scaled": any(model.scaling for model in settings.models),
+            "grouped": any(model.nodes > 1 for model in settings.models),
         },
         on_kubernetes,
     )
+    outside = build_outside(settings, foundation, provider)
+    jobs = build_jobs_base(
+        settings,
+        foundation,
+        cluster,
+        lambda name, description: _made_once(name, description, "", settings, foundation, provider),
+        lambda name, values: _secret(name, ground, values, cluster.provider),
+        provider,
+    )
+    events_variables, events_statements = events_access(settings, foundation)
     keys_secret = _secret(
         "keys",
         ground,
@@ -94,16 +110,22 @@ def build_serving(
             "PENSTOCK_DATABASE_USER": pulumi.Output.from_input(migration.GATEWAY_LOGIN),
             migration.PASSWORD_KEY: password,
             "PENSTOCK_KEYS_DATABASE": pulumi.Output.from_input("true"),
+            **outside.environment,
+            **jobs.environment,
+            **events_variables,
         },
         cluster.provider,
     )
     target_groups = {"blue": edge.blue_target_group_arn, "green": edge.green_target_group_arn}
     owner = _owner_of_the_database(settings, foundation, cluster, provider)
     waited: list[pulumi.Resource] = [ground, isolation, owner]
+    statements = [*([outside.statements] if outside.statements else []), *jobs.statements, *events_statements]
+    waited += gateway_role(settings, cluster, statements, provider)
     if controller := bind_targets(settings, foundation, cluster, ground.namespace, target_groups, provider):
         waited.append(controller)
     if scaler := build_keda(settings, foundation, cluster, ground.namespace):
         waited.append(scaler)
+    waited += groups(settings, cluster.provider)
     pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=waited)
     build_telemetry(settings, foundation, cluster, watch, [ground, isolation], stack, provider)
     releases = []
@@ -120,6 +142,7 @@ def build_serving(
                     "gateway_cpu_millicores": settings.gateway.cpu_millicores,
                     "gateway_memory_mib": settings.gateway.memory_mib,
                     "gateway_config": gateway_config(settings, colour).model_dump_json(indent=2),
+                    "gateway_files": gateway_files(settings),
                     "keys_secret": keys_secret,
                     "addresses_secret": addresses_secret,
                     "migration": {
@@ -129,10 +152,11 @@ def build_serving(
                         "login_secret": addresses_secret,
                         "keep_days": settings.gateway.ledger.keep_days,
                         "semantic_cache": settings.gateway.cache.semantic is not None,
+                        **({"jobs_secret": jobs.secret} if jobs.secret is not None else {}),
                     },
                     "spool_mib": settings.gateway.ledger.spool_mib,
                     "engine_image": image(foundation.image_urls["engine"], release.engine_image),
-                    "engines": [_engine(model, release, foundation) for model in settings.models],
+                    "engines": [engine_shape(model, release, settings, foundation) for model in settings.models],
                     "target_group_arn": target_groups[colour],
                     "waits_for_load_balancer": settings.controllers.load_balancer.readiness_gates,
                     "drain": {
@@ -145,12 +169,14 @@ def build_serving(
                         "timeout_seconds": settings.probes.timeout_seconds,
                         "failure_threshold": settings.probes.failure_threshold,
                         "gateway_startup_seconds": settings.probes.gateway_startup_seconds,
-                        "engine_startup_seconds": settings.probes.engine_startup_seconds,
                     },
                 },
                 pods_can_run,
             )
         )
+    newest = settings.release.blue if settings.release.blue.gateway_replicas else settings.release.green
+    worker_image = image(foundation.image_urls["gateway"], newest.gateway_image)
+    build_workers(settings, cluster, jobs, ground.namespace, worker_image, [*releases, *jobs.waited])
     Traffic(
         "traffic",
         {
@@ -165,12 +191,7 @@ def build_serving(
         # Traffic moves after the pods of both colours are ready and bound, never before.
         pulumi.ResourceOptions(providers=[provider], depends_on=releases),
     )
-    return Serving(gateway_url=edge.url, api_key=api_key, admin_key=admin_key)
-
-
-def image(url: pulumi.Output[str], reference: str) -> pulumi.Output[str]:
-    """`url@sha256:...` for a digest, `url:tag` for a tag."""
-    return pulumi.Output.concat(url, "@" if reference.startswith("sha256:") else ":", reference)
+    return Serving(gateway_url=edge.url, api_key=api_key, admin_key=admin_key, provider_secrets=outside.secrets)
 
 
 def _edge_args(settings: Settings, foundation: Foundation, opts: pulumi.ResourceOptions) -> EdgeArgs:
@@ -205,23 +226,6 @@ def _admin_weights(settings: Settings) -> dict[str, int]:
     blue, green = bool(settings.release.blue.gateway_replicas), bool(settings.release.green.gateway_replicas)
     share = {(True, True): 50, (True, False): 100, (False, True): 0, (False, False): 100}[blue, green]
     return {"blue": share, "green": 100 - share}
-
-
-def _engine(model: Model, release: ColourRelease, foundation: Foundation) -> EngineShape:
-    streamed = model.source.startswith(WEIGHTS_SCHEME)
-    prefix = model.source.removeprefix(WEIGHTS_SCHEME)
-    return {
-        "model": model.name,
-        "slug": model_slug(model.name),
-        "aliases": model.aliases,
-        "source": pulumi.Output.concat("s3://", foundation.weights_bucket, "/", prefix) if streamed else model.source,
-        "streamed": streamed,
-        "max_model_len": model.max_model_len,
-        "gpus": model.gpus,
-        "cpu_millicores": model.cpu_millicores,
-        "memory_mib": model.memory_mib,
-        "replicas": release.engine_replicas[model.name],
-    }
 
 
 def _made_once(

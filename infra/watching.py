@@ -39,6 +39,7 @@ def build_watch(
         args["engines"] = {
             "waiting_requests": settings.watch.waiting_requests,
             "first_token_seconds": settings.watch.first_token_seconds,
+            "kinds": sorted({model.engine for model in settings.models}, reverse=True),
         }
     if settings.watch.container_insights.enabled:
         args["insights_of"] = cluster

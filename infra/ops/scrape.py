@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from components.engines import ENGINES
+from components.engines.adapter import Metrics
+
 
 @dataclass(frozen=True)
 class EngineFigures:
-    """vLLM's gauges. `kv_cache_usage` is a share, 0 to 1."""
+    """An engine's gauges. `kv_cache_usage` is a share, 0 to 1."""
 
     running: int
     waiting: int
@@ -41,16 +44,25 @@ class Samples:
             sample for family in text_string_to_metric_families(text) for sample in family.samples
         ]
 
+    def has(self, name: str | None) -> bool:
+        return any(sample.name == name for sample in self._samples)
+
     def total(self, name: str, where: Callable[[Mapping[str, str]], bool] = lambda labels: True) -> float:
         return sum(sample.value for sample in self._samples if sample.name == name and where(sample.labels))
 
 
 def engine(text: str) -> EngineFigures:
+    """Of whichever engine wrote it: the first whose names stand there. One that tells nothing counts as idle."""
     samples = Samples(text)
+    names = next((each.metrics for each in ENGINES.values() if samples.has(each.metrics.running)), Metrics())
+
+    def total(name: str | None) -> float:
+        return 0.0 if name is None else samples.total(name)
+
     return EngineFigures(
-        running=int(samples.total("vllm:num_requests_running")),
-        waiting=int(samples.total("vllm:num_requests_waiting")),
-        kv_cache_usage=round(samples.total("vllm:kv_cache_usage_perc"), 4),
+        running=int(total(names.running)),
+        waiting=int(total(names.waiting)),
+        kv_cache_usage=round(total(names.kv_cache_usage), 4),
     )
 
 

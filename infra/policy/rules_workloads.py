@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from components.engines import ENGINES
 from infra.policy.subject import Props, Subject
 
 COLOUR_LABEL = "penstock.dev/colour"
 """Only what serves requests carries it: gateways and engines."""
+GROUP_TYPE = "kubernetes:leaderworkerset.x-k8s.io/v1:LeaderWorkerSet"
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "kubernetes:core/v1:Pod": ("spec",),
     "kubernetes:apps/v1:Deployment": ("spec", "template", "spec"),
     "kubernetes:apps/v1:StatefulSet": ("spec", "template", "spec"),
     "kubernetes:apps/v1:DaemonSet": ("spec", "template", "spec"),
+    "kubernetes:leaderworkerset.x-k8s.io/v1:LeaderWorkerSet": (
+        "spec",
+        "leaderWorkerTemplate",
+        "leaderTemplate",
+        "spec",
+    ),
     "kubernetes:batch/v1:Job": ("spec", "template", "spec"),
     "kubernetes:batch/v1:CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
 }
@@ -124,5 +132,5 @@ def _pre_stop(container: Props) -> int:
 def _shutdown_seconds(container: Props) -> int:
     """An engine's own time to end its streams. The gateway's stands in its settings, not in its manifest."""
     arguments = list(container.get("args") or [])
-    flag = "--shutdown-timeout"
-    return int(arguments[arguments.index(flag) + 1]) if flag in arguments[:-1] else 0
+    flags = [engine.drain.flag for engine in ENGINES.values() if engine.drain.flag in arguments[:-1]]
+    return max((int(arguments[arguments.index(flag) + 1]) for flag in flags), default=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 _G_SIZES = {
     "xlarge": 1,
     "2xlarge": 1,
@@ -25,6 +27,32 @@ GPUS_BY_FAMILY: dict[str, dict[str, int]] = {
     "p5en": {"48xlarge": 8},
 }
 
+
+class Gpu(NamedTuple):
+    name: str
+    memory_gib: float
+    """As EC2 counts it, a little under the name's."""
+    capability: tuple[int, int]
+    """NVIDIA's compute capability: 8.0 and 8.6 are Ampere, 8.9 is Ada, 9.0 is Hopper."""
+
+
+_L4 = Gpu("L4", 22.4, (8, 9))
+_H200 = Gpu("H200", 141, (9, 0))
+GPU_OF_FAMILY: dict[str, Gpu] = {
+    "g5": Gpu("A10G", 22.4, (8, 6)),
+    "g6": _L4,
+    "g6e": Gpu("L40S", 44.7, (8, 9)),
+    "gr6": _L4,
+    "p4d": Gpu("A100-40", 40, (8, 0)),
+    "p4de": Gpu("A100-80", 80, (8, 0)),
+    "p5": Gpu("H100", 80, (9, 0)),
+    "p5e": _H200,
+    "p5en": _H200,
+}
+
+CAPABILITY_OF: dict[str, tuple[int, int]] = {"awq": (7, 5), "gptq": (6, 0), "fp8": (8, 9)}
+"""The oldest GPU on which vLLM computes in a quantisation (its table of supported hardware)."""
+
 REFUSED = {"g7": "needs NVIDIA driver 595 and a custom AMI, the EKS AMIs carry 580"}
 """Families that must not be used, with the reason (awslabs/amazon-eks-ami, doc/usage/g7-ami.md)."""
 
@@ -43,3 +71,18 @@ def gpus_of(instance_type: str) -> int:
         sizes = ", ".join(GPUS_BY_FAMILY[family])
         raise ValueError(f"{instance_type} is not an instance type; allowed sizes of {family}: {sizes}")
     return GPUS_BY_FAMILY[family][size]
+
+
+def gpu_of(instance_type: str) -> Gpu:
+    """Raises KeyError for a family that is not in the table."""
+    return GPU_OF_FAMILY[instance_type.partition(".")[0]]
+
+
+def types_with(gpu: str) -> tuple[str, ...]:
+    """All instance types that have a GPU of this name, in order."""
+    return tuple(
+        f"{family}.{size}"
+        for family, found in sorted(GPU_OF_FAMILY.items())
+        if found.name == gpu
+        for size in GPUS_BY_FAMILY[family]
+    )

@@ -5,7 +5,8 @@ larger of the two; and that release after the loss of a zone. Pods are placed la
 the numbers are those of the floor and not a forecast of the scheduler. GPUs are counted; memory is not.
 
 What a zone takes with it: the spot groups of that zone. The groups on demand stretch over all zones, and start their
-nodes in the zones that are left; so do Karpenter's pools, which are filled last, up to their ceiling in GPUs.
+nodes in the zones that are left; so do Karpenter's pools, which are filled last, up to their ceiling in GPUs. A model
+that scales is summed with its ceiling.
 """
 
 from __future__ import annotations
@@ -126,15 +127,17 @@ def system_pool(shape: Shape) -> Pool:
 
 
 def demands(shape: Shape, *, release: bool = False) -> tuple[Demand, ...]:
-    """Engine pods as the file has them, or those of a release, in which each colour is as large as the larger one."""
-    gpus = {model.name: model.gpus for model in shape.models}
+    """Engine pods as the file has them, or those of a release, in which each colour is as large as the larger one.
+
+    A model that scales counts with its ceiling in each colour that is up.
+    """
     found = []
     for colour, mine in zip(COLOURS, _releases(shape), strict=True):
-        for model in gpus:
-            pods = mine.engine_replicas.get(model, 0)
+        for model in shape.models:
+            replicas = mine.engine_replicas.get(model.name, 0)
             if release:
-                pods = max(other.engine_replicas.get(model, 0) for other in _releases(shape))
-            found.append(Demand(colour, model, gpus[model], pods))
+                replicas = max(other.engine_replicas.get(model.name, 0) for other in _releases(shape))
+            found.append(Demand(colour, model.name, model.gpus, model.most(replicas) * model.nodes))
     return tuple(found)
 
 
@@ -320,5 +323,5 @@ def _written_out(shape: Shape, lost: Situation, pools: Sequence[Pool]) -> str:
         f"after the loss of one of {zones} zones a release with both colours up wants {wanted} = {lost.gpus} GPUs; "
         f"left are gpu.maxNodes {gpu.most} x {gpu.gpus} + gpuSpot.maxNodesPerZone {per_zone} x {zones - 1} zones x "
         f"{spot.gpus}{behind} = {lost.room} GPUs, and {lost.left} engine pods find none; "
-        "allowed: more maxNodes or maxNodesPerZone, or fewer engineReplicas"
+        "allowed: more maxNodes or maxNodesPerZone, or fewer engineReplicas or scaling.maxReplicas"
     )

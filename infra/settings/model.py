@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from app.gateway.config import Name
+from infra.settings.acting import BudgetActions
 from infra.settings.controllers import Access, Collector, ContainerInsights, Controllers
 from infra.settings.gate import Gate, Shares
-from infra.settings.gateway import Gateway, Limits
+from infra.settings.gateway import Gateway
+from infra.settings.jobs import Jobs
 from infra.settings.kinds import (
     AccountId,
     AddonVersion,
@@ -27,13 +29,13 @@ from infra.settings.kinds import (
     Region,
     RetentionDays,
     Strict,
-    Tokens,
     Truth,
     Usd,
     Whole,
     Zone,
 )
-from infra.settings.serving import Balance, Hedge, Queue, Sticky
+from infra.settings.outside import OutsideModel, Provider, Routing
+from infra.settings.served import Model
 
 NAMESPACE = "penstock"
 """The project's config namespace: each key is written as `penstock:<key>` in a stack file."""
@@ -94,6 +96,10 @@ class NodeGroup(Strict):
     volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
 
 
+class GpuNodeGroup(NodeGroup):
+    max_nodes: Whole = Field(ge=0, le=450, description="0: there is no such group.")
+
+
 class SpotNodeGroup(Strict):
     ami_type: str = Field(
         pattern=r"^[A-Z][A-Za-z0-9_]+$", description="EKS AMI type, such as BOTTLEROCKET_x86_64_NVIDIA."
@@ -103,13 +109,13 @@ class SpotNodeGroup(Strict):
     )
     min_nodes_per_zone: Whole = Field(ge=0, le=150)
     desired_nodes_per_zone: Whole = Field(ge=0, le=150)
-    max_nodes_per_zone: Whole = Field(ge=1, le=150)
+    max_nodes_per_zone: Whole = Field(ge=0, le=150, description="0: there are no such groups.")
     volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
 
 
 class NodeGroups(Strict):
     system: NodeGroup = Field(description="On demand: gateways and cluster services, one group over all zones.")
-    gpu: NodeGroup = Field(description="On demand: the floor under the engines.")
+    gpu: GpuNodeGroup = Field(description="On demand: the floor under the engines.")
     gpu_spot: SpotNodeGroup = Field(description="Spot: one group in each zone, so that one dry zone fails alone.")
 
 
@@ -149,38 +155,14 @@ class Data(Strict):
     )
 
 
-class Model(Strict):
-    name: Name = Field(description="What clients send as `model`.")
-    aliases: tuple[Name, ...] = Field(description="Other names for the same model.")
-    source: str = Field(
-        pattern=r"^[A-Za-z0-9_./:-]+$",
-        description="`weights://<prefix>` in the platform's bucket, or a path or name that the engine's image knows.",
-    )
-    max_model_len: Tokens = Field(description="Prompt and output of one request together, in tokens.")
-    max_output_tokens: Tokens = Field(description="Ceiling for the output of one request, in tokens.")
-    gpus: Whole = Field(ge=1, le=8, description="GPUs of one engine pod.")
-    cpu_millicores: Whole = Field(ge=100, le=192_000, description="CPU request of one engine pod.")
-    memory_mib: Whole = Field(ge=256, le=2_000_000, description="Memory request of one engine pod.")
-    input_usd_per_million_tokens: Decimal = Field(ge=0)
-    output_usd_per_million_tokens: Decimal = Field(ge=0)
-    limits: Limits | None = Field(description="What all clients together may use of this model.")
-    balance: Balance = Field(description="How requests are spread over the engines.")
-    sticky: Sticky | None = Field(description="Sessions stay at one engine; null: there are none.")
-    max_in_flight_per_engine: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
-        description="Requests of one gateway at one engine; null: no bound."
-    )
-    slow_start_seconds: Decimal = Field(
-        ge=0, le=3600, description="The share of an engine that joins others grows to its full in this time."
-    )
-    queue: Queue | None = Field(description="Requests wait here for room; null: they get 503 at once.")
-    hedge: Hedge | None = Field(description="Slow, short requests are sent to a second engine; null: never.")
-
-
 class ColourRelease(Strict):
     weight: Percent = Field(description="Share of new requests, in per cent; both colours together make 100.")
     gateway_image: Image = Field(description="Digest (sha256:...) or tag in the platform's gateway repository.")
     gateway_replicas: Whole = Field(ge=0, le=100)
     engine_image: Image = Field(description="Digest (sha256:...) or tag in the platform's engine repository.")
+    engine_images: dict[str, Image] = Field(
+        max_length=50, description="By model's name, in place of engineImage: where a model has another engine."
+    )
     engine_replicas: dict[str, Annotated[Whole, Field(ge=0, le=500)]] = Field(description="For each model's name.")
 
 
@@ -224,6 +206,7 @@ class Budget(Strict):
     forecast_percents: Percents = Field(description="Announced when AWS expects so much by the end of the month.")
     part_usd: PartBudgets = Field(description="Budgets of parts, by tag, announced at the same percentages.")
     anomaly_usd: Usd = Field(description="Unusual cost is announced from this total impact on, in US dollars.")
+    actions: BudgetActions
 
 
 class LogRetention(Strict):
@@ -264,7 +247,7 @@ class Audit(Strict):
 class Drain(Strict):
     pre_stop_seconds: Whole = Field(ge=1, le=120, description="Sleep before SIGTERM: the pod leaves the endpoints.")
     gateway_shutdown_seconds: Whole = Field(ge=1, le=3600, description="The gateway lets requests end, after SIGTERM.")
-    engine_shutdown_seconds: Whole = Field(ge=1, le=3600, description="vLLM's --shutdown-timeout, after SIGTERM.")
+    engine_shutdown_seconds: Whole = Field(ge=1, le=3600, description="The engine lets requests end, after SIGTERM.")
     grace_seconds: Whole = Field(ge=2, le=7200, description="From the start of preStop to SIGKILL.")
     deregistration_delay_seconds: Whole = Field(
         ge=0, le=3600, description="The load balancer keeps open streams so long."
@@ -276,7 +259,9 @@ class Probes(Strict):
     timeout_seconds: Whole = Field(ge=1, le=60)
     failure_threshold: Whole = Field(ge=1, le=20)
     gateway_startup_seconds: Whole = Field(ge=5, le=3600, description="A gateway that is not up by then is restarted.")
-    engine_startup_seconds: Whole = Field(ge=5, le=7200, description="Time to load the weights, with room.")
+    engine_startup_seconds: Whole = Field(
+        ge=5, le=7200, description="Of an engine without its weights; models[].weightsGib adds to it."
+    )
 
 
 class Shape(Strict):
@@ -292,9 +277,15 @@ class Shape(Strict):
     controllers: Controllers
     data: Data
     audit: Audit
-    models: tuple[Model, ...] = Field(min_length=1, max_length=50)
+    models: tuple[Model, ...] = Field(max_length=50, description="Of own engines; empty: only outsideModels answer.")
+    providers: tuple[Provider, ...] = Field(max_length=50, description="Outside providers of models.")
+    outside_models: tuple[OutsideModel, ...] = Field(
+        max_length=200, description="Models at outside providers, asked for by name or behind a route."
+    )
+    routing: Routing
     release: Release
     gateway: Gateway
+    jobs: Jobs
     edge: Edge
     drain: Drain
     probes: Probes

@@ -11,10 +11,12 @@ from infra.settings.accelerators import gpus_of
 from infra.settings.cluster_rules import CLUSTER_RULES
 from infra.settings.data_rules import DATA_RULES
 from infra.settings.edge_rules import EDGE_RULES
+from infra.settings.engine_rules import ENGINE_RULES
 from infra.settings.errors import Problem
 from infra.settings.gateway_rules import GATEWAY_RULES
 from infra.settings.model import ColourRelease, Shape
 from infra.settings.network_rules import NETWORK_RULES
+from infra.settings.outside_rules import OUTSIDE_RULES
 from infra.settings.release_rules import RELEASE_RULES
 
 SMALLEST_PREFIX = 20
@@ -69,6 +71,7 @@ def models_do_not_clash(shape: Shape) -> Iterator[Problem]:
         for path, name in [
             (f"models[{index}].name", model.name),
             *((f"models[{index}].aliases[{at}]", alias) for at, alias in enumerate(model.aliases)),
+            *((f"models[{index}].loraAdapters[{at}].name", each.name) for at, each in enumerate(model.lora_adapters)),
         ]:
             if name in taken:
                 yield Problem(path, f"{name!r} is taken by {taken[name]}; each name may stand once")
@@ -162,18 +165,13 @@ def engines_find_gpus(shape: Shape) -> Iterator[Problem]:
     except ValueError:
         return  # another rule names the type
     room = sum(pool.gpus * pool.most for pool in pools)
-    gpus = {model.name: model.gpus for model in shape.models}
-    wanted = sum(
-        gpus.get(model, 0) * replicas
-        for release in colours(shape).values()
-        for model, replicas in release.engine_replicas.items()
-    )
+    wanted = sum(demand.gpus * demand.pods for demand in capacity.demands(shape))
     if wanted > room:
         names = [pool.name for pool in pools]
         yield Problem(
             "release",
             f"the engines of both colours want {wanted} GPUs, {', '.join(names[:-1])} and {names[-1]} have {room} at "
-            "most; allowed: fewer engineReplicas, or more maxNodes",
+            "most; allowed: fewer engineReplicas or scaling.maxReplicas, or more maxNodes",
         )
 
 
@@ -268,8 +266,10 @@ RULES = (
     *EDGE_RULES,
     *GATEWAY_RULES,
     *NETWORK_RULES,
+    *OUTSIDE_RULES,
     engines_survive_a_zone,
     *CLUSTER_RULES,
+    *ENGINE_RULES,
 )
 
 

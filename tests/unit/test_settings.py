@@ -61,7 +61,7 @@ def test_a_missing_key_is_named():
         ("cluster.version", 1.36, "must be text, not 1.36; write it in quotes"),
         ("release", 5, "must be a mapping of keys, not 5"),
         ("models", "tiny", "must be a list, not 'tiny'"),
-        ("models", [], "has 0 entries; allowed: 1 or more"),
+        ("network.zones", [], "has 0 entries; allowed: 2 or more"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_unit_and_what_is_allowed(path: str, given: Any, message: str):

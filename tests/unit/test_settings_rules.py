@@ -109,7 +109,7 @@ def test_engines_that_find_no_gpu_are_refused():
     found = problems(put("release.green.engineReplicas", {"tiny": 10}))
     assert found == {
         "release": "the engines of both colours want 13 GPUs, gpu and gpuSpot have 12 at most; "
-        "allowed: fewer engineReplicas, or more maxNodes"
+        "allowed: fewer engineReplicas or scaling.maxReplicas, or more maxNodes"
     }
 
 

@@ -1,0 +1,242 @@
+"""Rules on models, their engines and the GPUs under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.engines import ENGINES
+from components.engines.adapter import GPU_MEMORY_SHARE, Feature
+from infra.settings.accelerators import CAPABILITY_OF, GPU_OF_FAMILY, Gpu, gpu_of
+from infra.settings.errors import Problem
+from infra.settings.model import Shape
+from infra.settings.served import WEIGHTS_SCHEME, Model
+
+
+def gpu_types(shape: Shape) -> dict[str, tuple[str, ...]]:
+    """Instance types that engines may run on, by the key that names them; types without a known GPU are left out."""
+    wanted = shape.controllers.karpenter
+    found = {
+        "nodeGroups.gpu": shape.node_groups.gpu.instance_types,
+        "nodeGroups.gpuSpot": shape.node_groups.gpu_spot.instance_types,
+        **({"controllers.karpenter": wanted.instance_types} if wanted.enabled else {}),
+    }
+    return {
+        key: tuple(each for each in types if each.partition(".")[0] in GPU_OF_FAMILY) for key, types in found.items()
+    }
+
+
+def usable(shape: Shape, model: Model) -> list[tuple[str, str, Gpu]]:
+    """Where a model's engines may land: key, instance type, GPU."""
+    return [
+        (key, each, gpu_of(each))
+        for key, types in gpu_types(shape).items()
+        for each in types
+        if model.gpu_type in (None, gpu_of(each).name)
+    ]
+
+
+def the_gpu_exists(shape: Shape) -> Iterator[Problem]:
+    there = sorted({gpu_of(each).name for types in gpu_types(shape).values() for each in types})
+    for index, model in enumerate(shape.models):
+        if model.gpu_type and model.gpu_type not in there:
+            yield Problem(
+                f"models[{index}].gpuType",
+                f"no node has {model.gpu_type}; allowed: null, or one of {', '.join(there)}, or other instanceTypes",
+            )
+
+
+def the_gpu_can_compute_it(shape: Shape) -> Iterator[Problem]:
+    for index, model in enumerate(shape.models):
+        if model.quantisation == "none":
+            continue
+        least = CAPABILITY_OF[model.quantisation]
+        for key, instance_type, gpu in usable(shape, model):
+            if gpu.capability < least:
+                able = sorted({each.name for each in GPU_OF_FAMILY.values() if each.capability >= least})
+                yield Problem(
+                    f"models[{index}].quantisation",
+                    f"{model.quantisation} needs compute capability {_dotted(least)} or newer, and {instance_type} of "
+                    f"{key} has {gpu.name} with {_dotted(gpu.capability)}; allowed: none, or a gpuType that can "
+                    f"({', '.join(able)})",
+                )
+                break
+
+
+def the_weights_fit(shape: Shape) -> Iterator[Problem]:
+    """Weights alone; what is left of the share is the key-value cache."""
+    for index, model in enumerate(shape.models):
+        found = usable(shape, model)
+        if not found:
+            continue
+        key, instance_type, gpu = min(found, key=lambda each: each[2].memory_gib)
+        count = model.gpus * model.nodes
+        room = gpu.memory_gib * GPU_MEMORY_SHARE * count
+        if model.weights_gib >= room:
+            yield Problem(
+                f"models[{index}].weightsGib",
+                f"{model.weights_gib:g} does not fit {count} x {gpu.name} of {instance_type} ({key}): "
+                f"{count} x {gpu.memory_gib:g} GiB x {GPU_MEMORY_SHARE:g} = {room:.1f}; allowed: less, more gpus or "
+                "nodes, or a larger gpuType",
+            )
+
+
+def parallel_sizes_divide(shape: Shape) -> Iterator[Problem]:
+    for index, model in enumerate(shape.models):
+        total = model.gpus * model.nodes
+        engine = ENGINES[model.engine]
+        divisors = [size for size in range(1, total + 1) if total % size == 0]
+        allowed = divisors if engine.takes("pipeline") else [total]
+        if model.tensor_parallel not in allowed:
+            yield Problem(
+                f"models[{index}].tensorParallel",
+                f"{model.tensor_parallel} does not fit gpus {model.gpus} x nodes {model.nodes} = {total} with "
+                f"{model.engine}; allowed: {', '.join(map(str, allowed))}",
+            )
+
+
+def engines_can_do_it(shape: Shape) -> Iterator[Problem]:
+    for index, model in enumerate(shape.models):
+        engine = ENGINES[model.engine]
+        asked: list[tuple[str, Feature, bool, str]] = [
+            ("aliases", "aliases", bool(model.aliases), "none"),
+            ("loraAdapters", "lora_adapters", bool(model.lora_adapters), "none"),
+            ("prefixCaching", "prefix_caching", not model.prefix_caching, "true"),
+            ("chunkedPrefill", "chunked_prefill", not model.chunked_prefill, "true"),
+            ("quantisation", "quantisation", model.quantisation != "none", "none"),
+            ("source", "streamed", model.streamed, "a path or name that the image knows"),
+            ("nodes", "nodes", model.nodes > 1, "1"),
+        ]
+        for key, feature, wanted, allowed in asked:
+            if wanted and not engine.takes(feature):
+                able = [each.kind for each in ENGINES.values() if each.takes(feature)]
+                yield Problem(
+                    f"models[{index}].{key}",
+                    f"{model.engine} cannot do this here; allowed: {allowed}, or engine {' or '.join(able)}",
+                )
+        if not engine.command and not model.arguments:
+            yield Problem(
+                f"models[{index}].arguments",
+                f"an {model.engine} engine is started by them alone; allowed: one or more, which make it listen at "
+                "$(POD_IP):8000",
+            )
+
+
+def memory_holds_the_shared_part(shape: Shape) -> Iterator[Problem]:
+    for index, model in enumerate(shape.models):
+        if model.shared_memory_mib >= model.memory_mib:
+            yield Problem(
+                f"models[{index}].sharedMemoryMib",
+                f"{model.shared_memory_mib} leaves nothing of memoryMib {model.memory_mib}, of which it is a part; "
+                f"allowed: {model.memory_mib - 1} or less, in MiB",
+            )
+
+
+def engines_end_in_their_time(shape: Shape) -> Iterator[Problem]:
+    """An engine with a time-out of its own that is shorter than the contract's would cut what the contract keeps."""
+    wanted = shape.drain.engine_shutdown_seconds
+    for index, model in enumerate(shape.models):
+        fixed = ENGINES[model.engine].drain.fixed_seconds
+        if fixed is not None and wanted > fixed:
+            yield Problem(
+                f"models[{index}].engine",
+                f"{model.engine} ends requests {fixed} s after SIGTERM and has no flag for it, and "
+                f"drain.engineShutdownSeconds promises {wanted}; allowed: another engine, or {fixed} or less there",
+            )
+
+
+def scaling_has_what_it_needs(shape: Shape) -> Iterator[Problem]:
+    keda = shape.controllers.keda
+    for index, model in enumerate(shape.models):
+        scaling, path = model.scaling, f"models[{index}].scaling"
+        if scaling is None:
+            continue
+        if not keda.enabled:
+            yield Problem(path, "needs KEDA; allowed: null, or controllers.keda.enabled: true")
+        if tuple(map(int, keda.version.split("."))) < (2, 20, 0):
+            yield Problem(
+                "controllers.keda.version",
+                f"{keda.version} adds up the metrics of all services of the namespace; allowed beside "
+                f"models[{index}].scaling: 2.20.0 or newer",
+            )
+        if model.nodes > 1:
+            yield Problem(path, f"an engine of {model.nodes} nodes is not scaled; allowed: null, or nodes: 1")
+        for colour, release in (("blue", shape.release.blue), ("green", shape.release.green)):
+            floor = release.engine_replicas.get(model.name, 0)
+            if floor > scaling.max_replicas:
+                yield Problem(
+                    f"{path}.maxReplicas",
+                    f"{scaling.max_replicas} is below release.{colour}.engineReplicas.{model.name}, the floor; "
+                    f"allowed: {floor} or more",
+                )
+        if scaling.to_zero and (model.queue is None or not model.queue.from_zero):
+            yield Problem(
+                f"{path}.toZero",
+                "true would answer 503 while there is no engine; allowed: false, or a queue with fromZero: true",
+            )
+        if scaling.to_zero and model.spot_share not in (None, 100):
+            yield Problem(
+                f"{path}.toZero",
+                f"true has no floor, and spotShare {model.spot_share} keeps one on demand; allowed: false, or "
+                "spotShare null or 100",
+            )
+
+
+def spot_has_a_pool(shape: Shape) -> Iterator[Problem]:
+    most_spot = shape.node_groups.gpu_spot.max_nodes_per_zone
+    for index, model in enumerate(shape.models):
+        if model.spot_share and model.nodes > 1:
+            yield Problem(
+                f"models[{index}].spotShare",
+                f"{model.spot_share}: one lost node ends an engine of {model.nodes} nodes; allowed: null or 0",
+            )
+        if model.spot_share and not most_spot and not shape.controllers.karpenter.enabled:
+            yield Problem(
+                f"models[{index}].spotShare", f"{model.spot_share}: no spot node may exist; allowed: null or 0"
+            )
+
+
+def engine_images_name_models(shape: Shape) -> Iterator[Problem]:
+    names = [model.name for model in shape.models]
+    for colour, release in (("blue", shape.release.blue), ("green", shape.release.green)):
+        path = f"release.{colour}.engineImages"
+        for name, image in release.engine_images.items():
+            if name not in names:
+                yield Problem(f"{path}.{name}", f"no such model; allowed here: {', '.join(names)}")
+            elif shape.protected and not image.startswith("sha256:"):
+                yield Problem(f"{path}.{name}", "does not fit protected: true; allowed: a digest, sha256:...")
+        kinds = {model.engine for model in shape.models if model.name not in release.engine_images}
+        if len(kinds) > 1:
+            yield Problem(
+                path,
+                f"engines of {' and '.join(sorted(kinds))} would share the image {release.engine_image}; allowed: an "
+                "image for each model whose engine is another",
+            )
+
+
+def adapters_lie_in_the_bucket(shape: Shape) -> Iterator[Problem]:
+    for index, model in enumerate(shape.models):
+        for at, adapter in enumerate(model.lora_adapters):
+            if adapter.source == WEIGHTS_SCHEME:
+                yield Problem(
+                    f"models[{index}].loraAdapters[{at}].source",
+                    f"{adapter.source!r} names the whole bucket; allowed: {WEIGHTS_SCHEME}<prefix>",
+                )
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
+
+
+ENGINE_RULES = (
+    the_gpu_exists,
+    the_gpu_can_compute_it,
+    the_weights_fit,
+    parallel_sizes_divide,
+    engines_can_do_it,
+    memory_holds_the_shared_part,
+    engines_end_in_their_time,
+    scaling_has_what_it_needs,
+    spot_has_a_pool,
+    engine_images_name_models,
+    adapters_lie_in_the_bucket,
+)
