@@ -13,6 +13,8 @@ MIGRATION = "migration"
 COLLECTOR = "collector"
 MANAGED_PROMETHEUS = "managed prometheus"
 TELEMETRY = "telemetry"
+PROVIDER_KEYS = "provider keys"
+BEDROCK = "bedrock"
 
 NEEDS: Mapping[str, Sequence[str]] = {
     # A node asks EC2 for its own data and addresses, EKS for its cluster, STS for its token, ECR for its images.
@@ -25,6 +27,10 @@ NEEDS: Mapping[str, Sequence[str]] = {
     BUDGET_EVENTS: ("sqs",),
     # It reads the password of the database's owner.
     MIGRATION: ("secretsmanager",),
+    # Gateways read the keys of outside providers.
+    PROVIDER_KEYS: ("secretsmanager",),
+    # They ask models on Bedrock.
+    BEDROCK: ("bedrock-runtime",),
     # It starts nodes, finds their images, and hears of interruptions.
     KARPENTER: ("ec2", "eks", "sqs", "ssm"),
     # Metrics of gateways and engines become CloudWatch's as log lines.

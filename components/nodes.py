@@ -50,9 +50,9 @@ class NodeGroupsArgs(TypedDict):
     system: NodeGroupShape
     """On demand, over all zones: gateways and cluster services."""
     gpu: NodeGroupShape
-    """On demand, over all zones: the floor under the engines."""
+    """On demand, over all zones: the floor under the engines. `max_nodes` 0: there is none."""
     gpu_spot: NodeGroupShape
-    """Spot; the numbers count for one zone."""
+    """Spot; the numbers count for one zone. `max_nodes` 0: there are none."""
 
 
 class NodeGroups(pulumi.ComponentResource):
@@ -104,14 +104,18 @@ class NodeGroups(pulumi.ComponentResource):
         zones = dict(zip(args["zones"], args["subnet_ids"], strict=True))
         everywhere = list(zones.values())
         system_template = self._template("system", args["system"])
-        gpu_template = self._template("gpu", args["gpu"])
-        spot_template = self._template("gpu-spot", args["gpu_spot"])
         system = self._group("system", "system", args["system"], system_template, everywhere, ready)
-        groups = [system, self._group("gpu", "gpu", args["gpu"], gpu_template, everywhere, ready)]
-        for zone, subnet_id in zones.items():
-            groups.append(
-                self._group(f"gpu-spot-{zone}", "gpu-spot", args["gpu_spot"], spot_template, [subnet_id], ready)
-            )
+        groups = [system]
+        # EKS has no group of at most 0 nodes.
+        if args["gpu"]["max_nodes"]:
+            gpu_template = self._template("gpu", args["gpu"])
+            groups.append(self._group("gpu", "gpu", args["gpu"], gpu_template, everywhere, ready))
+        if args["gpu_spot"]["max_nodes"]:
+            spot_template = self._template("gpu-spot", args["gpu_spot"])
+            for zone, subnet_id in zones.items():
+                groups.append(
+                    self._group(f"gpu-spot-{zone}", "gpu-spot", args["gpu_spot"], spot_template, [subnet_id], ready)
+                )
         # These are pods: created before the nodes they wait for them, degraded, until they time out.
         after = pulumi.ResourceOptions(parent=self, depends_on=[system])
         self._addon("coredns", versions["coredns"], opts=after)

@@ -24,5 +24,9 @@ def network_endpoints(settings: Settings) -> list[str]:
         endpoints.COLLECTOR: watch.collector.enabled,
         endpoints.MANAGED_PROMETHEUS: watch.prometheus == "managed",
         endpoints.TELEMETRY: watch.container_insights.enabled,
+        endpoints.PROVIDER_KEYS: any(provider.api_key for provider in settings.providers),
+        endpoints.BEDROCK: any(
+            provider.kind == "bedrock" and provider.region == settings.aws.region for provider in settings.providers
+        ),
     }
     return endpoints.interface_endpoints([*DEPLOYED, *(part for part, wanted in chosen.items() if wanted)])

@@ -38,6 +38,7 @@ def deploy() -> None:
     pulumi.export("gatewayUrl", serving.gateway_url)
     pulumi.export("apiKey", serving.api_key)
     pulumi.export("adminKey", serving.admin_key)
+    pulumi.export("providerSecrets", serving.provider_secrets)
     pulumi.export("kubeconfig", cluster.kubeconfig)
     pulumi.export("clusterName", cluster.name)
     pulumi.export("clusterArn", cluster.arn)

@@ -62,6 +62,14 @@ def describe(error: ErrorDetails, root: type[BaseModel]) -> Problem:
             message = f"{given} is too small; allowed: {context['ge']} or more{_unit(path)}"
         case "less_than_equal":
             message = f"{given} is too large; allowed: {context['le']} or less{_unit(path)}"
+        case "greater_than":
+            message = f"{given} is too small; allowed: more than {context['gt']:g}{_unit(path)}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            message = f"must be a whole number, not {given!r}"
+        case "float_parsing" | "float_type":
+            message = f"must be a number, not {given!r}"
+        case "bool_parsing" | "bool_type":
+            message = f"must be true or false, not {given!r}"
         case "literal_error":
             message = f"{given!r} is not allowed; allowed: {context['expected']}"
         case "value_error":

@@ -16,6 +16,7 @@ def _limits(shape: Shape) -> Iterator[tuple[str, Limits]]:
         ("gateway.tenantLimits", gateway.tenant_limits),
         *((f"gateway.tenants.{tenant}", limits) for tenant, limits in gateway.tenants.items()),
         *((f"models[{index}].limits", model.limits) for index, model in enumerate(shape.models)),
+        *((f"outsideModels[{index}].limits", model.limits) for index, model in enumerate(shape.outside_models)),
     ]
     yield from ((path, limits) for path, limits in named if limits is not None)
 
@@ -39,9 +40,13 @@ def a_month_is_no_less_than_a_day(shape: Shape) -> Iterator[Problem]:
 
 def a_request_of_the_largest_size_can_pass(shape: Shape) -> Iterator[Problem]:
     """A limit below one request's reservation would refuse that request for ever."""
-    for index, model in enumerate(shape.models):
+    every = [
+        *((f"models[{index}].limits", model) for index, model in enumerate(shape.models)),
+        *((f"outsideModels[{index}].limits", model) for index, model in enumerate(shape.outside_models)),
+    ]
+    for own, model in every:
         for path, limits in _limits(shape):
-            if path.startswith("models[") and path != f"models[{index}].limits":
+            if path.startswith(("models[", "outsideModels[")) and path != own:
                 continue
             tokens = limits.tokens_per_minute
             if tokens is not None and tokens < model.max_output_tokens:
@@ -82,9 +87,10 @@ def caches_name_models_of_the_stack(shape: Shape) -> Iterator[Problem]:
     cache = shape.gateway.cache
     names = [model.name for model in shape.models]
     allowed = f"allowed: {', '.join(names)}"
+    every = [*names, *(model.name for model in shape.outside_models)]
     for name in cache.models:
-        if name not in names:
-            yield Problem(f"gateway.cache.models.{name}", f"is no model of this stack; {allowed}")
+        if name not in every:
+            yield Problem(f"gateway.cache.models.{name}", f"is no model of this stack; allowed: {', '.join(every)}")
     if cache.semantic is not None and cache.semantic.model not in names:
         yield Problem("gateway.cache.semantic.model", f"{cache.semantic.model} is no model of this stack; {allowed}")
     if cache.semantic is None:

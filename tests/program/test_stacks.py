@@ -23,6 +23,7 @@ OUTPUTS = {
     "gatewayUrl",
     "apiKey",
     "adminKey",
+    "providerSecrets",
     "kubeconfig",
     "clusterName",
     "clusterArn",

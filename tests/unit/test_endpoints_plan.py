@@ -25,7 +25,7 @@ def test_a_part_more_takes_no_endpoint_away(parts: list[str], more: str):
 
 
 def test_an_unknown_part_is_named_with_those_that_are_allowed():
-    with pytest.raises(ValueError, match=r"teleport: no such part; allowed: budget events, .*nodes"):
+    with pytest.raises(ValueError, match=r"teleport: no such part; allowed: bedrock, .*nodes"):
         interface_endpoints(["nodes", "teleport"])
 
 
