@@ -4,7 +4,7 @@ It signs in as the database's owner, whose password only its own role may read: 
 keeps it. What it makes for the gateways is a login that may do no more than they need.
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 
@@ -13,6 +13,8 @@ from components.pods import Manifest
 
 APP = "migration"
 """Name of its pods, of its service account and of its role."""
+JOBS_LOGIN = "jobs"
+"""The workers' user."""
 GATEWAY_LOGIN = "gateway"
 """The gateways' user in the database."""
 PASSWORD_KEY = "PENSTOCK_DATABASE_PASSWORD"  # noqa: S105 - the key of a Secret, and the gateways' variable
@@ -36,6 +38,8 @@ class MigrationShape(TypedDict):
     """Rows of usage are kept so long."""
     semantic_cache: bool
     """The semantic cache has tables too; they need the extension pgvector."""
+    jobs_secret: NotRequired[pulumi.Input[str]]
+    """Jobs have tables too: name of the Kubernetes Secret with the workers' password, at PASSWORD_KEY."""
 
 
 def labels() -> dict[str, str]:
@@ -62,12 +66,18 @@ def migration_job(
         "args": [
             *("migrate", "--login", GATEWAY_LOGIN, "--keep-days", str(shape["keep_days"])),
             *(("--semantic-cache",) if shape["semantic_cache"] else ()),
+            *(("--jobs", JOBS_LOGIN) if "jobs_secret" in shape else ()),
         ],
         "env": [
             {"name": "PENSTOCK_DATABASE_ADDRESS", "value": shape["database_address"]},
             {"name": "PENSTOCK_DATABASE_SECRET_ARN", "value": shape["owner_secret_arn"]},
             *database_tls(shape["database_tls"]),
             pods.from_secret("PENSTOCK_DATABASE_LOGIN_PASSWORD", shape["login_secret"], PASSWORD_KEY),
+            *(
+                [pods.from_secret("PENSTOCK_DATABASE_JOBS_PASSWORD", shape["jobs_secret"], PASSWORD_KEY)]
+                if "jobs_secret" in shape
+                else []
+            ),
         ],
         "resources": {"requests": pods.size(100, 128), "limits": {"memory": "256Mi"}},
         "securityContext": pods.container_security(read_only=True),

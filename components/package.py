@@ -18,6 +18,7 @@ from components.events import Events
 from components.firewall import Firewall
 from components.ground import Ground
 from components.isolation import Isolation
+from components.jobs import Files, JobWorkers
 from components.karpenter import Karpenter
 from components.keda import Keda
 from components.keys import DataKeys
@@ -52,6 +53,8 @@ COMPONENTS: list[type[ComponentResource]] = [
     Firewall,
     Ground,
     Isolation,
+    Files,
+    JobWorkers,
     Karpenter,
     Keda,
     LoadBalancerController,

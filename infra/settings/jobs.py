@@ -1,0 +1,22 @@
+"""Settings of files, batches and jobs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from infra.settings.kinds import Cidr, Strict, Truth, Whole
+
+
+class Jobs(Strict):
+    enabled: Truth = Field(description="Files, batches and jobs at the gateways, and workers that do them.")
+    workers: Whole = Field(ge=1, le=100, description="Worker pods.")
+    concurrency: Whole = Field(ge=1, le=1000, description="Requests under way in one worker.")
+    cpu_millicores: Whole = Field(ge=50, le=16_000, description="CPU request of one worker pod.")
+    memory_mib: Whole = Field(ge=128, le=65_536, description="Memory of one worker pod.")
+    max_file_mib: Whole = Field(ge=1, le=5_000, description="Largest file that a client may send.")
+    max_rows: Whole = Field(ge=1, le=1_000_000, description="Requests in one batch.")
+    max_queued_rows: Whole = Field(ge=1, le=100_000_000, description="Requests of one tenant that may wait.")
+    keep_days: Whole = Field(ge=1, le=3650, description="Files, and batches that ended, are deleted after so long.")
+    webhook_cidrs: tuple[Cidr, ...] = Field(
+        max_length=20, description="Private networks that webhooks may call, beside public addresses over HTTPS."
+    )
