@@ -107,32 +107,31 @@ PINNED_PULUMI := $(BIN)/python -m infra.ops.ci.run_pulumi
 SUMMARY = if [ -n "$$GITHUB_STEP_SUMMARY" ]; then cat $(1) >> "$$GITHUB_STEP_SUMMARY"; else cat $(1); fi
 
 review: $(READY)  ## report what this checkout would change in a stack, without credentials (STACK=dev BASE=main)
-	@$(BIN)/penstock diff --base "$$$$BASE" --stack "$$$$STACK" --output "$(CI)/review-$$$$STACK.md"
-	@$(call SUMMARY,"$(CI)/review-$$$$STACK.md")
+	@$(BIN)/penstock diff --base "$$BASE" --stack "$$STACK" --output "$(CI)/review-$$STACK.md"
+	@$(call SUMMARY,"$(CI)/review-$$STACK.md")
 
 review-comment:  ## put a stack's report on a pull request, or edit the one there (STACK=dev NUMBER=7)
-	@$(PYTHON) infra/ops/ci/github.py comment --number "$$$$NUMBER" --file "$(CI)/review-$$$$STACK.md"
+	@$(PYTHON) infra/ops/ci/github.py comment --number "$$NUMBER" --file "$(CI)/review-$$STACK.md"
 
 preview: $(READY)  ## preview a stack in its account, and report on it as `review` does (STACK=dev)
 	@mkdir -p $(CI)
-	@$(PINNED_PULUMI) preview --stack "$$$$STACK" --json --show-replacement-steps --non-interactive \
-	  > "$(CI)/preview-$$$$STACK.json" || { tail -n 40 "$(CI)/preview-$$$$STACK.json" >&2; exit 1; }
-	@$(BIN)/penstock diff --from-preview "$(CI)/preview-$$$$STACK.json" --stack "$$$$STACK" \
-	  --output "$(CI)/review-$$$$STACK.md"
-	@$(call SUMMARY,"$(CI)/review-$$$$STACK.md")
+	@$(PINNED_PULUMI) preview --stack "$$STACK" --json --show-replacement-steps --non-interactive \
+	  > "$(CI)/preview-$$STACK.json" || { tail -n 40 "$(CI)/preview-$$STACK.json" >&2; exit 1; }
+	@$(BIN)/penstock diff --from-preview "$(CI)/preview-$$STACK.json" --stack "$$STACK" \
+	  --output "$(CI)/review-$$STACK.md"
+	@$(call SUMMARY,"$(CI)/review-$$STACK.md")
 
 deploy: $(READY)  ## update a stack in its account (STACK=dev)
-	@$(PINNED_PULUMI) up --stack "$$$$STACK" --yes --non-interactive --suppress-outputs
+	@$(PINNED_PULUMI) up --stack "$$STACK" --yes --non-interactive --suppress-outputs
 
 drift: $(READY)  ## look whether a stack in its account is as its state has it (STACK=dev); exits with 4 where not
-	@$(BIN)/python -m infra.ops.ci.drift "$$$$STACK" "$(CI)/drift-$$$$STACK.md"
+	@$(BIN)/python -m infra.ops.ci.drift "$$STACK" "$(CI)/drift-$$STACK.md"
 
-drift-issue:  ## open, edit or close the issue on a stack's drift (STACK=dev DRIFTED=yes|no)
-	@$(PYTHON) infra/ops/ci/github.py issue --title "Drift in $$$$STACK" \
-	  $(if $(filter no,$(DRIFTED)),--close,--file "$(CI)/drift-$$$$STACK.md")
+drift-issue:  ## open, edit or close the issue on what `drift` found (STACK=dev)
+	@$(PYTHON) infra/ops/ci/github.py issue --title "Drift in $$STACK" --file "$(CI)/drift-$$STACK.md"
 
 rehearse: $(READY)  ## deploy, change and destroy a stack file on this machine (STACK=dev)
-	@$(BIN)/penstock rehearse "$$$$STACK"
+	@$(BIN)/penstock rehearse "$$STACK"
 
 golden-check: golden docs  ## write golden files and generated pages anew; fails where the committed ones differ
 	@git diff --exit-code --stat -- tests docs || { echo "run make golden docs, and commit what they write" >&2; exit 1; }
@@ -141,10 +140,10 @@ lint-workflows: $(READY)  ## check .github/workflows with actionlint and zizmor 
 	@$(BIN)/python -m infra.ops.ci.workflows
 
 image:  ## build the gateway's image (IMAGE_BASE=python@sha256:... RDS_ROOTS_SHA256=... IMAGE=name:tag)
-	@test -n "$$$$IMAGE_BASE" && test -n "$$$$RDS_ROOTS_SHA256" \
+	@test -n "$$IMAGE_BASE" && test -n "$$RDS_ROOTS_SHA256" \
 	  || { echo "IMAGE_BASE and RDS_ROOTS_SHA256 must be given; app/Dockerfile says what they are" >&2; exit 2; }
-	@docker build --file app/Dockerfile --build-arg BASE="$$$$IMAGE_BASE" \
-	  --build-arg RDS_ROOTS_SHA256="$$$$RDS_ROOTS_SHA256" --tag "$$IMAGE" .
+	@docker build --file app/Dockerfile --build-arg BASE="$$IMAGE_BASE" \
+	  --build-arg RDS_ROOTS_SHA256="$$RDS_ROOTS_SHA256" --tag "$$IMAGE" .
 
 image-scan: $(READY)  ## look for known vulnerabilities in the packages of the gateway's image (needs the network)
 	@$(BIN)/python -m infra.ops.ci.audit
@@ -152,9 +151,9 @@ image-scan: $(READY)  ## look for known vulnerabilities in the packages of the g
 image-push:  ## push the gateway's image to its ECR repository, and tell its digest (IMAGE=... IMAGE_REPOSITORY=...)
 	@test -n "$$IMAGE_REPOSITORY" || { echo "IMAGE_REPOSITORY must be given: the ECR repository's URL" >&2; exit 2; }
 	@aws ecr get-login-password | docker login --username AWS --password-stdin "$${IMAGE_REPOSITORY%%/*}"
-	@docker tag "$$IMAGE" "$(IMAGE_REPOSITORY):$$$$TAG"
-	@docker push --quiet "$(IMAGE_REPOSITORY):$$$$TAG"
-	@docker inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$(IMAGE_REPOSITORY):$$$$TAG" \
+	@docker tag "$$IMAGE" "$$IMAGE_REPOSITORY:$$TAG"
+	@docker push --quiet "$$IMAGE_REPOSITORY:$$TAG"
+	@docker inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$$IMAGE_REPOSITORY:$$TAG" \
 	  | grep -F "$$IMAGE_REPOSITORY@" | sed 's|.*@|digest=|' | head -n 1 | tee -a "$${GITHUB_OUTPUT:-/dev/null}"
 
 sbom: $(READY)  ## write the bills of materials of image and package to dist/ (CycloneDX)
@@ -166,7 +165,7 @@ package: $(READY)  ## build the wheel and the source archive into dist/
 	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
 
 release-publish:  ## make the release of a tag with what is in dist/ (TAG=v1.2.3; needs gh)
-	@gh release create "$$$$TAG" dist/*.whl dist/*.tar.gz dist/*.cdx.json --verify-tag --generate-notes
+	@gh release create "$$TAG" dist/*.whl dist/*.tar.gz dist/*.cdx.json --verify-tag --generate-notes
 
 clean:  ## remove the virtual environment and tool caches of this checkout (stop the platform first)
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -116,4 +116,23 @@ KUBERNETES = Tool(
     ),
 )
 
+ACTIONLINT = Tool(
+    name="actionlint",
+    version="v1.7.12",
+    binaries=(
+        Binary(
+            "actionlint",
+            "github.com/rhysd/actionlint/cmd/actionlint",
+            ("-version",),
+            release="https://github.com/rhysd/actionlint/releases/download/{version}/actionlint_{number}_linux_{arch}.tar.gz",
+            checksums="https://github.com/rhysd/actionlint/releases/download/{version}/actionlint_{number}_checksums.txt",
+        ),
+    ),
+    accepts="1.7.12 or a later 1.7.x",
+    lowest=(1, 7, 12),
+    below=(1, 8, 0),
+    build_seconds=20,
+)
+"""For `make lint-workflows` alone: the platform does not need it."""
+
 TOOLS = (PULUMI, ETCD, KUBERNETES)
