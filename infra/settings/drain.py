@@ -31,49 +31,62 @@ def breaches(
     engine_shutdown_seconds: int,
     grace_seconds: int,
     deregistration_delay_seconds: int,
-    probe_window_seconds: int,
+    probe_period_seconds: int,
+    probe_failures: int,
     spot: bool,
 ) -> list[Breach]:
-    """What breaks the contract; empty when it holds. `probe_window_seconds` is the time until a failed readiness probe
-    takes a pod out of service, `spot` says whether engines may run on spot nodes."""
+    """What breaks the contract, each with its sum written out; empty when it holds. In the order of a pod's leaving:
+
+    probes notice (period x failures) <= preStop; preStop + the gateway's or the engine's time < grace;
+    preStop + the gateway's time <= the load balancer's delay; notice seen + grace <= the notice of a spot node.
+
+    `spot` says whether engines may run on spot nodes.
+    """
     found: list[Breach] = []
-    needed = {
-        "gatewayShutdownSeconds": pre_stop_seconds + gateway_shutdown_seconds,
-        "engineShutdownSeconds": pre_stop_seconds + engine_shutdown_seconds + ENGINE_TEARDOWN_SECONDS,
-    }
-    for key, seconds in needed.items():
-        if grace_seconds <= seconds:
-            teardown = f" and {ENGINE_TEARDOWN_SECONDS} s of teardown" if key.startswith("engine") else ""
-            found.append(
-                Breach(
-                    "graceSeconds",
-                    f"{grace_seconds} is too short; preStopSeconds, {key}{teardown} need {seconds}, "
-                    f"so allowed is {seconds + 1} or more, in seconds",
-                )
-            )
-    allowed = SPOT_NOTICE_SECONDS - SPOT_MARGIN_SECONDS
-    if spot and grace_seconds > allowed:
-        found.append(
-            Breach(
-                "graceSeconds",
-                f"{grace_seconds} does not fit the {SPOT_NOTICE_SECONDS} s notice of a spot node; "
-                f"allowed while nodeGroups.gpuSpot may have nodes: {allowed} or less, in seconds",
-            )
-        )
-    if deregistration_delay_seconds < needed["gatewayShutdownSeconds"]:
-        found.append(
-            Breach(
-                "deregistrationDelaySeconds",
-                f"{deregistration_delay_seconds} would cut streams that the gateway still serves; allowed: "
-                f"preStopSeconds + gatewayShutdownSeconds = {needed['gatewayShutdownSeconds']} or more, in seconds",
-            )
-        )
-    if pre_stop_seconds < probe_window_seconds:
+    window = probe_period_seconds * probe_failures
+    if pre_stop_seconds < window:
         found.append(
             Breach(
                 "preStopSeconds",
-                f"{pre_stop_seconds} is shorter than the {probe_window_seconds} s in which the probes notice a change "
-                f"(probes.periodSeconds x failureThreshold); allowed: {probe_window_seconds} or more, in seconds",
+                f"{pre_stop_seconds} is shorter than what the probes need to notice a change: probes.periodSeconds "
+                f"{probe_period_seconds} x failureThreshold {probe_failures} = {window}; "
+                f"allowed: {window} or more, in seconds",
+            )
+        )
+    leaving = pre_stop_seconds + gateway_shutdown_seconds
+    sums = {
+        leaving: f"preStopSeconds {pre_stop_seconds} + gatewayShutdownSeconds {gateway_shutdown_seconds}",
+        pre_stop_seconds + engine_shutdown_seconds + ENGINE_TEARDOWN_SECONDS: (
+            f"preStopSeconds {pre_stop_seconds} + engineShutdownSeconds {engine_shutdown_seconds} + "
+            f"{ENGINE_TEARDOWN_SECONDS} of the engine's teardown"
+        ),
+    }
+    for seconds, written in sums.items():
+        if grace_seconds <= seconds:
+            found.append(
+                Breach(
+                    "graceSeconds",
+                    f"{grace_seconds} is too short: {written} = {seconds}, "
+                    f"so allowed is {seconds + 1} or more, in seconds",
+                )
+            )
+    if spot and SPOT_MARGIN_SECONDS + grace_seconds > SPOT_NOTICE_SECONDS:
+        found.append(
+            Breach(
+                "graceSeconds",
+                f"{grace_seconds} does not fit the notice of a spot node: {SPOT_MARGIN_SECONDS} until its pods are "
+                f"told + graceSeconds {grace_seconds} = {SPOT_MARGIN_SECONDS + grace_seconds}, and the notice is "
+                f"{SPOT_NOTICE_SECONDS}; allowed while spot nodes may exist: "
+                f"{SPOT_NOTICE_SECONDS - SPOT_MARGIN_SECONDS} or less, in seconds",
+            )
+        )
+    if deregistration_delay_seconds < leaving:
+        found.append(
+            Breach(
+                "deregistrationDelaySeconds",
+                f"{deregistration_delay_seconds} would cut streams that the gateway still serves: preStopSeconds "
+                f"{pre_stop_seconds} + gatewayShutdownSeconds {gateway_shutdown_seconds} = {leaving}; "
+                f"allowed: {leaving} or more, in seconds",
             )
         )
     return found

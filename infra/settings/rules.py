@@ -192,8 +192,9 @@ def engines_survive_a_zone(shape: Shape) -> Iterator[Problem]:
 def drain_contract_holds(shape: Shape) -> Iterator[Problem]:
     for breach in drain.breaches(
         **shape.drain.model_dump(),
-        probe_window_seconds=shape.probes.period_seconds * shape.probes.failure_threshold,
-        spot=shape.node_groups.gpu_spot.max_nodes_per_zone > 0,
+        probe_period_seconds=shape.probes.period_seconds,
+        probe_failures=shape.probes.failure_threshold,
+        spot=shape.node_groups.gpu_spot.max_nodes_per_zone > 0 or shape.controllers.karpenter.enabled,
     ):
         yield Problem(f"drain.{breach.key}", breach.message)
 
@@ -233,7 +234,10 @@ def live_data_survives_a_zone(shape: Shape) -> Iterator[Problem]:
     ]
     zones = len(shape.network.zones)
     for colour, release in colours(shape).items():
-        for key, image in (("gatewayImage", release.gateway_image), ("engineImage", release.engine_image)):
+        images = [("gatewayImage", release.gateway_image)]
+        if shape.models:
+            images.append(("engineImage", release.engine_image))
+        for key, image in images:
             demands.append((image.startswith("sha256:"), f"release.{colour}.{key}", "a digest, sha256:..."))
         if release.weight:
             demands.append(

@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from infra.settings.drain import breaches
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,6 +117,46 @@ def test_a_drain_ends_at_its_time_out() -> None:
         assert json.loads(events[-2][6:])["error"]["code"] == 500
         assert child.wait(5) == 0
         assert 0.3 < time.monotonic() - started < 3
+
+
+def leave(child: subprocess.Popen[str], drain: Mapping[str, int]) -> int | None:
+    """What the kubelet does: sleep in preStop, SIGTERM, and SIGKILL at the end of the grace. None: it was killed."""
+    kill_at = time.monotonic() + drain["grace_seconds"]
+    time.sleep(drain["pre_stop_seconds"])
+    child.send_signal(signal.SIGTERM)
+    try:
+        return child.wait(kill_at - time.monotonic())
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return None
+
+
+@pytest.mark.parametrize(("grace", "holds"), [(9, True), (2, False)])
+def test_a_stream_ends_within_the_contract_and_is_cut_where_the_contract_is_broken(grace: int, holds: bool) -> None:
+    drain = {"pre_stop_seconds": 1, "engine_shutdown_seconds": 2, "grace_seconds": grace}
+    found = breaches(
+        **drain,
+        gateway_shutdown_seconds=1,
+        deregistration_delay_seconds=3,
+        probe_period_seconds=1,
+        probe_failures=1,
+        spot=True,
+    )
+    assert (found == []) is holds
+    slow = process("--shutdown-timeout", "2", decode_tokens_per_second="100", teardown_seconds="0.5")
+    with slow as (child, port):
+        # 1 s in preStop and 1.6 s after SIGTERM: longer than a broken grace, shorter than what the engine may take.
+        connection, stream = chat(port, 260)
+        assert stream.readline().startswith(b"data: ")
+        ended = leave(child, drain)
+        if holds:
+            assert ended == 0
+            assert stream.read().endswith(b"data: [DONE]\n\n")
+        else:
+            assert ended is None
+            with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+                stream.read()
+        connection.close()
 
 
 def test_without_a_time_out_what_is_under_way_is_aborted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from components.engines.shape import EngineShape
 from components.pods import DrainShape, ProbesShape
@@ -42,7 +42,7 @@ def shape(**changes: Any) -> EngineShape:
         "startup_seconds": 900,
         "replicas": 3,
     }
-    return cast("EngineShape", {**plain, **changes})
+    return {**plain, **changes}
 
 
 def scaling(**changes: Any) -> dict[str, Any]:
