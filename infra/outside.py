@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -60,7 +62,7 @@ def build_outside(settings: Settings, foundation: Foundation, provider: pulumi.P
 def gateway_role(
     settings: Settings,
     cluster: Cluster,
-    statements: list[pulumi.Output[list[policies.Statement]]],
+    statements: Sequence[pulumi.Output[Any]],
     provider: pulumi.ProviderResource,
 ) -> list[pulumi.Resource]:
     """The gateways' one role, of all statements together; nothing where there are none."""
