@@ -179,7 +179,10 @@ class Edge(pulumi.ComponentResource):
             port=GATEWAY_PORT,
             protocol="HTTP",
             deregistration_delay=args["deregistration_delay_seconds"],
-            load_balancing_algorithm_type="least_outstanding_requests",
+            # A gateway that is gone refuses at once: where the least busy target is chosen it would draw most requests
+            # until its health check fails. So targets are drawn by lot, and one that fails often is left out.
+            load_balancing_algorithm_type="weighted_random",
+            load_balancing_anomaly_mitigation="on",
             health_check={
                 "path": "/readyz",
                 "protocol": "HTTP",

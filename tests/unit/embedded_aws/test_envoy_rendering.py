@@ -207,3 +207,15 @@ def test_a_redirect_changes_what_it_names_and_keeps_the_rest() -> None:
     }  # fmt: skip
     made = route(Rule((), ({"Type": "redirect", "RedirectConfig": redirect},)))["redirect"]
     assert made == {"response_code": "MOVED_PERMANENTLY", "scheme_redirect": "https", "port_redirect": 443}
+
+
+def test_only_a_group_that_mitigates_anomalies_leaves_targets_out_for_their_failures() -> None:
+    before = snapshot()
+    blue, green = before.target_groups
+    lots = replace(before, target_groups=(replace(blue, algorithm="weighted_random", mitigates_anomalies=True), green))
+    first, second = render(lots, FOLDER)["cds/clusters.json"]["resources"]
+    assert (first["lb_policy"], second["lb_policy"]) == ("RANDOM", "ROUND_ROBIN")
+    assert "outlier_detection" not in second
+    detection = first["outlier_detection"]
+    assert detection["enforcing_failure_percentage_local_origin"] == 100
+    assert not any(value for key, value in detection.items() if key.startswith("enforcing_consecutive"))

@@ -39,6 +39,7 @@ class TargetGroup:
     targets: tuple[Target, ...] = ()
     protocol_version: str = "HTTP1"
     algorithm: str = "round_robin"
+    mitigates_anomalies: bool = False
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def group_of(group: Any) -> TargetGroup:
         targets=tuple(Target(target["Id"], int(target["Port"])) for target in group.targets.values()),
         protocol_version=group.protocol_version or "HTTP1",
         algorithm=group.attributes["load_balancing.algorithm.type"],
+        mitigates_anomalies=group.attributes.get("load_balancing.algorithm.anomaly_mitigation") == "on",
     )
 
 

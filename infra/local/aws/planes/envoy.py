@@ -37,6 +37,27 @@ DEFAULT_IDLE_SECONDS = 60
 FAIL_OPEN_PERCENT = 1
 """Without any healthy target all targets get requests, as AWS does it; otherwise healthy ones alone."""
 
+POLICIES = {"least_outstanding_requests": "LEAST_REQUEST", "weighted_random": "RANDOM"}
+ANOMALIES: Mapping[str, Any] = {
+    # Judged now and then by shares, as an application load balancer does it, never by failures in a row. How often it
+    # looks AWS does not say; like there, three targets are the least that can be compared.
+    "interval": "5s",
+    "base_ejection_time": "10s",
+    "max_ejection_percent": 50,
+    "split_external_local_origin_errors": True,
+    "failure_percentage_threshold": 50,
+    "failure_percentage_minimum_hosts": 3,
+    "failure_percentage_request_volume": 10,
+    "enforcing_failure_percentage": 100,
+    "enforcing_failure_percentage_local_origin": 100,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_consecutive_local_origin_failure": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+}
+"""Anomaly mitigation: a target that fails more than half of its requests is left out for a while."""
+
 
 def render(snapshot: Snapshot, folder: Path) -> dict[str, dict[str, Any]]:
     """Relative file name -> content, in the order in which the files are to be written: what is named before names."""
@@ -107,12 +128,13 @@ def cluster(group: TargetGroup, folder: Path, idle_seconds: int) -> dict[str, An
         "type": "EDS",
         "eds_cluster_config": {"eds_config": source(folder, "eds", name), "service_name": name},
         "connect_timeout": f"{CONNECT_SECONDS}s",
-        "lb_policy": "LEAST_REQUEST" if group.algorithm == "least_outstanding_requests" else "ROUND_ROBIN",
+        "lb_policy": POLICIES.get(group.algorithm, "ROUND_ROBIN"),
         # A deregistered target gets no new request at once; requests that it has go on to their end.
         "ignore_health_on_host_removal": True,
         "common_lb_config": {"healthy_panic_threshold": {"value": FAIL_OPEN_PERCENT}},
         "circuit_breakers": {"thresholds": [{**limits, "max_retries": 0}]},
         "health_checks": [health_check(group.health_check)],
+        **({"outlier_detection": ANOMALIES} if group.mitigates_anomalies else {}),
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
