@@ -184,6 +184,13 @@ def _head(raw: msgspec.Raw) -> bytes | None:
 
 def _ceilings(route: Route, fields: _Body, target: ModelRoute) -> tuple[int, bytes]:
     """The most output tokens of a request, and the field that is to hold it to that; see Admitted."""
+    if (
+        type(fields.max_tokens) is int
+        and 1 <= fields.max_tokens <= target.max_output_tokens
+        and fields.n is fields.best_of is fields.max_completion_tokens is None
+        and route != "responses"
+    ):  # nearly all that name a ceiling
+        return fields.max_tokens, b""
     # A completion with echo may ask for no token at all: vLLM then returns the prompt's log-probabilities.
     least = 0 if route == "completions" else 1
     asked = (

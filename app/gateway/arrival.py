@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -110,7 +109,7 @@ class Arrival(Reply):
             self._problem = FAULT
 
     def _read_head(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self.request_id = b"req-" + os.urandom(12).hex().encode()
+        self.request_id = self.service.fresh_request_id()
         authorization = given_id = None
         unreadable = self._problem is not None
         length: int | None = None

@@ -105,10 +105,10 @@ class Connection(HttpToolsProtocol):
         parser: Any = self.parser
         self._in_head = False
         self._receiving_since = monotonic()
-        route = ROUTES.get(self.url)
-        if route is None and parser.get_method() == b"POST":  # a query, or the absolute form that proxies use
+        route, post = ROUTES.get(self.url), parser.get_method() == b"POST"
+        if route is None and post:  # a query, or the absolute form that proxies use
             route = ROUTES.get(httptools.parse_url(self.url).path)
-        if route is None or parser.get_method() != b"POST":
+        if route is None or not post:
             self._to_asgi()
             return
         version = parser.get_http_version()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
+from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -120,6 +122,7 @@ class Service:
         """None where no database is configured."""
         self.jobs: JobsApi | None = None
         """None where there are no files, batches and jobs."""
+        self._id_prefix, self._id_numbers = os.urandom(8).hex().encode(), count()
         self.draining = False
         self.started_at = int(time.time())
         self.date_header = b""
@@ -147,6 +150,10 @@ class Service:
             from app.gateway.balance.hedge import Hedger  # imports the exchange's half, which imports this module
 
             target.hedger = Hedger(route.hedge, self.balance_metrics, route.name)
+
+    def fresh_request_id(self) -> bytes:
+        """Unique over all gateways and restarts: 8 random bytes of this process, and a count."""
+        return b"req-%b%08x" % (self._id_prefix, next(self._id_numbers))
 
     def start(self) -> None:
         self._tick()

@@ -46,8 +46,8 @@ class KeptLog(Log):
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
-    def event(self, event: str, **fields: Any) -> None:
-        self.events.append({"event": event, **fields})
+    def line(self, fields: dict[str, Any]) -> None:
+        self.events.append(fields)
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.events if line["event"] == event]

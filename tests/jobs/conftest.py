@@ -101,8 +101,8 @@ class QuietLog(Log):
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
-    def event(self, event: str, **fields: Any) -> None:
-        self.events.append({"event": event, **fields})
+    def line(self, fields: dict[str, Any]) -> None:
+        self.events.append(fields)
 
 
 @dataclass

@@ -114,8 +114,11 @@ def _count(tokens: int) -> int:
 
 def encode(row: Row) -> bytes:
     """The row's line, newline included, in the order of COLUMNS."""
+    request_id = row.request_id
+    if len(request_id) > LONGEST_TEXT or _NOT_PLAIN.search(request_id):
+        request_id = _NOT_PLAIN.sub("?", request_id[:LONGEST_TEXT])
     return (
-        f"{row.id}\t{row.ended:.6f}\t{_NOT_PLAIN.sub('?', row.request_id[:LONGEST_TEXT])}"
+        f"{row.id}\t{row.ended:.6f}\t{request_id}"
         f"\t{_text(row.tenant)}\t{_text(row.key_id)}\t{_text(row.feature)}\t{_text(row.model)}\t{_text(row.colour)}"
         f"\t{_text(row.zone)}\t{_text(row.engine)}\t{_text(row.route)}\t{row.status}\t{_text(row.outcome)}"
         f"\t{'t' if row.stream else 'f'}"
