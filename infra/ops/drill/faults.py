@@ -29,6 +29,8 @@ SLOW_PERIOD_SECONDS, SLOW_SHARE = 0.1, 0.1
 class Fault:
     figures: dict[str, float | None] = field(default_factory=dict)
     """What only this drill measures; seconds."""
+    over: float | None = None
+    """When the fault was over, by the monotonic clock, where that is not the moment of its injection or undo."""
 
     def inject(self, place: Place) -> str:
         raise NotImplementedError

@@ -47,7 +47,8 @@ class KeyDisabled(Fault):
         began = time.monotonic()
         admin.call(manager, "POST", f"keys/{self.identity}/revoke", {})
         self._until(doors, allowed=False)
-        self.figures["refused_after_seconds"] = time.monotonic() - began
+        self.over = time.monotonic()
+        self.figures["refused_after_seconds"] = self.over - began
         return f"a key revoked; {len(doors)} gateways asked"
 
     def _until(self, doors: list[Endpoint], *, allowed: bool) -> None:
@@ -109,6 +110,7 @@ class BadRelease(Fault):
             raise PenstockError("The release was not taken back: there is no report.", "See `penstock release status`.")
         content = json.loads(reports[-1].read_text())
         self.figures["weight_back_seconds"] = float(content["weight_back_seconds"])
+        self.over = time.monotonic()
         return f"engines of {self.colour} fail under traffic: {content['reason'][:120]}"
 
     def _check(self, deadline: float, what: str, *, may_end: bool = False) -> None:

@@ -113,7 +113,7 @@ class Runner:
                 moment = time.monotonic()
         finally:
             await self._undo(drill, fault)
-        return done, max(0.0, await self._until_full(full) - moment)
+        return done, max(0.0, await self._until_full(full) - (fault.over or moment))
 
     async def _undo(self, drill: Drill, fault: Fault) -> None:
         """Also where the drill was interrupted: an undo is not cut short by a second Ctrl-C of asyncio's."""
