@@ -5,7 +5,7 @@ may take their place. Their defaults do not stand in ours, so each pool names ev
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 
@@ -41,6 +41,8 @@ class PoolShape(TypedDict):
     expire_after_hours: int
     termination_grace_hours: int
     consolidate_after_minutes: int
+    returns_to_spot: NotRequired[bool]
+    """Engines that fell back to nodes on demand go to spot again, one node at a time and out of working hours."""
 
 
 def definitions() -> dict[str, Manifest]:
@@ -206,6 +208,8 @@ def node_pools(shape: PoolShape) -> dict[str, Manifest]:
 
 
 def _pool(pool: str, capacity: str, weight: int, shape: PoolShape) -> Manifest:
+    # A node on demand is given up for a cheaper one where its pods may run on that: on spot. Pods of a floor may not.
+    returns = capacity == "on-demand" and shape.get("returns_to_spot", False)
     return {
         "weight": weight,
         "limits": {"nvidia.com/gpu": str(shape["max_gpus"])},
@@ -226,7 +230,7 @@ def _pool(pool: str, capacity: str, weight: int, shape: PoolShape) -> Manifest:
             },
         },
         "disruption": {
-            "consolidationPolicy": "WhenEmpty",
+            "consolidationPolicy": "WhenEmptyOrUnderutilized" if returns else "WhenEmpty",
             "consolidateAfter": f"{shape['consolidate_after_minutes']}m",
             "budgets": [
                 {"nodes": "1"},

@@ -1,4 +1,5 @@
-"""Controllers that run in the cluster and act on AWS. A stack leaves one out by `enabled: false`."""
+"""Controllers that run in the cluster and act on AWS. A stack leaves one out by `enabled: false`, and those for
+engines by having none."""
 
 from __future__ import annotations
 
@@ -25,14 +26,14 @@ def build_controllers(
     settings: Settings, foundation: Foundation, cluster: Cluster, provider: pulumi.ProviderResource
 ) -> None:
     plugin = settings.controllers.device_plugin
-    if plugin.enabled:
+    if plugin.enabled and settings.may_have_gpus:
         DevicePlugin(
             "device-plugin",
             {"image": pulumi.Output.concat(foundation.image_urls["device-plugin"], "@", plugin.image)},
             pulumi.ResourceOptions(providers=[cluster.provider]),
         )
     wanted = settings.controllers.karpenter
-    if not wanted.enabled:
+    if not (wanted.enabled and settings.runs_engines):
         return
     zones = settings.network.zones
     Karpenter(
@@ -61,6 +62,7 @@ def build_controllers(
                 "expire_after_hours": wanted.expire_after_hours,
                 "termination_grace_hours": wanted.termination_grace_hours,
                 "consolidate_after_minutes": wanted.consolidate_after_minutes,
+                "returns_to_spot": any(model.spot_share for model in settings.models),
             },
         },
         pulumi.ResourceOptions(providers=[provider, cluster.provider]),
@@ -103,7 +105,7 @@ def build_keda(
 ) -> Keda | None:
     """What scaled objects need. They wait for it, so that a destroy ends it after them."""
     wanted = settings.controllers.keda
-    if not wanted.enabled:
+    if not (wanted.enabled and settings.runs_engines):
         return None
     urls = foundation.image_urls
     return Keda(

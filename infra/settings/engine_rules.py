@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from components.engines import ENGINES
 from components.engines.adapter import GPU_MEMORY_SHARE, Feature
+from infra.settings import capacity
 from infra.settings.accelerators import CAPABILITY_OF, GPU_OF_FAMILY, Gpu, gpu_of
 from infra.settings.errors import Problem
 from infra.settings.model import Shape
@@ -195,6 +196,32 @@ def spot_has_a_pool(shape: Shape) -> Iterator[Problem]:
             )
 
 
+def the_floor_fits_on_demand(shape: Shape) -> Iterator[Problem]:
+    """What may not be on spot must find a node that is not, with both colours up."""
+    try:
+        pools = [pool for pool in capacity.gpu_pools(shape) if pool.capacity == "on demand"]
+    except ValueError:
+        return  # another rule names the type
+    room = sum(pool.gpus * pool.most for pool in pools)
+    parts = []
+    for demand in capacity.demands(shape):
+        model = next(model for model in shape.models if model.name == demand.model)
+        if model.spot_share is None or model.spot_share == 100:
+            continue
+        replicas = getattr(shape.release, demand.colour).engine_replicas.get(model.name, 0)
+        # With no share at all every engine that scaling adds is on demand, too.
+        pods = demand.pods if model.spot_share == 0 else replicas - replicas * model.spot_share // 100
+        parts.append((pods * demand.gpus, f"{pods} x {demand.gpus} ({demand.colour} {model.name})"))
+    wanted = sum(gpus for gpus, _ in parts)
+    if wanted > room:
+        named = " + ".join(f"{pool.name} {pool.most} x {pool.gpus}" for pool in pools)
+        yield Problem(
+            "models",
+            f"by their spotShare {' + '.join(text for _, text in parts)} = {wanted} GPUs may not be on spot, and on "
+            f"demand there are {named} = {room}; allowed: a larger spotShare, fewer engineReplicas, or more maxNodes",
+        )
+
+
 def engine_images_name_models(shape: Shape) -> Iterator[Problem]:
     names = [model.name for model in shape.models]
     for colour, release in (("blue", shape.release.blue), ("green", shape.release.green)):
@@ -237,6 +264,7 @@ ENGINE_RULES = (
     engines_end_in_their_time,
     scaling_has_what_it_needs,
     spot_has_a_pool,
+    the_floor_fits_on_demand,
     engine_images_name_models,
     adapters_lie_in_the_bucket,
 )

@@ -151,6 +151,17 @@ def test_an_engine_of_several_nodes_is_neither_scaled_nor_on_spot():
     assert set(refused(*big, ("models.0.engine", "tgi"))) == {"models[0].nodes"}
 
 
-def test_a_share_of_spot_needs_spot_nodes():
-    none = ("nodeGroups.gpuSpot.maxNodesPerZone", 1)
-    assert refused(none, ("models.0.spotShare", 0), ("models.0.scaling", None)) == {}
+def test_a_floor_for_which_there_is_no_node_on_demand_is_refused_with_the_sum():
+    few = ("nodeGroups.gpu.maxNodes", 3), ("models.0.spotShare", 30)
+    says = refused(*few)["models"]
+    assert says == (
+        "by their spotShare 3 x 1 (blue tiny) + 3 x 1 (green tiny) = 6 GPUs may not be on spot, and on demand there "
+        "are gpu 3 x 1 = 3; allowed: a larger spotShare, fewer engineReplicas, or more maxNodes"
+    )
+    assert refused(few[0], ("models.0.spotShare", 67)) == {}
+
+
+def test_a_ceiling_counts_on_demand_where_no_engine_may_be_on_spot():
+    keys = [("models.0.spotShare", 0), ("nodeGroups.gpu.maxNodes", 6)]
+    assert refused(*keys, *scaled(maxReplicas=3)) == {}
+    assert set(refused(*keys, *scaled(maxReplicas=4))) == {"models"}

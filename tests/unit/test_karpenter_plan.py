@@ -107,3 +107,12 @@ def test_spot_is_tried_before_on_demand_and_no_node_is_held_for_ever():
 )
 def test_a_karpenter_that_cannot_work_is_refused(path: str, value: Any, where: str, said: str):
     assert said in problems(put(f"controllers.karpenter.{path}", value))[f"controllers.karpenter.{where}"]
+
+
+def test_nodes_on_demand_are_given_up_for_spot_only_where_a_model_asks_for_spot():
+    def policies(**changes: Any) -> dict[str, str]:
+        pools = karpenter_manifests.node_pools({**POOL, **changes})
+        return {name: pool["disruption"]["consolidationPolicy"] for name, pool in pools.items()}
+
+    assert policies() == {"gpu-spot": "WhenEmpty", "gpu": "WhenEmpty"}
+    assert policies(returns_to_spot=True) == {"gpu-spot": "WhenEmpty", "gpu": "WhenEmptyOrUnderutilized"}
