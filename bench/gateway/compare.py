@@ -75,6 +75,7 @@ class Comparison:
             seconds=time.monotonic() - self._begun,
             real_time=self._real_time,
             own_core=not self.bench.cores.shared,
+            optimised=kernel.optimised_python(),
             load_average=os.getloadavg()[0],
             quick=quick,
             on=self.on,

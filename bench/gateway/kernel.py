@@ -6,10 +6,16 @@ import contextlib
 import os
 import platform
 import signal
+import sysconfig
 from pathlib import Path
 
 PROC = Path("/proc")
 REAL_TIME_PRIORITY = 5
+
+
+def optimised_python() -> bool:
+    """Whether this Python says that it was built with profile-guided optimisation."""
+    return "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
 
 
 def parse_schedstat(text: str) -> float:

@@ -183,6 +183,9 @@ def penstock_files(place: Place) -> Files:
         "max_concurrent_requests": 20_000,
         "limits": limits,
         "tenant_limits": limits,
+        "guards": {"modes": {"pii_input": "mask", "injection": "flag"}},
+        # The stand-in of an engine is no collector: it refuses the spans, once they are encoded and sent.
+        "traces": {"endpoint": f"http://127.0.0.1:{place.engine}", "ratio": 0.01},
     }
     # 1,001 keys: a look-up among many, of which the benchmark's is one.
     names = [KEY, *(f"{KEY}-{number}" for number in range(1000))]
@@ -213,7 +216,7 @@ PEERS = (
             *("--keys", str(place.folder / "keys.json"), "--engines", _engine(place)),
             *("--host", "127.0.0.1", "--port", str(place.port)),
         ],
-        "key among 1,001, model, choice of engine, usage and cost, metrics, a log line",
+        "key among 1,001, model, guards on the prompt, choice of engine, usage and cost, metrics, 1 % traces, a log",
         uses_stores=True,
         holds_streams=True,
     ),

@@ -18,7 +18,7 @@ from tests.gateway.harness import CHAT, Engine, fails, make_config, running
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "observability.md"
 BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->\n"
-METRICS = {"Counter", "Gauge", "Histogram", "GaugeMetricFamily", "CounterMetricFamily"}
+METRICS = {"Counter", "Counts", "Gauge", "Histogram", "Spread", "GaugeMetricFamily", "CounterMetricFamily"}
 
 
 def calls() -> Iterator[tuple[Path, ast.Call]]:
@@ -35,7 +35,7 @@ def metrics() -> dict[str, str]:
         kind = call.func.id if isinstance(call.func, ast.Name) else ""
         if kind in METRICS and len(call.args) >= 2 and isinstance(call.args[0], ast.Constant):
             name = str(call.args[0].value)
-            shown = f"{name}_total" if kind.startswith("Counter") and not name.endswith("_total") else name
+            shown = f"{name}_total" if kind.startswith("Count") and not name.endswith("_total") else name
             text = call.args[1].value if isinstance(call.args[1], ast.Constant) else ""
             found[shown] = str(text).replace("|", "\\|")
     return found

@@ -1,0 +1,86 @@
+"""Whether memory stays flat: `python -m bench.gateway.memory` sends 200,000 requests and reads the gateway's memory.
+
+Exit status: 0 where it grew by less than 2 MB after the warm-up, 1 where by more or where the run cannot be made.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from bench.gateway import kernel
+from bench.gateway.compiled import Missing, compiled
+from bench.gateway.formulas import VoidRunError
+from bench.gateway.modes import MODES, Mode
+from bench.gateway.peers import OWN, PEERS
+from bench.gateway.runner import Bench, Cores, Failed
+from bench.gateway.stores import stores
+from infra.local.toolchain.find import cache_folder
+
+WARM_REQUESTS, REQUESTS = 40_000, 200_000
+MOST_GROWTH_MB = 2.0
+WINDOW_SECONDS = 2.0
+MOST_WINDOWS = 120
+
+
+def measure(bench: Bench, requests: int) -> list[tuple[int, float]]:
+    """Requests so far (streams among them: one window in five) and the process's MB. Raises Failed."""
+    own = next(peer for peer in PEERS if peer.name == OWN)
+    upstream = bench.start_upstream()
+    seen: list[tuple[int, float]] = []
+    try:
+        server = bench.start(own, own.source.install(cache_folder() / "bench"), upstream.port)
+        try:
+            done = 0
+            for number in range(MOST_WINDOWS):
+                mode: Mode = next(mode for mode in MODES if mode.name == ("sse" if number % 5 == 4 else "json"))
+                try:
+                    run = bench.measure(own, replace(mode, seconds=WINDOW_SECONDS, warm_seconds=0.1), server)
+                except VoidRunError as reason:  # a window in which a busy machine let no stream end
+                    print(reason, file=sys.stderr)
+                    continue
+                done += run.window.requests
+                seen.append((done, kernel.pss_mb(server.root)))
+                print(f"{done:>8,} requests: {seen[-1][1]:.1f} MB", file=sys.stderr, flush=True)
+                if done >= requests:
+                    break
+        finally:
+            server.end()
+    finally:
+        upstream.end()
+    return seen
+
+
+def growth(seen: list[tuple[int, float]], warm: int) -> float:
+    """MB from the highest reading of the first half after the warm-up to the highest of the second."""
+    after = [memory for done, memory in seen if done >= warm]
+    half = len(after) // 2
+    if half < 1:
+        raise Failed(f"only {seen[-1][0] if seen else 0} requests were answered")
+    return max(after[half:]) - max(after[:half])
+
+
+def main() -> int:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
+    cache = cache_folder() / "bench"
+    try:
+        with tempfile.TemporaryDirectory(prefix="penstock-memory-") as folder:
+            load, upstream = compiled("load", cache), compiled("upstream", cache)
+            bench = Bench(Path(folder), load, upstream, Cores.of_this_machine(), 65_536)
+            with stores(bench.folder) as found:
+                bench.store_environment = found.environment
+                seen = measure(bench, REQUESTS)
+                grown = growth(seen, WARM_REQUESTS)
+    except (Missing, Failed) as reason:
+        print(f"the run cannot be made: {reason}", file=sys.stderr)
+        return 1
+    print(f"{seen[-1][0]:,} requests: {seen[-1][1]:.1f} MB, grown by {grown:.2f} MB (allowed: {MOST_GROWTH_MB:g} MB)")
+    return int(grown > MOST_GROWTH_MB)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
