@@ -116,9 +116,9 @@ review-comment:  ## put a stack's report on a pull request, or edit the one ther
 preview: $(READY)  ## preview a stack in its account, and report on it as `review` does (STACK=dev)
 	@mkdir -p $(CI)
 	@$(PINNED_PULUMI) preview --stack "$$STACK" --json --show-replacement-steps --non-interactive \
-	  > "$(CI)/preview-$$STACK.json" || { tail -n 40 "$(CI)/preview-$$STACK.json" >&2; exit 1; }
-	@$(BIN)/penstock diff --from-preview "$(CI)/preview-$$STACK.json" --stack "$$STACK" \
-	  --output "$(CI)/review-$$STACK.md"
+	  > "$(CI)/preview-$$STACK.json" || failed=$$?; \
+	  $(BIN)/penstock diff --from-preview "$(CI)/preview-$$STACK.json" --stack "$$STACK" \
+	  --output "$(CI)/review-$$STACK.md" && exit $${failed:-0}
 	@$(call SUMMARY,"$(CI)/review-$$STACK.md")
 
 deploy: $(READY)  ## update a stack in its account (STACK=dev)

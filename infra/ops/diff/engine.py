@@ -119,7 +119,8 @@ def _reason(output: str, errors: str) -> str:
     try:
         said = [each["message"].strip() for each in json.loads(output)["diagnostics"] if each["severity"] == "error"]
     except (ValueError, KeyError, TypeError):
-        said = [line for line in (errors + output).splitlines() if line.strip()][-LAST_LINES:]
+        text = (errors + output).partition("\nResources:")[0]  # what follows counts what was done
+        said = [line for line in text.splitlines() if line.strip()][-LAST_LINES:]
     return "\n".join(dict.fromkeys(said))
 
 

@@ -133,6 +133,9 @@ def _change(each: Judged, details: int) -> Iterator[str]:
         title = "" if finding.risk is each.risk else f"{finding.risk.title.lower()}: "
         yield f"  - {title}{finding.says}"
     for change in step.properties[:details]:
+        if change.old is None and change.new is None:
+            yield f"  - {_code(change.path)}: written as null, or no longer written"
+            continue
         old, new = _pair(change)
         yield f"  - {_code(change.path)}: {_code(old)} → {_code(new)}"
     if details and len(step.properties) > details:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from infra.ops.diff import money, revisions
 from infra.ops.diff.engine import Bench
@@ -83,6 +84,8 @@ def reviewed(checkout: Path, stack: str, preview: Path, asked: str | None) -> Re
         content = json.loads(preview.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PenstockError(f"{preview.name} is not JSON: {error}.", "Write it with `pulumi preview --json`.") from None
+    if failed := [each["message"].strip() for each in diagnostics(content) if each.get("severity") == "error"]:
+        raise PenstockError(f"The preview failed: {failed[0]}")
     steps = parse(content)
     after = money.figures(checkout / file) if (checkout / file).is_file() else None
     was, remarks = None, []
@@ -94,6 +97,10 @@ def reviewed(checkout: Path, stack: str, preview: Path, asked: str | None) -> Re
                 was, reason = money.figures_of_base(Path(name) / "base", stack)
                 remarks += [reason] if reason else []
     return Report(stack, "the deployed stack", tuple(judge(steps)), was, after, tuple(remarks))
+
+
+def diagnostics(content: Any) -> list[dict[str, Any]]:
+    return (content.get("diagnostics") or []) if isinstance(content, dict) else []
 
 
 def as_markdown(reports: Sequence[Report]) -> str:

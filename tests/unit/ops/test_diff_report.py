@@ -175,3 +175,10 @@ def test_a_check_can_stop_at_the_exit_code():
 def test_wrong_usage_is_said_in_a_sentence(options, message, capsys):
     assert run(["diff", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_preview_that_failed_is_no_report_without_changes(tmp_path, capsys):
+    file = tmp_path / "preview.json"
+    file.write_text(json.dumps({"steps": [], "diagnostics": [{"severity": "error", "message": "no such image\n"}]}))
+    assert run(["diff", "--from-preview", str(file), "--stack", "dev"]) == 1
+    assert "The preview failed: no such image" in capsys.readouterr().err
