@@ -12,8 +12,8 @@ from components import alarms, dashboards
 class EngineLimitsShape(TypedDict):
     waiting_requests: int
     first_token_seconds: float
-    kinds: Sequence[str]
-    """Of the engines there are; each tells under names of its own."""
+    kinds: NotRequired[Sequence[str]]
+    """Of the engines there are, vLLM alone unless given; each kind tells under names of its own."""
 
 
 class WatchArgs(TypedDict):
@@ -104,7 +104,7 @@ def _alarms_in_the_cluster(args: WatchArgs) -> list[alarms.Alarm]:
     if limits := args.get("engines"):
         colours = list(args["target_group_dimensions"])
         found += alarms.engine_alarms(
-            colours, limits["waiting_requests"], limits["first_token_seconds"], limits["kinds"]
+            colours, limits["waiting_requests"], limits["first_token_seconds"], limits.get("kinds", ("vllm",))
         )
     if cluster := args.get("insights_of"):
         found += alarms.node_alarms(cluster)
@@ -115,7 +115,7 @@ def _panels_in_the_cluster(args: WatchArgs) -> list[dashboards.Panel]:
     found: list[dashboards.Panel] = []
     if limits := args.get("engines"):
         colours = list(args["target_group_dimensions"])
-        found += dashboards.engine_panels(alarms.COLLECTED, colours, limits["kinds"])
+        found += dashboards.engine_panels(alarms.COLLECTED, colours, limits.get("kinds", ("vllm",)))
     if cluster := args.get("insights_of"):
         found += dashboards.node_panels(cluster)
     return found
