@@ -259,7 +259,7 @@ def engine_alarms(
     ]
 
 
-def node_alarms(cluster: str) -> list[Alarm]:
+def node_alarms(cluster: str, *, gpus: bool = True) -> list[Alarm]:
     """What Container Insights sees of the nodes."""
 
     def alarm(name: str, says: str, metric: str, threshold: float) -> Alarm:
@@ -276,8 +276,9 @@ def node_alarms(cluster: str) -> list[Alarm]:
             at_least=5,
         )
 
+    hot = alarm("hot-gpu", f"A GPU is at {HOT_CELSIUS} degrees or above", "node_gpu_temperature", HOT_CELSIUS)
     return [
-        alarm("hot-gpu", f"A GPU is at {HOT_CELSIUS} degrees or above", "node_gpu_temperature", HOT_CELSIUS),
+        *([hot] if gpus else []),
         alarm("failed-nodes", "A node does not answer", "cluster_failed_node_count", 1),
     ]
 

@@ -140,17 +140,20 @@ def _figures(names: Metrics) -> list[tuple[str, str | None, str, str]]:
     ]
 
 
-def node_panels(cluster: str) -> list[Panel]:
+def node_panels(cluster: str, *, gpus: bool = True) -> list[Panel]:
     def line(label: str, metric: str, statistic: str) -> Line:
         return Line(label, "ContainerInsights", metric, {"ClusterName": cluster}, statistic)
 
-    return [
+    of_gpus = [
         Panel(
             "GPUs in use",
             [line("mean", "node_gpu_utilization", "Average"), line("memory", "node_gpu_memory_utilization", "Average")],
             "per cent",
         ),
         Panel("Hottest GPU", [line("hottest", "node_gpu_temperature", "Maximum")], "degrees Celsius"),
+    ]
+    return [
+        *(of_gpus if gpus else []),
         Panel(
             "Nodes",
             [line("all", "cluster_node_count", "Minimum"), line("failed", "cluster_failed_node_count", "Maximum")],

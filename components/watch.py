@@ -40,6 +40,8 @@ class WatchArgs(TypedDict):
     """With the collector: alarms and panels on what gateways and engines count."""
     insights_of: NotRequired[str]
     """With Container Insights: the cluster's name, for alarms and panels on its nodes."""
+    gpus: NotRequired[bool]
+    """False: none of its nodes has a GPU."""
 
 
 class Watch(pulumi.ComponentResource):
@@ -107,7 +109,7 @@ def _alarms_in_the_cluster(args: WatchArgs) -> list[alarms.Alarm]:
             colours, limits["waiting_requests"], limits["first_token_seconds"], limits.get("kinds", ("vllm",))
         )
     if cluster := args.get("insights_of"):
-        found += alarms.node_alarms(cluster)
+        found += alarms.node_alarms(cluster, gpus=args.get("gpus", True))
     return found
 
 
@@ -117,7 +119,7 @@ def _panels_in_the_cluster(args: WatchArgs) -> list[dashboards.Panel]:
         colours = list(args["target_group_dimensions"])
         found += dashboards.engine_panels(alarms.COLLECTED, colours, limits.get("kinds", ("vllm",)))
     if cluster := args.get("insights_of"):
-        found += dashboards.node_panels(cluster)
+        found += dashboards.node_panels(cluster, gpus=args.get("gpus", True))
     return found
 
 

@@ -92,26 +92,7 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
         },
         opts,
     )
-    engine = ServiceRole(
-        "engine",
-        {
-            "services": ["pods.eks.amazonaws.com"],
-            "description": "Engines: read model weights",
-            "managed_policies": [],
-            "policy": pulumi.Output.all(foundation.weights_bucket_arn, foundation.keys.weights).apply(
-                lambda arns: policies.dumps(policies.read_weights(arns[0], arns[1]))
-            ),
-        },
-        opts,
-    )
-    identity = aws.eks.PodIdentityAssociation(
-        "engine",
-        cluster_name=control_plane.cluster_name,
-        namespace=settings.namespace,
-        service_account="engine",
-        role_arn=engine.arn,
-        opts=pulumi.ResourceOptions(provider=provider),
-    )
+    identities = [_engines_identity(settings, foundation, control_plane, provider)] if settings.runs_engines else []
     kubeconfig = pulumi.Output.secret(
         pulumi.Output.all(control_plane.endpoint, control_plane.certificate_authority).apply(
             lambda parts: kubeconfig_of(name, region, endpoint=parts[0], certificate_authority=parts[1])
@@ -123,7 +104,7 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
         # Only a new cluster replaces the provider and all that hangs on it, not a new address or certificate.
         cluster_identifier=arn,
         enable_server_side_apply=True,
-        opts=pulumi.ResourceOptions(depends_on=[control_plane, nodes, identity]),
+        opts=pulumi.ResourceOptions(depends_on=[control_plane, nodes, *identities]),
     )
     return Cluster(
         name=name,
@@ -132,6 +113,31 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
         security_group_id=control_plane.security_group_id,
         kubeconfig=kubeconfig,
         provider=kubernetes,
+    )
+
+
+def _engines_identity(
+    settings: Settings, foundation: Foundation, control_plane: ControlPlane, provider: pulumi.ProviderResource
+) -> aws.eks.PodIdentityAssociation:
+    role = ServiceRole(
+        "engine",
+        {
+            "services": ["pods.eks.amazonaws.com"],
+            "description": "Engines: read model weights",
+            "managed_policies": [],
+            "policy": pulumi.Output.all(foundation.weights_bucket_arn, foundation.keys.weights).apply(
+                lambda arns: policies.dumps(policies.read_weights(arns[0], arns[1]))
+            ),
+        },
+        pulumi.ResourceOptions(providers=[provider]),
+    )
+    return aws.eks.PodIdentityAssociation(
+        "engine",
+        cluster_name=control_plane.cluster_name,
+        namespace=settings.namespace,
+        service_account="engine",
+        role_arn=role.arn,
+        opts=pulumi.ResourceOptions(provider=provider),
     )
 
 

@@ -20,7 +20,7 @@ def network_endpoints(settings: Settings) -> list[str]:
         return []
     watch = settings.watch
     chosen = {
-        endpoints.KARPENTER: settings.controllers.karpenter.enabled,
+        endpoints.KARPENTER: settings.controllers.karpenter.enabled and settings.runs_engines,
         endpoints.COLLECTOR: watch.collector.enabled,
         endpoints.MANAGED_PROMETHEUS: watch.prometheus == "managed",
         endpoints.TELEMETRY: watch.container_insights.enabled,

@@ -29,7 +29,7 @@ def build_telemetry(
     opts = pulumi.ResourceOptions(providers=[provider, cluster.provider], depends_on=after)
     insights, collector = settings.watch.container_insights, settings.watch.collector
     if insights.enabled:
-        kinds = ("gateway", "engine")
+        kinds = ("gateway", "engine") if settings.runs_engines else ("gateway",)
         Telemetry(
             "telemetry",
             {

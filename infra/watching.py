@@ -19,7 +19,7 @@ def build_watch(
     args: WatchArgs = {
         "region": settings.aws.region,
         "log_group_prefix": f"/penstock/{stack}",
-        "log_retention_days": {"gateway": kept.gateway, "engine": kept.engine},
+        "log_retention_days": {"gateway": kept.gateway, **({"engine": kept.engine} if settings.runs_engines else {})},
         "logs_key_arn": foundation.keys.logs,
         "topic_arn": foundation.topic_arn,
         "runbooks_url": settings.watch.runbooks_url,
@@ -43,6 +43,7 @@ def build_watch(
         }
     if settings.watch.container_insights.enabled:
         args["insights_of"] = cluster
+        args["gpus"] = settings.may_have_gpus
     watch = Watch("watch", args, opts)
     budget = settings.budget
     MonthlyBudget(
@@ -55,7 +56,10 @@ def build_watch(
         },
         opts,
     )
-    for name, usd in (("system", budget.part_usd.system), ("gpu", budget.part_usd.gpu)):
+    parts = {"system": budget.part_usd.system, "gpu": budget.part_usd.gpu}
+    for name, usd in parts.items():
+        if name == "gpu" and not settings.may_have_gpus:
+            continue
         MonthlyBudget(
             f"budget-{name}",
             {

@@ -149,9 +149,11 @@ def _upgrade(target: str) -> Callable[[Config], Edit]:
     return plan
 
 
-def _scale(config: Config) -> Edit:
+def _scale(config: Config) -> Edit | None:
     """Nodes for the engines that the later edits bring: a model more, and one engine a model in the idle colour."""
     settings = settings_of(config)
+    if not settings.runs_engines:
+        return None
     after = copy.deepcopy(config)
     group = after["penstock:nodeGroups"]["gpu"]
     per_node = gpus_of(settings.node_groups.gpu.instance_types[0])
@@ -176,8 +178,10 @@ def _scale(config: Config) -> Edit:
     )
 
 
-def _add_model(config: Config) -> Edit:
+def _add_model(config: Config) -> Edit | None:
     settings = settings_of(config)
+    if not settings.runs_engines:
+        return None
     after = copy.deepcopy(config)
     smallest = min(after["penstock:models"], key=lambda model: model["gpus"])
     after["penstock:models"].append({**copy.deepcopy(smallest), "name": MODEL, "aliases": []})

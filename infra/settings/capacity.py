@@ -101,7 +101,7 @@ def gpu_pools(shape: Shape) -> tuple[Pool, ...]:
         ),
     )
     wanted = shape.controllers.karpenter
-    if not wanted.enabled:
+    if not (wanted.enabled and shape.models):
         return found
     return (
         *found,

@@ -65,7 +65,19 @@ class Settings(Shape):
 
     @property
     def model_names(self) -> list[str]:
-        return [model.name for model in self.models]
+        """Those of own engines first."""
+        return [model.name for model in (*self.models, *self.outside_models)]
+
+    @property
+    def runs_engines(self) -> bool:
+        """False: models outside answer alone. What serves engines is then left out, whatever its own key says."""
+        return bool(self.models)
+
+    @property
+    def may_have_gpus(self) -> bool:
+        groups = self.node_groups
+        found = groups.gpu.max_nodes or groups.gpu_spot.max_nodes_per_zone
+        return bool(found) or (self.runs_engines and self.controllers.karpenter.enabled)
 
 
 def stack_file_values(path: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Writes the golden files anew: the resource table of each stack and the schema of the component package.
+"""Writes the golden files anew: the resource table of each stack, the resources of each example stack by type, and the
+schema of the component package.
 
 python tests/program/write_golden.py
 """
@@ -6,9 +7,10 @@ python tests/program/write_golden.py
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
-from infra.rehearsal import penstock_program
+from infra.rehearsal import penstock_program, rehearse_stack
 from infra.resource_table import committed_table
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -19,6 +21,11 @@ def main() -> None:
     for stack in STACKS:
         table = committed_table(CHECKOUT / f"Pulumi.{stack}.yaml")
         _write(CHECKOUT / "tests" / "program" / "golden" / f"{stack}.txt", table)
+    counts = {}
+    for path in sorted((CHECKOUT / "examples" / "stacks").glob("Pulumi.*.yaml")):
+        counted = Counter(each.type for each in rehearse_stack(path).registrations)
+        counts[path.name.split(".")[1]] = dict(sorted(counted.items()))
+    _write(CHECKOUT / "tests" / "program" / "golden" / "examples.json", json.dumps(counts, indent=2) + "\n")
     penstock_program()  # imports pulumi_aws without its warnings
     from components.package import package_schema
 

@@ -28,9 +28,9 @@ def check_offerings(account: Account) -> Iterator[Finding]:
     groups, karpenter = account.settings.node_groups, account.settings.controllers.karpenter
     for name, types in (
         ("system", groups.system.instance_types),
-        ("gpu", groups.gpu.instance_types),
-        ("gpuSpot", groups.gpu_spot.instance_types),
-        *([("karpenter", karpenter.instance_types)] if karpenter.enabled else []),
+        *([("gpu", groups.gpu.instance_types)] if groups.gpu.max_nodes else []),
+        *([("gpuSpot", groups.gpu_spot.instance_types)] if groups.gpu_spot.max_nodes_per_zone else []),
+        *([("karpenter", karpenter.instance_types)] if karpenter.enabled and account.settings.runs_engines else []),
     ):
         asked = f"{', '.join(types)} in each of {len(account.zones)} zones"
         check = f"Offerings of {name}"
