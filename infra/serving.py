@@ -21,6 +21,7 @@ from components.subnets import plan
 from infra.budget_events import events_access
 from infra.cluster import Cluster
 from infra.controllers import bind_targets, build_keda
+from infra.drills import build_drills
 from infra.engines import engine_shape, groups, image
 from infra.foundation import Foundation
 from infra.gateway_config import gateway_config, key_file
@@ -67,6 +68,7 @@ def build_serving(
         on_aws,
     )
     watch = build_watch(settings, foundation, edge, cluster.name, stack, on_aws)
+    build_drills(settings, foundation, edge, stack, on_aws)
     api_key = _made_once("api-key", "API key of the first client", "pk-", settings, foundation, provider)
     admin_key = _made_once("admin-key", "Key of the admin API", "pa-", settings, foundation, provider)
     password = _made_once("gateway-login", "The gateways' password in the database", "", settings, foundation, provider)

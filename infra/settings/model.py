@@ -209,6 +209,18 @@ class Budget(Strict):
     actions: BudgetActions
 
 
+class Drills(Strict):
+    """Experiment templates of AWS Fault Injection Service. They do nothing until `penstock drill` starts one."""
+
+    enabled: Truth = Field(description="Whether the stack has templates for drills on AWS.")
+    longest_seconds: int = Field(
+        ge=60, le=3600, description="A zone stays without power so long, and no experiment takes longer, in seconds."
+    )
+    stop_errors: int = Field(
+        ge=1, le=1_000_000, description="So many errors of gateways within a minute end an experiment."
+    )
+
+
 class LogRetention(Strict):
     gateway: RetentionDays
     engine: RetentionDays
@@ -291,3 +303,4 @@ class Shape(Strict):
     probes: Probes
     watch: Watch
     budget: Budget
+    drills: Drills
