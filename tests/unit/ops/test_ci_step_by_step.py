@@ -51,10 +51,29 @@ class Runner:
         return EXPRESSION.sub(lambda match: self.values[match.group(1)], text)
 
 
+IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+
+
+def as_it_stands(clone: Path) -> None:
+    """Commits to the clone what the checkout has and has not committed."""
+    listed = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--modified", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0"):
+        source, target = REPOSITORY / name, clone / name
+        if name and source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+        elif name:
+            target.unlink(missing_ok=True)
+    subprocess.run(["git", "-C", str(clone), "add", "-A"], check=True)
+    commit = ["git", "-C", str(clone), *IDENTITY, "commit", "-q", "--allow-empty", "-m", "As it stands"]
+    subprocess.run(commit, check=True)
+
+
 @pytest.fixture
 def runner(tmp_path, hub, monkeypatch):  # noqa: F811 - the fixture
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(REPOSITORY), str(clone)], check=True)
+    as_it_stands(clone)
     virtual = Path(sys.executable).parents[1]
     (clone / ".venv").mkdir()
     for part in ("bin", "lib", "pyvenv.cfg"):
@@ -99,8 +118,7 @@ def test_a_clone_is_deployed_reviewed_and_watched_by_its_workflow_files(runner, 
     file = runner.clone / "Pulumi.dev.yaml"
     shutil.copy(REPOSITORY / "Pulumi.dev.yaml", file)  # without the salt that the deployment wrote
     file.write_text(file.read_text().replace("idleTimeoutSeconds: 600", "idleTimeoutSeconds: 900"))
-    identity = "-c user.name=a -c user.email=a@example.com -c commit.gpgsign=false"
-    runner.run(f"git {identity} commit -q -a -m edit", {})
+    runner.run(f"git {' '.join(IDENTITY)} commit -q -a -m edit", {})
     runner.job("review.yml", "diff")
     runner.job("review.yml", "comment")
     ((method, path, content),) = hub.written
