@@ -261,6 +261,30 @@ def test_drift_is_reported_and_another_managers_field_is_not_taken_silently(prog
     assert small.preview() == {"same": 4}
 
 
+def scaled(options: pulumi.ResourceOptions, settings: dict[str, Any]) -> None:
+    spec: Any = {**pods(settings["image"], 0), "paused": True}
+    ignoring = pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(ignore_changes=["spec.replicas"]))
+    metadata: Any = {"namespace": "default", "name": "scaled", "annotations": {"pulumi.com/skipAwait": "true"}}
+    k8s.apps.v1.Deployment("scaled", metadata=metadata, spec=spec, opts=ignoring)
+
+
+def test_replicas_that_an_autoscaler_set_are_not_taken_back_by_an_update(program: Any, cluster: Cluster) -> None:
+    def live(path: str) -> str:
+        return cluster.kubectl("get", "deployment", "scaled", f"--output=jsonpath={{{path}}}")
+
+    small = program(scaled)
+    small.up(image="vllm:1")
+    cluster.kubectl("scale", "deployment", "scaled", "--replicas=2")
+    assert small.preview(image="vllm:2") == {"same": 2, "update": 1}
+    small.up()
+    assert (live(".spec.replicas"), live(".spec.template.spec.containers[0].image")) == ("2", "vllm:2")
+    cluster.kubectl("scale", "deployment", "scaled", "--replicas=1")
+    small.refresh()
+    assert small.preview() == {"same": 3}, "neither side has anything to say of the other's number"
+    small.up(image="vllm:3")
+    assert live(".spec.replicas") == "1"
+
+
 def rollout(options: pulumi.ResourceOptions, settings: dict[str, Any]) -> None:
     metadata: Any = {"namespace": "default", "name": "stuck", "annotations": {"pulumi.com/timeoutSeconds": "4"}}
     k8s.apps.v1.Deployment("stuck", metadata=metadata, spec=pods("vllm", settings["replicas"]), opts=options)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.gateway.config import GatewayConfig
+from infra.policy.rules import RULES, STACK_RULES, Subject
 from infra.rehearsal import Registration, Rehearsal
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -186,3 +187,23 @@ def test_an_engine_of_two_nodes_is_a_group_with_one_answering_pod(rehearsed_with
     assert {"engine-group", "engine-worker"} <= policies
     definitions = rehearsal.of_type("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition")
     assert "leader-worker-sets" in {each.name for each in definitions}
+
+
+def test_a_stack_with_all_of_it_passes_its_own_policies(rehearsed_with: RehearsedWith):
+    def edit(config: dict) -> None:
+        first, second = config["penstock:models"]
+        law = {"name": "law", "source": "weights://adapters/law", "rank": 16}
+        first |= {"scaling": SCALING | {"maxReplicas": 8}, "spotShare": 50, "loraAdapters": [law]}
+        second |= {"nodes": 2, "tensorParallel": 2, "engine": "sglang", "aliases": []}
+        config["penstock:controllers"]["keda"]["enabled"] = True
+        digest = "sha256:" + "5" * 64
+        for colour in ("blue", "green"):
+            config["penstock:release"][colour]["engineImages"] = {second["name"]: digest}
+
+    subjects = [
+        Subject(each.type, each.inputs, "prod", each.name, each.urn, each.dependencies, each.protect)
+        for each in rehearsed_with("prod", edit).registrations
+    ]
+    assert {GROUP, SCALED, DEPLOYMENT} <= {each.type for each in subjects}
+    found = [f"{each.name}: {message}" for each in subjects for rule in RULES for message in rule(each)]
+    assert found + [message for rule in STACK_RULES for message in rule(subjects)] == []

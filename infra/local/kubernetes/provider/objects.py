@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from infra.local.kubernetes.provider import directives
 from infra.local.kubernetes.provider.client import APPLY, ApiClient
 from infra.local.kubernetes.provider.discovery import Discovery, NoSuchKindError, Resource
 from infra.local.kubernetes.provider.errors import ApiError, AwaitError, CancelledError, ProviderError, explain
+from infra.local.kubernetes.provider.ignoring import left_to_others
 from infra.local.kubernetes.provider.kinds import Kind, describe
 from infra.local.kubernetes.provider.project import applied
 from infra.local.kubernetes.provider.readiness import READY, Readiness, readiness
@@ -104,16 +105,20 @@ class Objects:
         live = self._apply(resource, reference, inputs)
         return self._until_ready(resource, live, inputs, timeout_seconds, say)
 
-    def update(self, kind: Kind, inputs: Mapping[str, Any], timeout_seconds: float, say: Say) -> dict[str, Any]:
-        """Applies the inputs to the object and waits until it is ready again."""
+    def update(
+        self, kind: Kind, inputs: Mapping[str, Any], timeout_seconds: float, say: Say, ignored: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Applies the inputs to the object, without ignored fields that others set, and waits until it is ready."""
         resource = self.discovery.resource(kind, self.definition_wait_seconds)
-        live = self._apply(resource, self._placed(resource, Reference.of(inputs)), inputs)
+        reference = self._placed(resource, Reference.of(inputs))
+        live = self._apply(resource, reference, self._ours(resource, reference, inputs, ignored))
         return self._until_ready(resource, live, inputs, timeout_seconds, say)
 
-    def try_out(self, kind: Kind, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def try_out(self, kind: Kind, inputs: Mapping[str, Any], ignored: Sequence[str] = ()) -> dict[str, Any]:
         """What the API server would make of the inputs; nothing is stored. No retries."""
         resource = self.discovery.resource(kind, retry=False)
-        return self._apply(resource, self._placed(resource, Reference.of(inputs)), inputs, dry_run=True)
+        reference = self._placed(resource, Reference.of(inputs))
+        return self._apply(resource, reference, self._ours(resource, reference, inputs, ignored), dry_run=True)
 
     def delete(
         self, kind: Kind, reference: Reference, inputs: Mapping[str, Any], timeout_seconds: float, say: Say
@@ -144,6 +149,12 @@ class Objects:
     def readiness(self, kind: Kind, live: Mapping[str, Any], inputs: Mapping[str, Any]) -> Readiness:
         """How the object is now, without waiting."""
         return READY if directives.is_true(inputs, directives.SKIP_AWAIT) else readiness(kind, live)
+
+    def _ours(
+        self, resource: Resource, reference: Reference, inputs: Mapping[str, Any], ignored: Sequence[str]
+    ) -> Mapping[str, Any]:
+        live = self._get(resource, reference) if ignored else None
+        return left_to_others(inputs, live, ignored, FIELD_MANAGER)
 
     def _placed(self, resource: Resource, reference: Reference) -> Reference:
         if not resource.namespaced:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,19 +25,27 @@ class Preview:
         """Raises RefusedError where the object is not valid."""
         return foreseen(kind, inputs, self._try_out(kind, inputs, warn, new=True))
 
-    def update(self, kind: Kind, inputs: Mapping[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
+    def update(
+        self, kind: Kind, inputs: Mapping[str, Any], warn: Callable[[str], None], ignored: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Raises RefusedError where the change is not valid, or conflicts with another manager's fields."""
-        tried = self._try_out(kind, inputs, warn, new=False)
+        tried = self._try_out(kind, inputs, warn, ignored, new=False)
         return foreseen(kind, inputs) if tried is None else changed(kind, tried, inputs)
 
     def _try_out(
-        self, kind: Kind, inputs: Mapping[str, Any], warn: Callable[[str], None], *, new: bool
+        self,
+        kind: Kind,
+        inputs: Mapping[str, Any],
+        warn: Callable[[str], None],
+        ignored: Sequence[str] = (),
+        *,
+        new: bool,
     ) -> dict[str, Any] | None:
         """None where the cluster cannot tell yet."""
         if self.objects is None or self.unreachable or has_unknown(inputs):
             return None
         try:
-            return self.objects.try_out(kind, inputs)
+            return self.objects.try_out(kind, inputs, ignored)
         except NoSuchKindError:
             return None
         except RefusedError as error:

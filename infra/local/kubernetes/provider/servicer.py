@@ -160,11 +160,12 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: Any, context: Any) -> provider_pb2.UpdateResponse:  # noqa: N802
         kind, inputs = _kind(request), decode(request.news)
         if request.preview:
-            outputs = self.session.preview.update(kind, inputs, self._warn(request))
+            outputs = self.session.preview.update(kind, inputs, self._warn(request), list(request.ignoreChanges))
             return provider_pb2.UpdateResponse(properties=encode(outputs))
         seconds = directives.timeout_seconds(inputs, request.timeout)
         try:
-            live = self.session.objects.update(kind, inputs, seconds, self._status(request))
+            ignored = list(request.ignoreChanges)
+            live = self.session.objects.update(kind, inputs, seconds, self._status(request), ignored)
         except NotReadyError as error:
             _not_ready(context, kind, error, inputs)
         return provider_pb2.UpdateResponse(properties=encode(as_outputs(kind, live, inputs)))
