@@ -86,6 +86,7 @@ class Comparison:
         self._install(cache)
         # This process sleeps and reads; it must not do so on the gateway's core.
         os.sched_setaffinity(0, {self.bench.cores.others})
+        kernel.ahead()
         self._begun = time.monotonic()
         try:
             with stores(self.bench.folder) as found:
@@ -164,15 +165,12 @@ class Comparison:
         """One mode, all gateways, within seconds of one another."""
         peers = {peer.name: peer for peer in self.peers}
         order = list(servers) if mode.low_load else formulas.running_order(list(servers), REFERENCE, OWN)
-        direct = None
-        if mode.low_load:
-            for root in (upstream.root, *self._waited_for):
-                self._real_time = kernel.real_time(root, on=True) and self._real_time
-            direct = self.bench.direct(mode, upstream)
+        for root in (upstream.root, *self._waited_for):
+            self._real_time = kernel.real_time(root, on=True) and self._real_time
+        direct = self.bench.direct(mode, upstream) if mode.low_load else None
         runs = [self._one(peers[name], mode, servers[name]) for name in order]
-        if mode.low_load:
-            for root in (upstream.root, *self._waited_for):
-                kernel.real_time(root, on=False)
+        for root in (upstream.root, *self._waited_for):
+            kernel.real_time(root, on=False)
         near = formulas.references(order, REFERENCE)
         for at, (name, run) in enumerate(zip(order, runs, strict=True)):
             if run is None:
@@ -195,16 +193,14 @@ class Comparison:
         found = self._found[peer.name]
         server.go_on()
         try:
-            if mode.low_load:
-                self._real_time = kernel.real_time(server.root, on=True) and self._real_time
+            self._real_time = kernel.real_time(server.root, on=True) and self._real_time
             run = self.bench.measure(peer, mode, server)
         except (formulas.VoidRunError, Failed, ValueError) as reason:
             found.faults.append(f"{mode.title}: {reason}")
             say(f"  {peer.title}, {mode.title}: {reason}")
             return None
         finally:
-            if mode.low_load:
-                kernel.real_time(server.root, on=False)
+            kernel.real_time(server.root, on=False)
             if mode.name == MODES[-1].name:
                 found.memory_mb.append(kernel.pss_mb(server.root))
             server.hold()

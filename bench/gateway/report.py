@@ -284,8 +284,12 @@ core with the load, so CPU per request says more here than requests per second.
 - Modes: 820 B JSON in a closed loop on 64 connections; SSE of 32 chunks at 5 ms on 256; prompts of 69 KB on 16 and
   480 KB on 8. Slow gateways (production-stack, LiteLLM) get 4 to 8 connections, or streams
   enough to fill their core. Low load: 60 JSON requests and 30
-  streams a second (slow: 10 and 3) in an open loop, counted from the scheduled time,
-  {"gateway and load before ordinary processes (SCHED_FIFO)" if facts.real_time else "without real-time scheduling"}.
+  streams a second (slow: 10 and 3) in an open loop, counted from the scheduled time. All
+  {
+        "with gateway, load and Redis before ordinary processes (SCHED_FIFO)"
+        if facts.real_time
+        else "without real-time scheduling"
+    }.
 - nginx and HAProxy are the system's, else Debian's packages, unpacked into the user's cache folder (`penstock/bench`);
   Envoy is in Penstock's environment; LiteLLM and the routers get environments of their own in the cache folder. The
   production-stack router is on no package index: `PENSTOCK_BENCH_PRODUCTION_STACK` names a checkout of its source.

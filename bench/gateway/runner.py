@@ -168,11 +168,14 @@ class Bench:
             f"{peer.name}-{port}", command, port, self.cores.gateway if core is None else core, environment
         )
         try:
+            if not peer.slow:  # those take the core for many seconds
+                kernel.real_time(server.root, on=True)
             self._wait(server, peer.start_seconds)
         except Failed:
             server.end()
             raise
         server.start_seconds = time.monotonic() - begun
+        kernel.real_time(server.root, on=False)
         return server
 
     def _wait(self, server: Server, seconds: float) -> None:
@@ -191,7 +194,7 @@ class Bench:
 
     def measure(self, peer: Peer, mode: Mode, *servers: Server) -> Run:
         """One load on each of `servers` at once; their sums. Raises VoidRunError, Failed."""
-        loads = [self._load(peer, mode, server.port) for server in servers]
+        loads = [self._load(peer, mode, server.port, beside=len(servers) > 1) for server in servers]
         try:
             edges = [json.loads(_line(load)) for load in loads]
             clock = kernel.CpuClock(*(server.root for server in servers))
@@ -204,6 +207,8 @@ class Bench:
             for load in loads:
                 load.kill()
                 load.communicate()
+        if wall < windows[0].seconds / 2:
+            raise formulas.VoidRunError("void: the clock was read too late")
         # The clock's own window is a little shorter or longer than the generator's: rates are compared, not sums.
         used_a_second = used / wall
         requests = sum(window.requests / window.seconds for window in windows)
@@ -225,7 +230,8 @@ class Bench:
             load.kill()
             load.communicate()
 
-    def _load(self, peer: Peer | None, mode: Mode, port: int) -> subprocess.Popen[bytes]:
+    def _load(self, peer: Peer | None, mode: Mode, port: int, *, beside: bool = False) -> subprocess.Popen[bytes]:
+        """`beside`: it shares its core with a gateway, which it must not keep from running."""
         events = (peer.events if peer else EVENTS) if mode.stream else 0
         connections, rate = mode.connections, mode.rate
         if peer is not None and peer.slow:
@@ -236,7 +242,7 @@ class Bench:
         command += [str(mode.warm_seconds), str(mode.seconds), str(rate), str(events)]
         with self.on_core(self.cores.others):
             load = subprocess.Popen(command, stdout=subprocess.PIPE)
-        if mode.low_load:
+        if not beside:
             kernel.real_time(load.pid, on=True)
         return load
 
