@@ -12,16 +12,18 @@ from pydantic import AwareDatetime, Field, model_validator
 from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
 from app.gateway.budget.settings import BudgetActions
 from app.gateway.cache.settings import CacheConfig
+from app.gateway.feedback.settings import FeedbackConfig
 from app.gateway.guards.settings import GuardConfig
 from app.gateway.providers.config import Provider
 from app.gateway.routing.config import Routing
 from app.gateway.strict import Name, Strict
 from app.gateway.trace.settings import TraceConfig
 from app.jobs.config import JobsConfig
+from app.retrieval.config import RetrievalConfig
 
 Colour = Literal["blue", "green"]
 Priority = Literal["interactive", "batch"]
-Route = Literal["chat", "completions", "responses", "embeddings", "tokenize", "detokenize", "files", "batches", "jobs"]
+Route = Literal["chat", "completions", "responses", "embeddings", "tokenize", "detokenize", "files", "batches", "jobs", "retrieval"]
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 """Signatures by a private key alone: with a shared secret (HS*) whoever can check a token could make one."""
 
@@ -185,8 +187,10 @@ class GatewayConfig(Strict):
     cache: CacheConfig = Field(default=CacheConfig(), description="Answers that are used again; off by default.")
     traces: TraceConfig | None = Field(default=None, description="OpenTelemetry traces; off by default.")
     guards: GuardConfig | None = Field(default=None, description="What is masked or refused; nothing by default.")
+    feedback: FeedbackConfig | None = Field(default=None, description="Whether clients may rate answers; they may not.")
     budget: BudgetActions | None = Field(default=None, description="What follows when money runs out; nothing yet.")
     jobs: JobsConfig | None = Field(default=None, description="Files, batches and jobs; off by default.")
+    retrieval: RetrievalConfig | None = Field(default=None, description="Documents to search; off by default.")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
         default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -18,12 +19,15 @@ from app.gateway.errors import retry_after, unknown_model, unknown_url, wrong_me
 from app.gateway.keys import admin
 from app.gateway.keys.grant import Grant
 from app.gateway.keys.problems import UnknownSignerError
+from app.gateway.keys.tenant_data import is_export
 from app.gateway.ledger import report
 from app.gateway.openapi import document
 from app.gateway.service import Service
 
 if TYPE_CHECKING:
+    from app.gateway.feedback.api import Feedback
     from app.jobs.api import JobsApi, Stream
+    from app.retrieval.api import RetrievalApi
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -31,9 +35,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 Reply = tuple[int, bytes, bytes, Headers]
 StreamReply = tuple[int, bytes, "bytes | Stream", Headers]
+LinesReply = tuple[int, bytes, "bytes | Lines", Headers]
 
 JSON = b"application/json"
 DEBUG = "/debug"
+FEEDBACK = "/v1/feedback"
+MOST_FEEDBACK_BYTES = 1024 * 1024
 MODELS = "/v1/models"
 KEYS_SECONDS = 15.0
 """So long a gateway that has not read its keys yet is not ready; then it serves with those of the key file."""
@@ -43,6 +50,13 @@ READ_METHODS = "GET, HEAD"
 
 def _json(content: object, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
     return status, JSON, msgspec.json.encode(content), headers
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A body of unknown length; its first part is there already."""
+
+    parts: AsyncIterator[bytes]
 
 
 class Pages:
@@ -64,15 +78,20 @@ class Pages:
             await send({"type": "http.response.body", "body": b""})
             return
         identity = request_id(given.get(b"x-request-id"), b"") or b"req-" + os.urandom(12).hex().encode()
-        body: bytes | Stream
+        body: bytes | Stream | Lines
         headers: Headers
         try:
             if scope["path"] == report.PATH:
                 status, kind, body, headers = await self._usage(scope, given.get(b"authorization"))
             elif scope["path"].startswith(admin.PREFIX) or scope["path"] == DEBUG:
                 status, kind, body, headers = await self._admin(scope, given, identity, receive)
+            elif scope["path"] == FEEDBACK and self._service.feedback is not None:
+                status, kind, body, headers = await self._feedback(self._service.feedback, scope, given, receive)
             elif self._service.jobs is not None and self._service.jobs.serves(scope["path"]):
                 status, kind, body, headers = await self._jobs(self._service.jobs, scope, given, receive)
+            elif self._service.retrieval is not None and self._service.retrieval.serves(scope["path"]):
+                await self._retrieval(self._service.retrieval, scope, given, identity, receive, send)
+                return
             else:
                 await self._ask_issuer(given.get(b"authorization"))
                 status, kind, body, headers = self._reply(scope["method"], scope["path"], given.get(b"authorization"))
@@ -85,7 +104,7 @@ class Pages:
                 "status": status,
                 "headers": [
                     (b"content-type", kind),
-                    (b"content-length", str(len(body)).encode()),
+                    *(() if isinstance(body, Lines) else ((b"content-length", str(len(body)).encode()),)),
                     (b"x-request-id", identity),
                     (b"x-penstock-colour", self._service.config.colour.encode()),
                     *headers,
@@ -99,6 +118,35 @@ class Pages:
         async for part in body.parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _feedback(
+        self, feedback: Feedback, scope: Scope, given: dict[bytes, bytes], receive: Receive
+    ) -> StreamReply:
+        authorization = given.get(b"authorization")
+        await self._ask_issuer(authorization)
+        grant = self._service.keys.authenticate(authorization, last=True)
+        body = await admin.read_body(receive, MOST_FEEDBACK_BYTES)
+        status, content = await feedback.take(grant, scope["method"], body)
+        return _json(content, status, ((b"cache-control", b"no-store"),))
+
+    async def _retrieval(
+        self,
+        retrieval: RetrievalApi,
+        scope: Scope,
+        given: dict[bytes, bytes],
+        identity: bytes,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        authorization = given.get(b"authorization", b"")
+        await self._ask_issuer(authorization)
+        grant = self._service.keys.authenticate(authorization, last=True)
+        more = [
+            (b"x-request-id", identity),
+            (b"x-penstock-colour", self._service.config.colour.encode()),
+            *self._service.origins.reply_headers(given.get(b"origin")),
+        ]
+        await retrieval.serve(grant, authorization, scope, receive, send, more)
 
     async def _jobs(self, jobs: JobsApi, scope: Scope, given: dict[bytes, bytes], receive: Receive) -> StreamReply:
         from app.jobs.api import Call, read_query
@@ -141,7 +189,7 @@ class Pages:
         except Refused:
             return  # it is told later, where a page needs a key at all
 
-    async def _admin(self, scope: Scope, given: dict[bytes, bytes], identity: bytes, receive: Receive) -> Reply:
+    async def _admin(self, scope: Scope, given: dict[bytes, bytes], identity: bytes, receive: Receive) -> LinesReply:
         service, method, path = self._service, scope["method"], scope["path"]
         actor = admin.require_admin(service, given.get(b"authorization"), method, path)
         if path == DEBUG:
@@ -160,6 +208,12 @@ class Pages:
             body=await admin.read_body(receive),
             idempotency_key=None if idempotency is None else idempotency.decode("latin-1"),
         )
+        tenant = is_export(path)
+        if tenant is not None and method == "GET":
+            lines = service.admin.export(call, tenant)
+            first = await anext(lines)  # its refusals come before the answer begins
+            self._log_admin(call, 200)
+            return 200, b"application/jsonl", Lines(_after(first, lines)), ((b"cache-control", b"no-store"),)
         try:
             status, content = await service.admin.answer(call)
         except Refused as refused:
@@ -229,3 +283,13 @@ class Pages:
             "max_model_len": route.context_tokens,
             "max_output_tokens": route.max_output_tokens,
         }
+
+
+async def _after(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """The whole again. The connection to the database ends with it, also where the client left."""
+    try:
+        yield first
+        async for part in rest:
+            yield part
+    finally:
+        await rest.aclose()

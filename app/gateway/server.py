@@ -85,6 +85,7 @@ class Gateway:
         keys_start.start(service, self.surroundings.keys, self._spawn)
         self._keep_answers()
         self._keep_budget()
+        self._keep_feedback()
         self._keep_guards()
         self._keep_traces()
         self._keep_jobs()
@@ -92,6 +93,7 @@ class Gateway:
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
         service.start()
+        self._keep_documents()
         self._watch_surroundings()
         return self._server.sockets[0].getsockname()[1]
 
@@ -139,6 +141,16 @@ class Gateway:
             for work in start(self.service, self.surroundings):
                 self._spawn(work)
 
+    def _keep_feedback(self) -> None:
+        if self.config.feedback is not None:
+            if self.surroundings.keys is None or self.surroundings.ledger is None:
+                raise SettingsError(
+                    "feedback: it is kept in the database, beside keys and ledger; set both, or leave it out"
+                )
+            from app.gateway.feedback.api import Feedback  # RE2 takes 5 MB
+
+            self.service.feedback = Feedback(self.service, self.surroundings.keys, self.config.feedback)
+
     def _keep_budget(self) -> None:
         if self.config.budget is not None:
             from app.gateway.budget.start import start
@@ -174,6 +186,13 @@ class Gateway:
             from app.jobs.start import start  # botocore takes 15 MB
 
             start(self.service, self.config.jobs, place)
+
+    def _keep_documents(self) -> None:
+        if self.config.retrieval is not None:
+            from app.retrieval.start import start
+
+            host, port = self._server.sockets[0].getsockname()[:2]
+            start(self.service, self.config.retrieval, self.surroundings.keys, host, port)
 
     def _keep_limits(self, around: Surroundings) -> None:
         limiter = self.service.limiter
@@ -268,6 +287,8 @@ class Gateway:
         self.service.stop()
         if self.service.jobs is not None:
             self.service.jobs.close()
+        if self.service.retrieval is not None:
+            await self.service.retrieval.close()
         if self.service.guards is not None:
             await self.service.guards.close()
         if self.service.tracer is not None and self.service.tracer.exporter is not None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from app.gateway.budget.steward import Steward
     from app.gateway.cache.answers import Answers
     from app.gateway.exchange import Exchange
+    from app.gateway.feedback.api import Feedback
     from app.gateway.guards.stage import Guards
     from app.gateway.keys.admin import Admin
     from app.gateway.keys.follower import Follower
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from app.gateway.routing.course import LastAnswers
     from app.gateway.trace.tracer import Tracer
     from app.jobs.api import JobsApi
+    from app.retrieval.api import RetrievalApi
 
 LONGEST_TICK_SECONDS = 0.25
 
@@ -118,11 +120,15 @@ class Service:
         self.steward: Steward | None = None
         """None where no budget acts."""
         self.budget_follower: BudgetFollower | None = None
+        self.feedback: Feedback | None = None
+        """None where clients cannot rate answers."""
+        self._id_prefix, self._id_numbers = os.urandom(8).hex().encode(), count()
         self.ledger: Ledger | None = None
         """None where no database is configured."""
         self.jobs: JobsApi | None = None
         """None where there are no files, batches and jobs."""
-        self._id_prefix, self._id_numbers = os.urandom(8).hex().encode(), count()
+        self.retrieval: RetrievalApi | None = None
+        """None where no documents are kept."""
         self.draining = False
         self.started_at = int(time.time())
         self.date_header = b""

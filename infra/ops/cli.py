@@ -30,6 +30,8 @@ COMMANDS = {
     "usage": "usage:usage",
     "key": "key:key",
     "tenant": "tenant:tenant",
+    "provider": "provider:provider",
+    "budget": "budget:budget",
     "logs": "logs:logs",
     "env": "env:env",
     "release": "release:release",

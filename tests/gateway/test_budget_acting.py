@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from app.gateway.budget import follow, queue, store
 from app.gateway.budget.queue import Queue
 from app.gateway.config import GatewayConfig
 from app.gateway.database.settings import Database
+from infra.ops.cli import cli
 from tests.gateway import harness
 from tests.gateway.aws_queue import ACCOUNT, Cloud, Events, alarm_text, anomaly_text, budget_text, cloud
 from tests.gateway.harness import CHAT, Engine, Running, eventually, make_config
-from tests.gateway.key_cases import admin, file_with_admin, make_key
+from tests.gateway.key_cases import ADMIN_KEY, admin, file_with_admin, make_key
 from tests.gateway.real_postgres import Proxy, execute
 
 __all__ = ["cloud"]
@@ -308,3 +311,22 @@ async def test_the_ledgers_sum_acts_within_ten_seconds(
 def test_what_is_no_queue_is_refused(url: str):
     with pytest.raises(ValueError, match="not the address"):
         Queue(url, {})
+
+
+async def test_the_command_shows_sets_and_clears_the_level(empty_database: Database, monkeypatch: pytest.MonkeyPatch):
+    async with gateway_at(empty_database, None) as gateway:
+        monkeypatch.setenv("PENSTOCK_ADMIN_KEY", ADMIN_KEY)
+        monkeypatch.setenv("PENSTOCK_GATEWAY_URL", f"http://127.0.0.1:{gateway.port}")
+
+        async def run(*arguments: str) -> Result:
+            return await asyncio.to_thread(CliRunner().invoke, cli, ["budget", *arguments])
+
+        assert (await run("status")).stdout.startswith("normal since ")
+        made = await run("set", "capped", "--for", "2h", "--reason", "a drill")
+        assert made.exit_code == 0, made.output
+        assert "override by ops: a drill" in made.stdout
+        assert "requests of batch keys are refused" in made.stdout
+        assert "grand is answered by tiny" in made.stdout
+        assert json.loads((await run("clear", "--json")).stdout)["level"] == "normal"
+        wrong = await run("set", "warn", "--for", "soon", "--reason", "x")
+        assert "that is no span of time" in str(wrong.exception)

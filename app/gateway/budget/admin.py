@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.gateway.service import Service
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 10, 31 * 86_400
-NO_BUDGET = Problem(404, "This gateway acts by no budget: `budget` is not configured.", "no_budget")
+NO_BUDGET = Problem(404, "There is no budget that this gateway acts by: `budget` is not configured.", "no_budget")
 
 
 class NewOverride(Strict):

@@ -1,4 +1,5 @@
-"""Makes and changes the gateway's tables: `python -m app.gateway.database migrate`. To be run as the database's owner.
+"""`python -m app.gateway.database migrate` makes and changes the gateway's tables; `retention` deletes what is past its
+time. To be run as the database's owner.
 
 The database is named by PENSTOCK_DATABASE_ADDRESS, _NAME, _USER, _PASSWORD or _PASSWORD_FILE, _TLS and _CA_FILE. With
 PENSTOCK_DATABASE_SECRET_ARN user and password come from that secret of AWS Secrets Manager. Exit
@@ -12,6 +13,8 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from app.gateway.database.secret import SecretError, owner_environment
 from app.gateway.database.settings import Database, read_database
@@ -28,19 +31,25 @@ async def _migrate(
     password: str,
     semantic: bool,
     workers: tuple[str, str] | None,
+    *,
+    retrieval: bool = False,
 ) -> str:
     from app.gateway.budget.schema import BUDGET
     from app.gateway.cache.schema import CACHE
     from app.gateway.database.connection import connect
     from app.gateway.database.migrations import make_login, migrate
+    from app.gateway.feedback.schema import FEEDBACK
     from app.gateway.keys.schema import KEYS
     from app.gateway.ledger.database import set_retention
     from app.gateway.ledger.schema import LEDGER
     from app.jobs.schema import JOBS, WORKERS
+    from app.retrieval.schema import RETRIEVAL
 
     said = []
-    schemas = {"ledger": LEDGER, "keys": KEYS, "budget": BUDGET} | ({"cache": CACHE} if semantic else {})
+    schemas = {"ledger": LEDGER, "keys": KEYS, "budget": BUDGET, "feedback": FEEDBACK}
+    schemas |= {"cache": CACHE} if semantic else {}
     schemas |= {"jobs": JOBS} if workers is not None else {}
+    schemas |= {"retrieval": RETRIEVAL} if retrieval else {}
     connection = await connect(database, "penstock-migrate")
     try:
         for name, schema in schemas.items():
@@ -84,11 +93,19 @@ def main(arguments: list[str] | None = None) -> int:
         help="make the tables of files, batches and jobs too, and a login for workers, which may use them and nothing "
         f"else; its password comes from {JOBS_PASSWORD}, without one it signs in by IAM (RDS)",
     )
+    command.add_argument(
+        "--retrieval",
+        action="store_true",
+        help="make retrieval's tables too; the server must have the extension pgvector, 0.8 or later",
+    )
+    commands.add_parser("retention", help="delete what is past its time; to be run once a day")
     options = parser.parse_args(arguments)
     try:
         database = read_database(owner_environment(os.environ))
         if database is None:
             raise SettingsError("PENSTOCK_DATABASE_ADDRESS and PENSTOCK_DATABASE_USER must be set")
+        if options.command == "retention":
+            return _run(_retain(database))
         if options.keep_days is not None and options.keep_days < 2:
             raise SettingsError(f"--keep-days: {options.keep_days} is less than 2")
         for option, name in (("--login", options.login), ("--jobs", options.jobs)):
@@ -104,11 +121,36 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"penstock database: {error}", file=sys.stderr)
         return 2
+    workers = (options.jobs, jobs_password) if options.jobs else None
+    return _run(
+        _migrate(
+            database,
+            options.keep_days,
+            options.login,
+            password,
+            options.semantic_cache,
+            workers,
+            retrieval=options.retrieval,
+        )
+    )
+
+
+async def _retain(database: Database) -> str:
+    from app.gateway.database.connection import connect
+    from app.gateway.database.retention import retain
+
+    connection = await connect(database, "penstock-retention")
+    try:
+        gone = await retain(connection)
+    finally:
+        connection.terminate()
+    return "; ".join(f"{part}: {count} gone" for part, count in gone.items()) or "there are no tables"
+
+
+def _run(work: Coroutine[Any, Any, str]) -> int:
     from app.gateway.database.connection import FAILURES
 
     try:
-        workers = (options.jobs, jobs_password) if options.jobs else None
-        work = _migrate(database, options.keep_days, options.login, password, options.semantic_cache, workers)
         print(asyncio.run(work))
     except FAILURES as error:
         print(f"penstock database: {type(error).__name__}: {error}", file=sys.stderr)

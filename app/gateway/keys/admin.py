@@ -127,6 +127,24 @@ class Admin:
         finally:
             self._waiting -= 1
 
+    async def export(self, call: Call, tenant: str) -> AsyncGenerator[bytes]:
+        """All that is kept of a tenant, as JSON lines. Raises Refused before the first; later failures cut it."""
+        from app.gateway.database.connection import FAILURES
+        from app.gateway.keys.tenant_data import export
+
+        begun = False
+        try:
+            async with self._store(call) as store:
+                await store.audit_row("tenant.export", tenant, {})
+                async for page in export(store.connection, tenant):
+                    begun = True
+                    yield page
+        except FAILURES as error:
+            self._service.log.event("admin_failed", request_id=call.request_id, reason=type(error).__name__)
+            if begun:
+                raise
+            raise Refused(AWAY) from None
+
     def _work(self, call: Call, parts: list[str]) -> Callable[[Store], Awaitable[tuple[int, Any]]]:
         """What a request asks for. Its body and query are checked here, before the database is bothered."""
         match parts:
@@ -149,6 +167,10 @@ class Admin:
                     return _listed(lambda store: store.tenants(after, limit + 1), limit, "name")
                 tenant = forms.read(forms.NewTenant, call.body)
                 return _plain(lambda store: store.create_tenant(tenant), 201)
+            case ["tenants", name, "data"]:
+                from app.gateway.keys.tenant_data import erasing
+
+                return erasing(self._service, call, name)
             case ["tenants", name]:
                 if _require(call, "GET", "PATCH") == "GET":
                     return _plain(lambda store: store.tenant(name))
@@ -156,6 +178,10 @@ class Admin:
                 return _plain(lambda store: store.change_tenant(name, changed))
             case ["budget", *_]:
                 from app.gateway.budget.admin import work
+
+                return work(self._service, call, parts)
+            case ["feedback", *_]:
+                from app.gateway.feedback.api import work
 
                 return work(self._service, call, parts)
             case ["audit"]:
@@ -251,7 +277,7 @@ def _require(call: Call, *methods: str) -> str:
     return call.method
 
 
-async def read_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
+async def read_body(receive: Callable[[], Awaitable[Any]], most: int = MOST_BODY_BYTES) -> bytes:
     """Raises Refused (413)."""
     body = b""
     while True:
@@ -259,7 +285,7 @@ async def read_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
         if event["type"] != "http.request":
             return body
         body += event.get("body", b"")
-        if len(body) > MOST_BODY_BYTES:
-            raise Refused(Problem(413, f"The body is larger than {MOST_BODY_BYTES} bytes.", "request_too_large"))
+        if len(body) > most:
+            raise Refused(Problem(413, f"The body is larger than {most} bytes.", "request_too_large"))
         if not event.get("more_body"):
             return body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.gateway.budget.admin import NewOverride
 from app.gateway.keys import forms
 from app.gateway.strict import Strict
 
@@ -26,6 +27,12 @@ _ROUTES: tuple[tuple[str, str, str, str, type[Strict] | None], ...] = (
     ("/admin/v1/tenants", "get", "listTenants", "List tenants: ?after=, ?limit=", None),
     ("/admin/v1/tenants/{name}", "get", "getTenant", "Show a tenant", None),
     ("/admin/v1/tenants/{name}", "patch", "changeTenant", "Change its limits, or disable it", forms.TenantChange),
+    ("/admin/v1/budget", "get", "getBudget", "What gateways do about spent budgets, and why", None),
+    ("/admin/v1/budget/override", "put", "setBudget", "Set the level over what budgets say, for a time", NewOverride),
+    ("/admin/v1/budget/override", "delete", "clearBudget", "Let budgets count again", None),
+    ("/admin/v1/feedback", "get", "reportFeedback", "Sums of ratings: ?since=, ?until=, ?by=, ?epsilon=", None),
+    ("/admin/v1/tenants/{name}/export", "get", "exportTenant", "All that is kept of a tenant, as JSON lines", None),
+    ("/admin/v1/tenants/{name}/data", "delete", "eraseTenant", "Erase what is kept of a tenant; ?confirm=NAME", None),
     ("/admin/v1/audit", "get", "listAudit", "What admins did, newest first: ?before=, ?limit=", None),
 )
 

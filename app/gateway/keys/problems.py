@@ -13,6 +13,10 @@ PATHS = {
     "embeddings": "/v1/embeddings",
     "tokenize": "/v1/tokenize",
     "detokenize": "/v1/detokenize",
+    "files": "/v1/files",
+    "batches": "/v1/batches",
+    "jobs": "/v1/jobs",
+    "retrieval": "/v1/retrieval",
 }
 MOST_NAMED = 20
 """Names in one message."""

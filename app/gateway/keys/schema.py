@@ -116,4 +116,16 @@ GRANT SELECT, INSERT, DELETE ON penstock_keys.creations TO penstock_keys_gateway
 GRANT SELECT, INSERT ON penstock_keys.audit TO penstock_keys_gateway;
 """
 
-KEYS = Schema(SCHEMA, 8099000947049456492, ROLE, (_FIRST,))
+_SECOND = """
+CREATE FUNCTION penstock_keys.audit_stays() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    RAISE insufficient_privilege USING MESSAGE = 'the audit is added to, and never changed';
+END
+$body$;
+CREATE TRIGGER stays BEFORE UPDATE OR DELETE OR TRUNCATE ON penstock_keys.audit
+    FOR EACH STATEMENT EXECUTE FUNCTION penstock_keys.audit_stays();
+ALTER TABLE penstock_keys.audit ENABLE ALWAYS TRIGGER stays; -- for replicas and restores as well
+"""
+
+KEYS = Schema(SCHEMA, 8099000947049456492, ROLE, (_FIRST, _SECOND))

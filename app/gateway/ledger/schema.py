@@ -11,6 +11,7 @@ from __future__ import annotations
 from app.gateway.database.migrations import Schema
 from app.gateway.ledger.report_schema import REPORT
 from app.gateway.ledger.row import COLUMNS
+from app.gateway.ledger.tenant_schema import LEDGER_REQUEST
 
 SCHEMA = "penstock_ledger"
 LOCK = 8099000947049456491
@@ -114,7 +115,9 @@ COMMENT ON COLUMN penstock_ledger.usage.cache IS
     'hit, semantic and coalesced: tokens of an answer that no engine made for this request, at no cost';
 """
 
-LEDGER = Schema(SCHEMA, LOCK, WRITER_ROLE, (_FIRST, _SECOND, REPORT), after=f"SELECT {SCHEMA}.prepare_days()")
+LEDGER = Schema(
+    SCHEMA, LOCK, WRITER_ROLE, (_FIRST, _SECOND, REPORT, LEDGER_REQUEST), after=f"SELECT {SCHEMA}.prepare_days()"
+)
 
 STAGING = "penstock_ledger_staging"
 MAKE_STAGING = (
