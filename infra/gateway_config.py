@@ -80,7 +80,7 @@ def _route(model: Model, colour: Colour, name: str, aliases: tuple[str, ...]) ->
 
 def _revisions(settings: Settings, release: ColourRelease) -> dict[str, str]:
     """What an answer depends on beside the request: a release with other engines or weights begins anew."""
-    found = {}
+    found = {model.name: f"{model.provider} {model.upstream}" for model in settings.outside_models}
     for model in settings.models:
         own = f"{release.engine_images.get(model.name, release.engine_image)} {model.source} {model.max_model_len}"
         if model.quantisation != "none":

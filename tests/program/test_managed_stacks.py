@@ -133,3 +133,9 @@ def test_gpu_nodes_without_an_engine_are_refused(tmp_path: Path):
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(ValueError, match=r"nodeGroups\.gpu\.desiredNodes: 1 would stand idle, for models is empty"):
         Settings.from_stack_file(path)
+
+
+def test_the_page_tells_the_number_of_resources():
+    page = (CHECKOUT / "docs" / "starting-without-gpus.md").read_text()
+    managed, grow = (len(run(name).registrations) for name in NAMES)
+    assert f"| resources | {managed} | {grow} |" in page
