@@ -13,8 +13,8 @@ PACKAGES = frozenset(
         "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-types", "asyncpg", "attrs", "botocore", "cffi", "click",
         "cryptography", "frozenlist", "google-re2", "h11", "hiredis", "httptools", "idna", "jmespath", "joserfc",
         "msgspec", "multidict", "opentelemetry-proto", "prometheus-client", "propcache", "protobuf", "pycparser",
-        "pydantic", "pydantic-core", "python-dateutil", "six", "typing-extensions", "typing-inspection", "urllib3",
-        "uvicorn", "uvloop", "yarl",
+        "pydantic", "pydantic-core", "pypdf", "python-dateutil", "selectolax", "six", "typing-extensions",
+        "typing-inspection", "urllib3", "uvicorn", "uvloop", "yarl",
     }
 )  # fmt: skip
 """What the gateway imports, and what that needs."""

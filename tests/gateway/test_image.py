@@ -25,6 +25,8 @@ TOP_LEVEL = {
     "opentelemetry-proto",
     "prometheus-client",
     "pydantic",
+    "pypdf",
+    "selectolax",
 }
 
 

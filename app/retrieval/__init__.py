@@ -1,0 +1,1 @@
+"""Retrieval: documents in, passages out, and answers that rest on them. One tenant never sees another."""

@@ -1,0 +1,140 @@
+"""The tables of retrieval in PostgreSQL (15 or later, with pgvector 0.8 or later).
+
+Each row belongs to a tenant, and row-level security shows a transaction only the rows of its `app.tenant`; it is forced
+on the tables' owner too. The gateways' role holds for each transaction (SET LOCAL ROLE), so that no other right of the
+login counts.
+"""
+
+from __future__ import annotations
+
+from app.gateway.database.migrations import Schema
+
+SCHEMA = "penstock_retrieval"
+ROLE = "penstock_retrieval_gateway"
+LOCK = 8099000947049456497
+DIMENSIONS = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
+"""Each has an index of its own; vectors between are filled up with zeros, which changes no cosine."""
+
+_TABLES = """
+CREATE EXTENSION IF NOT EXISTS vector;
+
+CREATE TABLE penstock_retrieval.collections (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL CHECK (tenant <> ''),
+    name text NOT NULL,
+    language text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (tenant, name),
+    UNIQUE (tenant, id)
+);
+
+CREATE TABLE penstock_retrieval.indexes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL,
+    collection bigint NOT NULL,
+    model text NOT NULL,
+    chunk_tokens integer NOT NULL,
+    overlap_tokens integer NOT NULL,
+    state text NOT NULL CHECK (state IN ('building', 'current', 'old')),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (tenant, id),
+    FOREIGN KEY (tenant, collection) REFERENCES penstock_retrieval.collections (tenant, id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX indexes_current ON penstock_retrieval.indexes (collection) WHERE state = 'current';
+CREATE UNIQUE INDEX indexes_building ON penstock_retrieval.indexes (collection) WHERE state = 'building';
+
+CREATE TABLE penstock_retrieval.documents (
+    id text PRIMARY KEY,
+    tenant text NOT NULL,
+    collection bigint NOT NULL,
+    digest bytea NOT NULL,
+    name text NOT NULL,
+    media_type text NOT NULL,
+    bytes bigint NOT NULL,
+    text text NOT NULL,
+    metadata jsonb NOT NULL,
+    seq bigint GENERATED ALWAYS AS IDENTITY,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (tenant, id),
+    UNIQUE (tenant, collection, digest),
+    FOREIGN KEY (tenant, collection) REFERENCES penstock_retrieval.collections (tenant, id) ON DELETE CASCADE
+);
+CREATE INDEX documents_listed ON penstock_retrieval.documents (tenant, collection, seq);
+COMMENT ON COLUMN penstock_retrieval.documents.digest IS 'of content, media type, name and metadata';
+
+CREATE TABLE penstock_retrieval.chunks (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL,
+    index_id bigint NOT NULL,
+    document text NOT NULL,
+    ordinal integer NOT NULL,
+    heading text NOT NULL,
+    page integer,
+    text text NOT NULL,
+    words tsvector NOT NULL,
+    dimensions smallint NOT NULL,
+    embedding halfvec NOT NULL,
+    UNIQUE (tenant, index_id, document, ordinal),
+    FOREIGN KEY (tenant, index_id) REFERENCES penstock_retrieval.indexes (tenant, id) ON DELETE CASCADE,
+    FOREIGN KEY (tenant, document) REFERENCES penstock_retrieval.documents (tenant, id) ON DELETE CASCADE
+);
+CREATE INDEX chunks_document ON penstock_retrieval.chunks (tenant, document);
+CREATE INDEX chunks_words ON penstock_retrieval.chunks USING gin (words);
+"""
+
+_VECTORS = "\n".join(
+    f"CREATE INDEX chunks_near_{size} ON penstock_retrieval.chunks "
+    f"USING hnsw ((embedding::halfvec({size})) halfvec_cosine_ops) WHERE dimensions = {size};"
+    for size in DIMENSIONS
+)
+
+_ROLES = "\n".join(
+    f"""
+DO $body$ BEGIN
+    CREATE ROLE {role} NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL; -- roles belong to the server, and another database of it may hold this schema too
+END $body$;"""
+    for role in (ROLE, "penstock_retrieval_words")
+)
+
+_SECURITY = "\n".join(
+    f"""
+ALTER TABLE penstock_retrieval.{table} ENABLE ROW LEVEL SECURITY;
+ALTER TABLE penstock_retrieval.{table} FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON penstock_retrieval.{table} TO {ROLE}
+    USING (tenant = current_setting('app.tenant', true)) WITH CHECK (tenant = current_setting('app.tenant', true));"""
+    for table in ("collections", "indexes", "documents", "chunks")
+)
+
+_GRANTS = f"""
+GRANT USAGE ON SCHEMA penstock_retrieval TO {ROLE}, penstock_retrieval_words;
+GRANT SELECT ON penstock_retrieval.migrations TO {ROLE};
+GRANT SELECT, INSERT, DELETE ON penstock_retrieval.collections, penstock_retrieval.indexes,
+    penstock_retrieval.documents, penstock_retrieval.chunks TO {ROLE};
+GRANT UPDATE (state) ON penstock_retrieval.indexes TO {ROLE};
+GRANT UPDATE (language) ON penstock_retrieval.collections TO {ROLE}; -- a row lock needs the right to change a column
+"""
+
+_WORDS = """
+-- `@@` is not leakproof, so that under row-level security no index serves it. This function reads as a role that may
+-- see the words of all rows, asks for one tenant itself, and gives away numbers alone; texts are read under security.
+CREATE POLICY words ON penstock_retrieval.chunks FOR SELECT TO penstock_retrieval_words USING (true);
+GRANT SELECT (id, tenant, index_id, words) ON penstock_retrieval.chunks TO penstock_retrieval_words;
+CREATE FUNCTION penstock_retrieval.by_words(wanted bigint, question tsquery, most integer)
+RETURNS TABLE (id bigint, score real) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $body$
+    SELECT one.id, ts_rank(one.words, question, 1)
+    FROM penstock_retrieval.chunks AS one
+    WHERE one.tenant = current_setting('app.tenant', true) AND one.index_id = wanted AND one.words @@ question
+    ORDER BY 2 DESC, 1
+    LIMIT most
+$body$;
+REVOKE ALL ON FUNCTION penstock_retrieval.by_words FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION penstock_retrieval.by_words TO penstock_retrieval_gateway;
+GRANT penstock_retrieval_words TO CURRENT_USER;
+GRANT CREATE ON SCHEMA penstock_retrieval TO penstock_retrieval_words;
+ALTER FUNCTION penstock_retrieval.by_words OWNER TO penstock_retrieval_words;
+REVOKE CREATE ON SCHEMA penstock_retrieval FROM penstock_retrieval_words;
+"""
+
+RETRIEVAL = Schema(SCHEMA, LOCK, ROLE, (_TABLES + _VECTORS + _ROLES + _SECURITY + _GRANTS + _WORDS,))

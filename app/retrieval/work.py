@@ -1,0 +1,222 @@
+"""What retrieval does: takes documents in, searches, and makes a new index beside the one in use."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app.gateway.database.connection import FAILURES
+from app.gateway.errors import Problem, Refused, retry_after
+from app.retrieval import chunks
+from app.retrieval.extract import KINDS, Extractor
+from app.retrieval.fuse import fuse
+from app.retrieval.store import Index, IndexChangedError, NewDocument, Passage, Store, Stores
+
+if TYPE_CHECKING:
+    from app.gateway.log import Log
+    from app.retrieval.config import RetrievalConfig
+    from app.retrieval.embed import Door
+    from app.retrieval.forms import IngestForm, ReindexForm
+
+ADD_SECONDS = 60.0
+READ_SECONDS = 10.0
+MOST_TRIES = 3
+"""Of one document whose index is switched while it is cut and embedded."""
+MOST_REINDEXING = 2
+WORDS = "words"
+MODES = ("hybrid", "meaning", WORDS)
+
+AWAY = Problem(
+    503, "The database of retrieval is away or slow. Try again in 2 s.", "retrieval_database_away",
+    headers=retry_after(),
+)  # fmt: skip
+
+
+def no_collection(name: str) -> Refused:
+    return Refused(Problem(404, f"There is no collection `{name}`.", "collection_not_found", "collection"))
+
+
+def fingerprint(form: IngestForm, content: bytes) -> bytes:
+    """The same for the same content, media type, name and metadata."""
+    rest = msgspec.json.encode([form.media_type, form.name, sorted(form.metadata.items())])
+    return hashlib.sha256(hashlib.sha256(content).digest() + rest).digest()
+
+
+class Retrieval:
+    def __init__(self, config: RetrievalConfig, stores: Stores, door: Door, log: Log) -> None:
+        self.config = config
+        self.stores = stores
+        self._door = door
+        self._log = log
+        self._extractor = Extractor(config)
+        self._reindexing: dict[int, asyncio.Task[None]] = {}
+
+    # -- documents --
+
+    async def ingest(
+        self, tenant: str, authorization: bytes, form: IngestForm, content: bytes
+    ) -> tuple[str, bool, int]:
+        """The document's id, whether it is new, and its passages (0 for a known one). Raises Refused, FAILURES."""
+        digest = fingerprint(form, content)
+        index, known = await self._place_for(tenant, form.collection, digest)
+        if known is not None:
+            return known, False, 0
+        text = await self._extractor.text(content, form.media_type)
+        new = NewDocument(
+            f"doc_{secrets.token_hex(12)}", digest, form.name, form.media_type, len(content), text, form.metadata
+        )
+        for _ in range(MOST_TRIES):
+            passages = await self._passages(index, text, form.media_type, authorization)
+            try:
+                async with asyncio.timeout(ADD_SECONDS), self.stores.of(tenant) as store:
+                    identity = await store.add(index, new, passages)
+            except IndexChangedError:
+                index, _ = await self._place_for(tenant, form.collection, digest)
+            else:
+                return identity, identity == new.id, len(passages)
+        raise Refused(AWAY)
+
+    async def _place_for(self, tenant: str, collection: str, digest: bytes) -> tuple[Index, str | None]:
+        """The collection's index, made where there is none, and the document where it is there."""
+        config = self.config
+        async with asyncio.timeout(READ_SECONDS), self.stores.of(tenant) as store:
+            index = await store.index(collection)
+            if index is None:
+                if len(await store.collections()) >= config.max_collections:
+                    text = f"This tenant has {config.max_collections} collections, the limit."
+                    raise Refused(Problem(409, text, "too_many_collections", "collection"))
+                await store.create(
+                    collection, config.language, config.model, config.chunk_tokens, config.overlap_tokens
+                )
+                index = await store.index(collection)
+                if index is None:
+                    raise Refused(AWAY)
+            known = await store.known(index.collection, digest)
+            if known is None and await store.count(index.collection) >= config.max_documents:
+                text = f"The collection has {config.max_documents} documents, the limit."
+                raise Refused(Problem(409, text, "too_many_documents", "collection"))
+        return index, known
+
+    async def _passages(self, index: Index, text: str, media_type: str, authorization: bytes) -> list[Passage]:
+        spans = chunks.cut(text, index.chunk_tokens, index.overlap_tokens)
+        texts = [text[one.start : one.end].strip().replace("\f", "\n") for one in spans]
+        # A passage is found by its headings as well, which it need not repeat.
+        headed = [f"{one.heading}\n{inner}" if one.heading else inner for one, inner in zip(spans, texts, strict=True)]
+        vectors = await self._door.embed(index.model, headed, authorization)
+        paged = KINDS[media_type] == "pdf"
+        return [
+            Passage(ordinal, span.heading, chunks.page_of(text, span) if paged else None, inner, *vector)
+            for ordinal, (span, inner, vector) in enumerate(zip(spans, texts, vectors, strict=True))
+        ]
+
+    # -- search --
+
+    async def search(
+        self, tenant: str, authorization: bytes, collection: str, query: str, k: int, mode: str = "hybrid"
+    ) -> list[dict[str, Any]]:
+        """The best passages, best first. Raises Refused, FAILURES."""
+        query = query.replace("\0", " ")
+        seconds = self.config.search_seconds
+        async with asyncio.timeout(seconds), self.stores.of(tenant, reading=True) as store:
+            index = await store.index(collection)
+        for _ in range(MOST_TRIES):
+            if index is None:
+                raise no_collection(collection)
+            vector = None
+            if mode != WORDS:
+                vector = (await self._door.embed(index.model, [query], authorization))[0]
+            async with asyncio.timeout(seconds), self.stores.of(tenant, reading=True) as store:
+                now = await store.index(collection)
+                # The words may be of another model than the index that took over meanwhile.
+                if now == index:
+                    return await self._find(store, index, query, vector, k, words=mode != "meaning")
+                index = now
+        raise Refused(AWAY)
+
+    async def _find(
+        self, store: Store, index: Index, query: str, vector: tuple[str, int] | None, k: int, *, words: bool
+    ) -> list[dict[str, Any]]:
+        most = max(self.config.candidates, k)
+        rankings = []
+        if vector is not None:
+            rankings.append(await store.by_meaning(index, *vector, most))
+        if words:
+            rankings.append(await store.by_words(index, query, most))
+        best = fuse(rankings, k)
+        rows = await store.passages([identity for identity, _ in best])
+        return [_shown(rows[identity], score) for identity, score in best if identity in rows]
+
+    # -- indexes --
+
+    async def reindex(self, tenant: str, authorization: bytes, collection: str, form: ReindexForm) -> dict[str, Any]:
+        """Begins, or goes on with, a new index beside the one in use. Raises Refused, FAILURES."""
+        async with asyncio.timeout(READ_SECONDS), self.stores.of(tenant) as store:
+            current = await store.index(collection)
+            if current is None:
+                raise no_collection(collection)
+            tokens = form.chunk_tokens or self.config.chunk_tokens
+            overlap = self.config.overlap_tokens if form.overlap_tokens is None else form.overlap_tokens
+            if overlap * 2 > tokens:
+                text = f"`overlap_tokens`: {overlap} is too large; allowed: half of `chunk_tokens`, {tokens // 2}."
+                raise Refused(Problem(400, text, "invalid_value", "overlap_tokens"))
+            await store.add_index(current.collection, form.model or self.config.model, tokens, overlap, "building")
+            building = await store.index(collection, "building")
+        if building is None:
+            raise Refused(AWAY)
+        if building.id not in self._reindexing:
+            if len(self._reindexing) >= MOST_REINDEXING:
+                text = f"This gateway makes {MOST_REINDEXING} new indexes at once, the limit. Try again later."
+                raise Refused(Problem(503, text, "retrieval_busy", headers=retry_after(30)))
+            task = asyncio.get_running_loop().create_task(self._build(tenant, authorization, building))
+            self._reindexing[building.id] = task
+            task.add_done_callback(lambda _: self._reindexing.pop(building.id, None))
+        return {"model": building.model, "chunk_tokens": building.chunk_tokens}
+
+    async def _build(self, tenant: str, authorization: bytes, index: Index) -> None:
+        """Where it ends early the index stays as it is, and another call goes on with it."""
+        done = 0
+        try:
+            while True:
+                async with asyncio.timeout(ADD_SECONDS), self.stores.of(tenant) as store:
+                    row = await store.missing(index)
+                    if row is None and await store.switch(index):
+                        break
+                if row is None:
+                    continue
+                passages = await self._passages(index, row["text"], row["media_type"], authorization)
+                async with asyncio.timeout(ADD_SECONDS), self.stores.of(tenant) as store:
+                    if await store.document(index.collection, row["id"]) is not None:
+                        await store.add_passages(index, row["id"], passages)
+                        done += 1
+            async with asyncio.timeout(ADD_SECONDS), self.stores.of(tenant) as store:
+                await store.remove_old(index.collection)
+        except Refused as refused:
+            self._log.event("retrieval_reindex", tenant=tenant, ended=False, reason=refused.problem.message[:300])
+        except (*FAILURES, IndexChangedError) as error:
+            self._log.event("retrieval_reindex", tenant=tenant, ended=False, reason=type(error).__name__)
+        else:
+            self._log.event("retrieval_reindex", tenant=tenant, ended=True, documents=done)
+
+    async def close(self) -> None:
+        for task in list(self._reindexing.values()):
+            task.cancel()
+        await asyncio.gather(*self._reindexing.values(), return_exceptions=True)
+        self.stores.close()
+        await self._door.close()
+
+
+def _shown(row: Any, score: float) -> dict[str, Any]:
+    return {
+        "document_id": row["document"],
+        "document_name": row["name"],
+        "metadata": msgspec.json.decode(row["metadata"]),
+        "passage": row["ordinal"],
+        "heading": row["heading"],
+        "page": row["page"],
+        "text": row["text"],
+        "score": round(score, 6),
+    }
