@@ -97,6 +97,11 @@ class Model(Strict):
         """All that clients may send."""
         return (self.name, *self.aliases, *(adapter.name for adapter in self.lora_adapters))
 
+    @property
+    def may_sleep(self) -> bool:
+        """Whether a colour that is up may have no engine of it: the first request brings one."""
+        return self.scaling is not None and self.scaling.to_zero
+
     def most(self, replicas: int) -> int:
         """Engines that a colour may come to have where its file says `replicas`; a colour at 0 is down."""
         return max(replicas, self.scaling.max_replicas) if self.scaling and replicas else replicas

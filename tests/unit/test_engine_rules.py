@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from infra.settings.accelerators import GPU_OF_FAMILY, GPUS_BY_FAMILY, gpu_of, types_with
-from tests.unit.settings_cases import Values, problems, put
+from infra.settings.served import Model
+from tests.unit.settings_cases import VALUES, Values, problems, put
 
 SCALING = {"maxReplicas": 4, "targetPerReplica": 20, "toZero": False}
 
@@ -165,3 +166,10 @@ def test_a_ceiling_counts_on_demand_where_no_engine_may_be_on_spot():
     keys = [("models.0.spotShare", 0), ("nodeGroups.gpu.maxNodes", 6)]
     assert refused(*keys, *scaled(maxReplicas=3)) == {}
     assert set(refused(*keys, *scaled(maxReplicas=4))) == {"models"}
+
+
+def test_only_a_model_that_goes_to_zero_may_be_without_an_engine():
+    def sleeps(scaling: dict[str, Any] | None) -> bool:
+        return Model.model_validate(VALUES["local"]["models"][0] | {"scaling": scaling}).may_sleep
+
+    assert [sleeps(None), sleeps(SCALING), sleeps(SCALING | {"toZero": True})] == [False, False, True]

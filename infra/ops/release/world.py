@@ -82,7 +82,7 @@ class StackWorld:
         return traffic.live_weights(self.balancer, self.way)
 
     def ready(self, colour: str) -> bool:
-        """A healthy gateway, and a ready engine for each model."""
+        """A healthy gateway, and a ready engine for each model that does not go to zero without requests."""
         if not self.health()[colour].healthy:
             return False
         models = self.first_state.outputs.get("models") or []
@@ -91,7 +91,13 @@ class StackWorld:
             for pod in self.cluster.pods(self.namespace)
             if pod.app == "engine" and pod.colour == colour and pod.ready
         }
-        return set(models) <= serving
+        return set(models) - self.sleepers <= serving
+
+    @cached_property
+    def sleepers(self) -> set[str]:
+        """Models that wait for their first request without an engine, as the stack file has them."""
+        settings = Settings.from_stack_file(self.access.stack_file)
+        return {model.name for model in settings.models if model.may_sleep}
 
     def set_live(self, weights: Weights) -> None:
         """One call to the load balancer, and one that confirms it. Raises PenstockError."""
