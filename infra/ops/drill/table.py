@@ -36,6 +36,7 @@ def record(checkout: Path, found: Result, load: str) -> None:
         "load": load,
         "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
+        "load_average": round(os.getloadavg()[0], 1),
         "commit": commit(checkout),
     }
     ordered = {name: results[name] for name in CATALOGUE if name in results}
@@ -115,7 +116,7 @@ def section(name: str, found: Mapping[str, Any]) -> str:
     if found["degraded"]:
         lines.append(f"- Seen in metrics: {', '.join(f'`{key}` {value}' for key, value in found['degraded'].items())}.")
     lines.append(
-        f"- {found['load']}; {found['machine']}; {found['date']}"
+        f"- {found['load']}; {found['machine']}, load average {found['load_average']:g}; {found['date']}"
         + (f"; {found['commit']}." if found["commit"] else ".")
     )
     return "\n".join(lines) + "\n"
