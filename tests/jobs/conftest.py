@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -20,23 +21,23 @@ import openai
 import pytest
 
 from app.gateway.database.connection import connect
-from app.gateway.database.migrations import migrate
+from app.gateway.database.migrations import make_login, migrate
 from app.gateway.database.settings import Database
 from app.gateway.keys.schema import KEYS
 from app.gateway.ledger.schema import LEDGER
 from app.gateway.log import Log
 from app.jobs.config import JobsConfig, WebhookRules
-from app.jobs.schema import JOBS
+from app.jobs.schema import JOBS, WORKERS
 from app.jobs.settings import Place
 from app.jobs.worker import Worker
 from tests.gateway.harness import KEY, Client, Reply, key_file, make_config
-from tests.gateway.real_postgres import empty_database, postgres, proxy
-from tests.gateway.simulators import simulated_engines
+from tests.gateway.real_postgres import Postgres, execute, free_port, postgres
 
-__all__ = ["empty_database", "postgres", "proxy"]  # fixtures
+__all__ = ["postgres"]  # a fixture
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-of-the-tests-alone"
+LOGIN_PASSWORD = "of-gateways-and-workers"
 OTHER_KEY = "sk-test-of-another-tenant"
 
 
@@ -105,6 +106,15 @@ class QuietLog(Log):
         self.events.append(fields)
 
 
+def variables_of(database: Database) -> dict[str, str]:
+    return {
+        "PENSTOCK_DATABASE_ADDRESS": f"{database.host}:{database.port}",
+        "PENSTOCK_DATABASE_NAME": database.name,
+        "PENSTOCK_DATABASE_USER": database.user,
+        "PENSTOCK_DATABASE_PASSWORD": database.password,
+    }
+
+
 @dataclass
 class Platform:
     port: int
@@ -129,6 +139,18 @@ class Platform:
     def client(self, key: str = KEY) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
 
+    async def find_gateway(self, process: subprocess.Popen[bytes]) -> None:
+        """Waits until the gateway is ready, and takes its port from its log."""
+        log = self.folder / "gateway.log"
+        async with asyncio.timeout(60):
+            while not self.port:
+                assert process.poll() is None, log.read_text()
+                await asyncio.sleep(0.05)
+                first = log.read_text().partition("\n")[0]
+                self.port = json.loads(first)["port"] if '"listening"' in first else 0
+            while (await self.ask("GET", "/readyz")).status != 200:  # noqa: ASYNC110 - a process's own state
+                await asyncio.sleep(0.05)
+
     async def ask(self, method: str, path: str, body: object = b"", **headers: str) -> Reply:
         client = await Client.connect(self.port)
         try:
@@ -145,7 +167,7 @@ class Platform:
             await connection.close()
 
     def place(self) -> Place:
-        return Place(self.database, self.bucket, SECRET.encode())
+        return Place(as_login(self.database, "jobs"), self.bucket, SECRET.encode())
 
     @contextlib.asynccontextmanager
     async def worker(self, database: Database | None = None, **changes: Any) -> AsyncGenerator[Worker]:
@@ -160,30 +182,24 @@ class Platform:
             await task
 
     async def worker_process(self, **changes: Any) -> asyncio.subprocess.Process:
-        database = self.database
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app.jobs", "--gateway", self.url, "--grace", "5"),
             cwd=ROOT,
             stdout=self.log("worker"),
             stderr=asyncio.subprocess.STDOUT,
             env=self.environment
-            | {
-                "PENSTOCK_DATABASE_ADDRESS": f"{database.host}:{database.port}",
-                "PENSTOCK_DATABASE_NAME": database.name,
-                "PENSTOCK_DATABASE_USER": database.user,
-                "PENSTOCK_DATABASE_PASSWORD": database.password,
-                "PENSTOCK_JOBS_CONFIG": self.config.model_copy(update=changes).model_dump_json(),
-            },
+            | variables_of(as_login(self.database, "jobs"))
+            | {"PENSTOCK_JOBS_CONFIG": self.config.model_copy(update=changes).model_dump_json()},
         )
         self.processes.append(process)
         return process
 
     async def until_done(self, ai: openai.AsyncOpenAI, identity: str, count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while completed(await ai.batches.retrieve(identity)) < count:  # noqa: ASYNC110 - state of other processes
                 await asyncio.sleep(0.05)
 
-    async def until_ended(self, ai: openai.AsyncOpenAI, identity: str, seconds: float = 30) -> Any:
+    async def until_ended(self, ai: openai.AsyncOpenAI, identity: str, seconds: float = 60) -> Any:
         async with asyncio.timeout(seconds):
             while True:
                 batch = await ai.batches.retrieve(identity)
@@ -224,60 +240,95 @@ async def read_lines(ai: openai.AsyncOpenAI, identity: str | None) -> list[dict[
     return [json.loads(line) for line in (await ai.files.content(identity)).text.splitlines()]
 
 
-@pytest.fixture
-async def platform(
-    empty_database: Database, s3: S3, aws_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Platform]:
-    connection = await connect(empty_database)
-    for schema in (LEDGER, KEYS, JOBS):
-        await migrate(connection, schema)
-    await connection.close()
-    for name, value in aws_environment.items():
-        monkeypatch.setenv(name, value)
-    bucket = s3.bucket(empty_database.name.replace("_", "-") + "-files")
-    config = JobsConfig(
+def config_of_the_tests() -> JobsConfig:
+    return JobsConfig(
         lease_seconds=2, chunk_rows=16, concurrency=16, max_rows=20_000, max_file_bytes=5_000_000,
         webhooks=WebhookRules(networks=(IPv4Network("127.0.0.0/8"),)),
     )  # fmt: skip
+
+
+async def make_tables(postgres: Postgres, name: str) -> Database:
+    await execute(postgres.database("postgres"), f"CREATE DATABASE {name}")
+    database = postgres.database(name)
+    connection = await connect(database)
+    for schema in (LEDGER, KEYS, JOBS):
+        await migrate(connection, schema)
+    # As in a cluster: neither gateways nor workers are the owner, and each has the rights of its login alone.
+    await make_login(connection, "gateway", LOGIN_PASSWORD, (LEDGER, KEYS, JOBS), LEDGER.lock)
+    await make_login(connection, "jobs", LOGIN_PASSWORD, (WORKERS,), LEDGER.lock)
+    await connection.close()
+    return database
+
+
+def as_login(database: Database, user: str) -> Database:
+    return replace(database, user=user, password=LOGIN_PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def base(
+    postgres: Postgres, s3: S3, aws_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """One gateway process and one simulated engine for all tests: starting them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("jobs")
+    database, bucket, config = (
+        asyncio.run(make_tables(postgres, "jobs")),
+        s3.bucket("files-of-jobs"),
+        config_of_the_tests(),
+    )
     keys = key_file(test=KEY, other=OTHER_KEY)
     keys = keys.model_copy(update={"keys": (keys.keys[0], keys.keys[1].model_copy(update={"tenant": "other"}))})
-    (tmp_path / "gateway.json").write_text(make_config(jobs=config.model_dump()).model_dump_json())
-    (tmp_path / "keys.json").write_text(keys.model_dump_json())
-    (tmp_path / "spool").mkdir()
+    (folder / "gateway.json").write_text(make_config(jobs=config.model_dump()).model_dump_json())
+    (folder / "keys.json").write_text(keys.model_dump_json())
+    (folder / "spool").mkdir()
     environment = {"PATH": os.environ["PATH"], "PENSTOCK_JOBS_BUCKET": bucket, "PENSTOCK_JOBS_SECRET": SECRET}
-    environment |= aws_environment
-    one = Platform(0, empty_database, bucket, s3, tmp_path, environment, config)
-    async with simulated_engines(1) as engines:
-        gateway = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app.gateway", "--port", "0", "--engines", f"http://127.0.0.1:{engines[0][0]}"),
-            *("--config", str(tmp_path / "gateway.json"), "--keys", str(tmp_path / "keys.json")),
-            cwd=ROOT,
-            stdout=one.log("gateway"),
-            stderr=asyncio.subprocess.STDOUT,
-            env=environment
-            | {
-                "PENSTOCK_DATABASE_ADDRESS": f"{empty_database.host}:{empty_database.port}",
-                "PENSTOCK_DATABASE_NAME": empty_database.name,
-                "PENSTOCK_DATABASE_USER": empty_database.user,
-                "PENSTOCK_DATABASE_PASSWORD": empty_database.password,
-                "PENSTOCK_LEDGER_FOLDER": str(tmp_path / "spool"),
-            },
-        )
-        try:
-            async with asyncio.timeout(20):
-                while not one.port:
-                    assert gateway.returncode is None, (tmp_path / "gateway.log").read_text()
-                    await asyncio.sleep(0.05)
-                    first = (tmp_path / "gateway.log").read_text().partition("\n")[0]
-                    one.port = json.loads(first)["port"] if '"listening"' in first else 0
-                while (await one.ask("GET", "/readyz")).status != 200:  # noqa: ASYNC110 - a process's own state
-                    await asyncio.sleep(0.05)
-            yield one
-        finally:
-            s3.broken.clear()
-            for process in [gateway, *one.processes]:
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
-            for log in one.logs:
-                log.close()
+    one = Platform(0, database, bucket, s3, folder, environment | aws_environment, config)
+    engine_port = free_port()
+    engine = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "app.engine", "serve", "tiny", "--served-model-name", "tiny"),
+            *("--host", "127.0.0.1", "--port", str(engine_port), "--max-model-len", "2048"),
+        ],
+        cwd=ROOT, stdout=one.log("engine"), stderr=subprocess.STDOUT,
+        env={"PATH": os.environ["PATH"], "PENSTOCK_SIM_LOAD_SECONDS": "0"},
+    )  # fmt: skip
+    gateway = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "app.gateway", "--port", "0", "--engines", f"http://127.0.0.1:{engine_port}"),
+            *("--config", str(folder / "gateway.json"), "--keys", str(folder / "keys.json")),
+        ],
+        cwd=ROOT, stdout=one.log("gateway"), stderr=subprocess.STDOUT,
+        env=one.environment
+        | variables_of(as_login(database, "gateway"))
+        | {"PENSTOCK_LEDGER_FOLDER": str(folder / "spool")},
+    )  # fmt: skip
+    try:
+        asyncio.run(one.find_gateway(gateway))
+        yield one
+    finally:
+        for process in (gateway, engine):
+            process.kill()
+            process.wait()
+        for log in one.logs:
+            log.close()
+
+
+@pytest.fixture
+async def platform(
+    base: Platform, aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Platform]:
+    """The one platform, with nothing in it."""
+    for name, value in aws_environment.items():
+        monkeypatch.setenv(name, value)
+    await base.fetch(
+        "TRUNCATE penstock_jobs.files, penstock_jobs.batches, penstock_jobs.rows, penstock_jobs.parts, "
+        "penstock_jobs.tenants, penstock_jobs.deliveries"
+    )
+    for key in base.s3.keys(base.bucket):
+        base.s3.client.delete_object(Bucket=base.bucket, Key=key)
+    yield base
+    base.s3.broken.clear()
+    for process in base.processes:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    base.processes.clear()

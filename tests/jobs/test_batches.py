@@ -74,14 +74,14 @@ async def test_each_wrong_line_is_named_with_its_number(platform: Platform):
 
 async def test_a_cancelled_batch_gives_what_was_done(platform: Platform):
     async with platform.client() as client:
-        batch = await start_batch(client, lines(400, max_tokens=16))
+        batch = await start_batch(client, lines(200, max_tokens=16))
         async with platform.worker(concurrency=2, chunk_rows=4):
             await platform.until_done(client, batch.id, 4)
             assert (await client.batches.cancel(batch.id)).status == "cancelling"
             batch = await platform.until_ended(client, batch.id)
         done = batch.request_counts.completed
         assert batch.status == "cancelled"
-        assert 4 <= done < 400
+        assert 4 <= done < 200
         assert len(await read_lines(client, batch.output_file_id)) == done
 
 
@@ -97,14 +97,14 @@ async def test_an_expired_batch_names_what_was_not_done(platform: Platform):
 
 async def test_rows_of_a_batch_that_expires_half_done_are_told_as_expired(platform: Platform):
     async with platform.client() as client:
-        batch = await start_batch(client, lines(300, max_tokens=16))
+        batch = await start_batch(client, lines(120, max_tokens=16))
         async with platform.worker(concurrency=2, chunk_rows=4):
             await platform.until_done(client, batch.id, 4)
             await platform.fetch("UPDATE penstock_jobs.batches SET expires_at = now()")
             batch = await platform.until_ended(client, batch.id)
         done, missed = await read_lines(client, batch.output_file_id), await read_lines(client, batch.error_file_id)
     assert batch.status == "expired"
-    assert len(done) + len(missed) == 300
+    assert len(done) + len(missed) == 120
     assert {one["error"]["code"] for one in missed} == {"batch_expired"}
 
 
@@ -129,10 +129,10 @@ async def start_with(client: openai.AsyncOpenAI, file: str) -> object:
 
 async def test_a_small_batch_does_not_wait_for_another_tenants_large_one(platform: Platform):
     async with platform.client() as mine, platform.client(OTHER_KEY) as other:
-        large = await start_batch(mine, lines(600, max_tokens=8))
+        large = await start_batch(mine, lines(240, max_tokens=8))
         small = await start_batch(other, lines(8))
         async with platform.worker(concurrency=4, chunk_rows=8):
             small = await platform.until_ended(other, small.id)
             done = completed(await mine.batches.retrieve(large.id))
     assert small.status == "completed"
-    assert done < 300
+    assert done < 120
