@@ -25,7 +25,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "image.lock"
             file.write_text(lock, encoding="utf-8")
-            command = [str(home / "bin" / "pip-audit"), "--requirement", str(file), "--require-hashes", "--disable-pip"]
+            # Strict: a package that nobody can tell about is a failure, and not a package without a finding.
+            options = ["--strict", "--require-hashes", "--disable-pip", "--progress-spinner=off"]
+            command = [str(home / "bin" / "pip-audit"), "--requirement", str(file), *options]
             return subprocess.run(command, check=False, timeout=SECONDS).returncode
     except (InstallError, OSError, subprocess.TimeoutExpired) as error:
         print(f"make image-scan: {error}", file=sys.stderr)

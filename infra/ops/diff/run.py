@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.ops.diff import money, revisions
+from infra.ops.diff import kept, money, revisions
 from infra.ops.diff.engine import Bench
 from infra.ops.diff.report import Report, markdown
 from infra.ops.diff.risk import judge
@@ -18,6 +18,8 @@ from infra.ops.errors import PenstockError, UsageError
 from infra.ops.progress import Progress
 
 STACKS = ("dev", "prod")
+SHELF = ".penstock/diff"
+"""Where recorded bases are kept, in the checkout and ignored by git."""
 UPDATE_SECONDS, PREVIEW_SECONDS = 8, 6
 """Measured for prod, 380 resources, on two cores."""
 
@@ -62,8 +64,11 @@ def _one(
             f"Look at all of it with `penstock cost -s {stack}` and `penstock rehearse {stack}`.",
         )
     bench.prepare()
-    with progress.step(f"{stack}: recording {base.asked} ({base.short})", UPDATE_SECONDS):
-        bench.update(before, stack, (before / file).read_text(encoding="utf-8"))
+    shelf, name = checkout / SHELF, kept.key(checkout, base.commit, stack)
+    if not kept.take(shelf, name, bench.folder):
+        with progress.step(f"{stack}: recording {base.asked} ({base.short})", UPDATE_SECONDS):
+            bench.update(before, stack, (before / file).read_text(encoding="utf-8"))
+        kept.keep(shelf, name, bench.folder)
     with progress.step(f"{stack}: previewing the working tree on it", PREVIEW_SECONDS):
         preview = bench.preview(checkout, stack, (checkout / file).read_text(encoding="utf-8"))
     was, reason = money.figures_of_base(before, stack)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.ops.diff import revisions, run
+from infra.ops.diff import kept, revisions, run
 from infra.ops.diff.engine import without_ciphers
 from infra.ops.diff.money import Figures
 from infra.ops.errors import PenstockError, UsageError
@@ -102,14 +102,18 @@ def test_a_stack_file_needs_no_key_and_a_changed_secret_still_shows():
 
 
 class FakeBench:
-    def __init__(self, *_):
-        self.calls = []
+    def __init__(self, folder):
+        self.folder, self.calls = folder, []
 
     def prepare(self):
         self.calls.append("prepare")
 
     def update(self, sources, stack, text):
         self.calls.append(f"update {(sources / f'Pulumi.{stack}.yaml').read_text()}{text}")
+        for part in ("backend", "base"):
+            (self.folder / part).mkdir(parents=True)
+            (self.folder / part / "state").write_text("recorded")
+        (self.folder / "base" / "infra").symlink_to(sources)
 
     def preview(self, sources, stack, text):
         self.calls.append(f"preview {text}")
@@ -124,12 +128,17 @@ def test_the_base_is_recorded_with_its_own_stack_file_and_the_head_previewed_wit
     figures = Figures(1.0, {}, (), 1, 1, 1, {}, 1)
     monkeypatch.setattr(run.money, "figures", lambda _: figures)
     monkeypatch.setattr(run.money, "figures_of_base", lambda *_: (None, "Not known."))
-    bench = FakeBench()
+    bench = FakeBench(tmp_path / "bench")
     base = revisions.Base("main", "1a2b3c4d5e6f")
 
     report = run._one(bench, before, after, "dev", base, ("A remark.",), Progress(quiet=True))  # ty: ignore
 
     assert bench.calls == ["prepare", "update oldold", "preview new"]
+    second = FakeBench(tmp_path / "second")
+    run._one(second, before, after, "dev", base, (), Progress(quiet=True))  # ty: ignore
+    assert second.calls == ["prepare", "preview new"], "the recorded base was kept"
+    assert (second.folder / "backend" / "state").read_text() == "recorded"
+    assert not (second.folder / "base" / "infra").exists(), "links would lead to a folder that is gone"
     assert (report.against, report.remarks) == ("main (1a2b3c4d5)", ("A remark.", "Not known."))
 
 
@@ -138,4 +147,25 @@ def test_a_stack_that_the_base_does_not_have_is_new(tmp_path):
     (tmp_path / "base").mkdir()
     base = revisions.Base("main", "1a2b3c4d5e6f")
     with pytest.raises(PenstockError, match="the stack is new"):
-        run._one(FakeBench(), tmp_path / "base", tmp_path, "dev", base, (), Progress(quiet=True))  # ty: ignore
+        run._one(FakeBench(tmp_path / "bench"), tmp_path / "base", tmp_path, "dev", base, (), Progress(quiet=True))  # ty: ignore
+
+
+def test_a_recorded_base_is_kept_for_its_commit_its_packages_and_what_records_it(tmp_path):
+    recorder = tmp_path / "infra" / "ops" / "diff" / "recording.py"
+    recorder.parent.mkdir(parents=True)
+    names = []
+    for lock, code, commit, stack in ("aaaa", "baaa", "abaa", "aaba", "aaab"):
+        (tmp_path / "requirements.lock").write_text(lock)
+        recorder.write_text(code)
+        names.append(kept.key(tmp_path, commit, stack))
+    assert len(set(names)) == 5
+
+
+def test_only_so_many_recorded_bases_are_kept(tmp_path):
+    bench = FakeBench(tmp_path / "bench")
+    (tmp_path / "Pulumi.dev.yaml").write_text("")
+    bench.update(tmp_path, "dev", "")
+    for number in range(kept.MOST + 3):
+        kept.keep(tmp_path / "shelf", f"dev-{number:02}", bench.folder)
+    assert len(list((tmp_path / "shelf").iterdir())) == kept.MOST
+    assert not kept.take(tmp_path / "shelf", "never", tmp_path / "other")
