@@ -11,16 +11,21 @@ import pytest
 import yaml
 
 from infra.gateway_config import gateway_config
+from infra.ops.cost.estimate import SECRETS, estimate
+from infra.ops.cost.prices import Price, Table
 from infra.policy.rules import RULES, STACK_RULES, Subject
 from infra.rehearsal import Rehearsal, rehearse_stack
 from infra.settings import Settings, capacity
+from tests.program.example_stacks import EXAMPLES, example
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-EXAMPLES = CHECKOUT / "examples" / "stacks"
 NAMES = ("managed", "grow")
 GOLDEN = Path(__file__).resolve().parent / "golden" / "examples.json"
 NODE_GROUP, ROLE, POLICY = "aws:eks/nodeGroup:NodeGroup", "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
 SECRET, VERSION = "aws:secretsmanager/secret:Secret", "aws:secretsmanager/secretVersion:SecretVersion"
+
+
+PRICED = ("eks:cluster-hour", "ec2:m7i.large", "ec2:g6.xlarge", "ebs:gp3-gib-month", "secret:month")
 
 
 @cache
@@ -33,11 +38,11 @@ def names(rehearsal: Rehearsal, kind: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_has_the_keys_of_the_stack_files(name: str):
-    def keys(path: Path) -> set[str]:
-        return set(yaml.safe_load(path.read_text())["config"])
-
-    assert keys(EXAMPLES / f"Pulumi.{name}.yaml") == keys(CHECKOUT / "Pulumi.prod.yaml")
+def test_an_example_follows_the_stack_file_of_dev(name: str):
+    written = (EXAMPLES / f"Pulumi.{name}.yaml").read_text()
+    assert written == example(name), "`make golden`, and review the diff"
+    config = yaml.safe_load(written)["config"]
+    assert set(config) == set(yaml.safe_load((CHECKOUT / "Pulumi.prod.yaml").read_text())["config"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,6 +93,18 @@ def test_the_sums_of_a_stack_without_engines_are_naught():
     assert list(capacity.shortfalls(settings)) == []
 
 
+def test_a_month_without_engines_is_estimated_without_gpus():
+    table = Table("eu-central-1", {key: Price(1.0, "test", "2026-01-01") for key in PRICED})
+    managed, grow = (
+        estimate(Settings.from_stack_file(EXAMPLES / f"Pulumi.{name}.yaml"), table, endpoints=0, keys=9)
+        for name in NAMES
+    )
+    assert not [line.item for line in managed.lines if "gpu" in line.item]
+    assert [line.amount for line in managed.lines if line.item == "secrets"] == [SECRETS + 2]
+    assert managed.tokens == ()
+    assert sum(line.usd or 0 for line in managed.lines) < sum(line.usd or 0 for line in grow.lines)
+
+
 def test_an_own_engine_adds_resources_and_takes_none_away():
     def identities(name: str) -> set[tuple[str, str]]:
         return {(each.type, each.name) for each in run(name).registrations}
@@ -133,9 +150,3 @@ def test_gpu_nodes_without_an_engine_are_refused(tmp_path: Path):
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(ValueError, match=r"nodeGroups\.gpu\.desiredNodes: 1 would stand idle, for models is empty"):
         Settings.from_stack_file(path)
-
-
-def test_the_page_tells_the_number_of_resources():
-    page = (CHECKOUT / "docs" / "starting-without-gpus.md").read_text()
-    managed, grow = (len(run(name).registrations) for name in NAMES)
-    assert f"| resources | {managed} | {grow} |" in page

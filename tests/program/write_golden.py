@@ -1,5 +1,5 @@
-"""Writes the golden files anew: the resource table of each stack, the resources of each example stack by type, and the
-schema of the component package.
+"""Writes the golden files anew: the resource table of each stack, the example stacks and their resources by type, and
+the schema of the component package.
 
 python tests/program/write_golden.py
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.rehearsal import penstock_program, rehearse_stack
 from infra.resource_table import committed_table
+from tests.program import example_stacks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STACKS = ("local", "dev", "prod")
@@ -21,8 +22,9 @@ def main() -> None:
     for stack in STACKS:
         table = committed_table(CHECKOUT / f"Pulumi.{stack}.yaml")
         _write(CHECKOUT / "tests" / "program" / "golden" / f"{stack}.txt", table)
+    example_stacks.write()
     counts = {}
-    for path in sorted((CHECKOUT / "examples" / "stacks").glob("Pulumi.*.yaml")):
+    for path in sorted(example_stacks.EXAMPLES.glob("Pulumi.*.yaml")):
         counted = Counter(each.type for each in rehearse_stack(path).registrations)
         counts[path.name.split(".")[1]] = dict(sorted(counted.items()))
     _write(CHECKOUT / "tests" / "program" / "golden" / "examples.json", json.dumps(counts, indent=2) + "\n")

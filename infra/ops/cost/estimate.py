@@ -158,7 +158,11 @@ def _lines(settings: Settings, table: Table, endpoints: int, keys: int, spot_per
     yield line("database", f"{copies} x {database.instance_class}", copies, f"rds:{database.instance_class}")
     yield line("database", "storage, GiB", copies * database.storage_gib, "rds:gp3-gib-month", hourly=False)
     yield line("keys", "KMS keys", keys, "kms:key-month", hourly=False)
-    yield line("keys", "secrets", SECRETS + settings.data.cache.auth, "secret:month", hourly=False)
+    yield line("keys", "secrets", _secrets(settings), "secret:month", hourly=False)
+
+
+def _secrets(settings: Settings) -> int:
+    return SECRETS + settings.data.cache.auth + sum(provider.api_key for provider in settings.providers)
 
 
 def _dearest(types: Sequence[str], table: Table) -> tuple[str, str]:
