@@ -20,6 +20,8 @@ GATEWAY_LOGIN = "gateway"
 PASSWORD_KEY = "PENSTOCK_DATABASE_PASSWORD"  # noqa: S105 - the key of a Secret, and the gateways' variable
 DATABASE_CERTIFICATES = "/opt/gateway/rds.pem"
 """Where the gateway's image has the roots of RDS (app/Dockerfile)."""
+RETENTION_SCHEDULE = "17 3 * * *"
+"""Daily, in the small hours of UTC, and not on the hour as all else."""
 TRIES = 5
 DEADLINE_SECONDS = 600
 """Tries and the waits between them (10 s, doubling), with room for the image's pull and a node's start."""
@@ -38,6 +40,8 @@ class MigrationShape(TypedDict):
     """Rows of usage are kept so long."""
     semantic_cache: bool
     """The semantic cache has tables too; they need the extension pgvector."""
+    retrieval: NotRequired[bool]
+    """Retrieval has tables too; they need the extension pgvector."""
     jobs_secret: NotRequired[pulumi.Input[str]]
     """Jobs have tables too: name of the Kubernetes Secret with the workers' password, at PASSWORD_KEY."""
 
@@ -67,6 +71,7 @@ def migration_job(
             *("migrate", "--login", GATEWAY_LOGIN, "--keep-days", str(shape["keep_days"])),
             *(("--semantic-cache",) if shape["semantic_cache"] else ()),
             *(("--jobs", JOBS_LOGIN) if "jobs_secret" in shape else ()),
+            *(("--retrieval",) if shape.get("retrieval") else ()),
         ],
         "env": [
             {"name": "PENSTOCK_DATABASE_ADDRESS", "value": shape["database_address"]},
@@ -88,18 +93,67 @@ def migration_job(
         "spec": {
             "backoffLimit": TRIES,
             "activeDeadlineSeconds": DEADLINE_SECONDS,
-            "template": {
+            "template": _template(container, pods.INTERACTIVE_PRIORITY_CLASS, pool),
+        },
+    }
+
+
+def _template(container: Manifest, priority: str, pool: str) -> Manifest:
+    return {
+        "metadata": {"labels": labels()},
+        "spec": {
+            "serviceAccountName": APP,
+            "priorityClassName": priority,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            # Each try is a pod, and its log stays until the Job goes.
+            "restartPolicy": "Never",
+            "securityContext": pods.pod_security(),
+            "affinity": pods.only_pools((pool,)),
+            "containers": [container],
+        },
+    }
+
+
+def retention_job(
+    database_address: pulumi.Input[str],
+    tls: str,
+    owner_secret_arn: pulumi.Input[str],
+    *,
+    namespace: pulumi.Input[str],
+    image: pulumi.Input[str],
+    pool: str,
+) -> Manifest:
+    """A CronJob, signed in as the migration is: gateways' login may delete next to nothing."""
+    container = {
+        "name": APP,
+        "image": image,
+        "command": ["python", "-m", "app.gateway.database"],
+        "args": ["retention"],
+        "env": [
+            {"name": "PENSTOCK_DATABASE_ADDRESS", "value": database_address},
+            {"name": "PENSTOCK_DATABASE_SECRET_ARN", "value": owner_secret_arn},
+            *database_tls(tls),
+        ],
+        "resources": {"requests": pods.size(100, 128), "limits": {"memory": "256Mi"}},
+        "securityContext": pods.container_security(read_only=True),
+    }
+    return {
+        "metadata": {"name": "retention", "namespace": namespace, "labels": labels()},
+        "spec": {
+            "schedule": RETENTION_SCHEDULE,
+            "timeZone": "Etc/UTC",
+            # A cluster that slept runs it late, and never twice at once.
+            "startingDeadlineSeconds": 3600,
+            "concurrencyPolicy": "Forbid",
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
                 "metadata": {"labels": labels()},
                 "spec": {
-                    "serviceAccountName": APP,
-                    "priorityClassName": pods.INTERACTIVE_PRIORITY_CLASS,
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    # Each try is a pod, and its log stays until the Job goes.
-                    "restartPolicy": "Never",
-                    "securityContext": pods.pod_security(),
-                    "affinity": pods.only_pools((pool,)),
-                    "containers": [container],
+                    "backoffLimit": TRIES,
+                    "activeDeadlineSeconds": DEADLINE_SECONDS,
+                    "template": _template(container, pods.BATCH_PRIORITY_CLASS, pool),
                 },
             },
         },

@@ -7,8 +7,10 @@ import hashlib
 from app.gateway.balance.settings import Balance, HedgeRules, QueueRules, Sticky
 from app.gateway.cache.settings import CacheConfig, CachePolicy, SemanticCache
 from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
+from app.gateway.feedback.settings import FeedbackConfig, FeedbackPolicy
 from app.gateway.guards.settings import Classifier, GuardConfig, GuardModes, TenantModes, Topic
 from app.gateway.trace.settings import TraceConfig
+from app.retrieval.config import RetrievalConfig
 from components import manifests
 from infra.budget_actions import budget_actions
 from infra.jobs_config import jobs_config
@@ -53,7 +55,9 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         guards=_guards(gateway.guards),
         traces=None if gateway.traces is None else TraceConfig(**gateway.traces.model_dump()),
         budget=budget_actions(settings),
+        feedback=_feedback(gateway.feedback),
         jobs=jobs_config(settings),
+        retrieval=_retrieval(settings),
         drain_seconds=settings.drain.gateway_shutdown_seconds,
     )
 
@@ -104,6 +108,13 @@ def _cache(settings: Settings, release: ColourRelease) -> CacheConfig:
     )
 
 
+def _feedback(shape: shapes.Feedback | None) -> FeedbackConfig | None:
+    if shape is None:
+        return None
+    tenants = {name: FeedbackPolicy(**policy.model_dump()) for name, policy in shape.tenants.items()}
+    return FeedbackConfig(**shape.model_dump(exclude={"tenants"}), tenants=tenants)
+
+
 def _guards(shape: shapes.Guards | None) -> GuardConfig | None:
     if shape is None:
         return None
@@ -115,6 +126,16 @@ def _guards(shape: shapes.Guards | None) -> GuardConfig | None:
         classifier=None if shape.classifier is None else Classifier(**shape.classifier.model_dump()),
         tenants={name: TenantModes(**modes.model_dump()) for name, modes in shape.tenants.items()},
         **shape.model_dump(include=bounds),
+    )
+
+
+def _retrieval(settings: Settings) -> RetrievalConfig | None:
+    wanted = settings.retrieval
+    if not wanted.enabled or wanted.model is None:
+        return None
+    return RetrievalConfig(
+        max_document_bytes=wanted.max_document_mib * 1024 * 1024,
+        **wanted.model_dump(exclude={"enabled", "max_document_mib"}),
     )
 
 

@@ -28,6 +28,7 @@ from infra.gateway_config import gateway_config, key_file
 from infra.jobs import build_jobs_base, build_workers
 from infra.outside import build_outside, gateway_role
 from infra.outside_config import gateway_files
+from infra.retention import build_retention
 from infra.settings import Settings
 from infra.telemetry import build_telemetry
 from infra.watching import build_watch
@@ -130,6 +131,7 @@ def build_serving(
     waited += groups(settings, cluster.provider)
     pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=waited)
     build_telemetry(settings, foundation, cluster, watch, [ground, isolation], stack, provider)
+    build_retention(settings, foundation, cluster, ground.namespace, [owner, isolation])
     releases = []
     for colour, release in (("blue", settings.release.blue), ("green", settings.release.green)):
         releases.append(
@@ -155,6 +157,7 @@ def build_serving(
                         "keep_days": settings.gateway.ledger.keep_days,
                         "semantic_cache": settings.gateway.cache.semantic is not None,
                         **({"jobs_secret": jobs.secret} if jobs.secret is not None else {}),
+                        "retrieval": settings.retrieval.enabled,
                     },
                     "spool_mib": settings.gateway.ledger.spool_mib,
                     "engine_image": image(foundation.image_urls["engine"], release.engine_image),

@@ -169,6 +169,22 @@ class Traces(Strict):
     ratio: Decimal = Field(ge=0, le=1, description="Share of requests traced; each that fails on our side is, too.")
 
 
+class FeedbackTenant(Strict):
+    """What differs for one tenant; null follows `feedback`."""
+
+    keep_days: Annotated[Whole, Field(ge=1, le=3650)] | None
+    evaluation_percent: Annotated[Decimal, Field(ge=0, le=100)] | None
+
+
+class Feedback(Strict):
+    keep_days: Whole = Field(ge=1, le=3650, description="Feedback is kept so long.")
+    evaluation_percent: Decimal = Field(
+        ge=0, le=100, description="Share of requests given with consent that is kept, masked, to measure models by."
+    )
+    masked: tuple[PiiKind, ...] = Field(description="Personal data that is masked before anything is stored.")
+    tenants: dict[Name, FeedbackTenant] = Field(description="What differs for single tenants.")
+
+
 class Gateway(Strict):
     cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
     memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
@@ -188,6 +204,7 @@ class Gateway(Strict):
     tenants: dict[Name, Limits] = Field(max_length=10_000, description="Limits of single tenants, by name.")
     jwt: Jwt | None = Field(description="Tokens of an OpenID Connect issuer beside API keys; null: keys alone.")
     cache: Cache = Field(description="Answers that are used again.")
+    feedback: Feedback | None = Field(description="Whether clients may rate answers; null: they may not.")
     guards: Guards | None = Field(description="What is masked or refused; null: nothing.")
     traces: Traces | None = Field(description="OpenTelemetry traces; null: none.")
     ledger: Ledger = Field(description="The ledger of usage in the database.")
