@@ -23,7 +23,9 @@ from app.retrieval.config import RetrievalConfig
 
 Colour = Literal["blue", "green"]
 Priority = Literal["interactive", "batch"]
-Route = Literal["chat", "completions", "responses", "embeddings", "tokenize", "detokenize", "files", "batches", "jobs", "retrieval"]
+Route = Literal[
+    "chat", "completions", "responses", "embeddings", "tokenize", "detokenize", "files", "batches", "jobs", "retrieval"
+]
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 """Signatures by a private key alone: with a shared secret (HS*) whoever can check a token could make one."""
 
@@ -241,6 +243,10 @@ class GatewayConfig(Strict):
             )
             if unknown:
                 raise ValueError(unknown)
+        if self.retrieval is not None and self.retrieval.model not in (
+            models | aliases | {route.name for route in self.routing.routes}
+        ):
+            raise ValueError(f"retrieval.model: there is no model `{self.retrieval.model}`")
         for number, route in enumerate(self.routing.routes):
             if route.name in aliases:
                 raise ValueError(f"routing.routes.{number}.name: `{route.name}` is an alias of a model")

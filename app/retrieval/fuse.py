@@ -1,4 +1,4 @@
-"""Joins ranked lists by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009). Pure."""
+"""Joins ranked lists by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009), each with a weight. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ K = 60
 """The constant of the paper: how little the first places count above the others."""
 
 
-def fuse(rankings: Iterable[Sequence[int]], most: int) -> list[tuple[int, float]]:
-    """(item, score) of the best, best first; equal scores by item."""
+def fuse(rankings: Iterable[tuple[float, Sequence[int]]], most: int) -> list[tuple[int, float]]:
+    """From (weight, items, best first): (item, score) of the best, best first; equal scores by item."""
     scores: dict[int, float] = {}
-    for ranking in rankings:
+    for weight, ranking in rankings:
         for place, item in enumerate(ranking, 1):
-            scores[item] = scores.get(item, 0.0) + 1 / (K + place)
+            scores[item] = scores.get(item, 0.0) + weight / (K + place)
     return sorted(scores.items(), key=lambda one: (-one[1], one[0]))[:most]

@@ -121,12 +121,13 @@ _WORDS = """
 -- see the words of all rows, asks for one tenant itself, and gives away numbers alone; texts are read under security.
 CREATE POLICY words ON penstock_retrieval.chunks FOR SELECT TO penstock_retrieval_words USING (true);
 GRANT SELECT (id, tenant, index_id, words) ON penstock_retrieval.chunks TO penstock_retrieval_words;
-CREATE FUNCTION penstock_retrieval.by_words(wanted bigint, question tsquery, most integer)
-RETURNS TABLE (id bigint, score real) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $body$
-    SELECT one.id, ts_rank(one.words, question, 1)
+CREATE FUNCTION penstock_retrieval.by_words(wanted bigint, some_words tsquery, all_words tsquery, most integer)
+RETURNS TABLE (id bigint, score real, has_all boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $body$
+    SELECT one.id, ts_rank(one.words, some_words, 1), one.words @@ all_words
     FROM penstock_retrieval.chunks AS one
-    WHERE one.tenant = current_setting('app.tenant', true) AND one.index_id = wanted AND one.words @@ question
-    ORDER BY 2 DESC, 1
+    WHERE one.tenant = current_setting('app.tenant', true) AND one.index_id = wanted AND one.words @@ some_words
+    ORDER BY 3 DESC, 2 DESC, 1
     LIMIT most
 $body$;
 REVOKE ALL ON FUNCTION penstock_retrieval.by_words FROM PUBLIC;

@@ -19,7 +19,8 @@ NEAR_SCANNED = 20_000
 EXACT_ROWS = 5000
 """So few passages are compared one by one: quicker than the graph, and nothing is missed."""
 
-_ANY_WORD = "replace(plainto_tsquery($1::regconfig, $2)::text, '&', '|')::tsquery"
+_ALL_WORDS = "plainto_tsquery($1::text::regconfig, $2)"
+_ANY_WORD = f"replace({_ALL_WORDS}::text, '&', '|')::tsquery"
 
 
 @dataclass(frozen=True)
@@ -240,16 +241,17 @@ class Store:
 
     # -- search --
 
-    async def by_words(self, index: Index, question: str, most: int) -> list[int]:
+    async def by_words(self, index: Index, question: str, most: int) -> tuple[list[int], list[int]]:
+        """Passages with all words of the question, and those with some, each best first."""
         rows = await self.connection.fetch(
-            f"SELECT id FROM penstock_retrieval.by_words($3, {_ANY_WORD}, $4)",  # noqa: S608 - a constant
+            f"SELECT id, has_all FROM penstock_retrieval.by_words($3, {_ANY_WORD}, {_ALL_WORDS}, $4)",  # noqa: S608
             index.language, question, index.id, most,
         )  # fmt: skip
-        return [row["id"] for row in rows]
+        return [row["id"] for row in rows if row["has_all"]], [row["id"] for row in rows if not row["has_all"]]
 
     async def by_meaning(self, index: Index, embedding: str, dimensions: int, most: int) -> list[int]:
         few = await self.connection.fetchval(
-            "SELECT count(*) FROM (SELECT FROM penstock_retrieval.chunks WHERE tenant = $1 AND index_id = $2 "
+            "SELECT count(*) FROM (SELECT FROM penstock_retrieval.chunks WHERE tenant = $1 AND index_id = $2 "  # noqa: S608
             f"LIMIT {EXACT_ROWS + 1}) AS few",
             self.tenant, index.id,
         )  # fmt: skip
@@ -257,8 +259,8 @@ class Store:
         # `+ 0`: no index gives this order, so that each row is compared.
         order = f"(embedding::{kind} <=> $3::text::{kind})" + (" + 0" if few <= EXACT_ROWS else "")
         rows = await self.connection.fetch(
-            "SELECT id FROM penstock_retrieval.chunks WHERE tenant = $1 AND index_id = $2 "
-            + f"AND dimensions = {int(dimensions)} ORDER BY {order} LIMIT $4",
+            "SELECT id FROM penstock_retrieval.chunks WHERE tenant = $1 AND index_id = $2 "  # noqa: S608 - numbers alone
+            f"AND dimensions = {int(dimensions)} ORDER BY {order} LIMIT $4",
             self.tenant, index.id, embedding, most,
         )  # fmt: skip
         return [row["id"] for row in rows]

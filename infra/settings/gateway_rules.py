@@ -103,7 +103,25 @@ def caches_name_models_of_the_stack(shape: Shape) -> Iterator[Problem]:
                     )
 
 
+def retrieval_has_a_model(shape: Shape) -> Iterator[Problem]:
+    wanted = shape.retrieval
+    names = [
+        *(name for model in (*shape.models, *shape.outside_models) for name in (model.name, *model.aliases)),
+        *(route.name for route in shape.routing.routes),
+    ]
+    if wanted.enabled and wanted.model not in names:
+        given = "is null" if wanted.model is None else f"{wanted.model} is no model of this stack"
+        yield Problem("retrieval.model", f"{given}; allowed: {', '.join(names)}")
+    if wanted.overlap_tokens * 2 > wanted.chunk_tokens:
+        most = wanted.chunk_tokens // 2
+        yield Problem(
+            "retrieval.overlapTokens",
+            f"{wanted.overlap_tokens} is too large; allowed: half of chunkTokens, {most}, or less",
+        )
+
+
 GATEWAY_RULES = (
+    retrieval_has_a_model,
     caches_name_models_of_the_stack,
     a_burst_has_a_rate,
     a_month_is_no_less_than_a_day,

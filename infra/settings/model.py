@@ -35,6 +35,7 @@ from infra.settings.kinds import (
     Zone,
 )
 from infra.settings.outside import OutsideModel, Provider, Routing
+from infra.settings.retrieval import Retrieval
 from infra.settings.served import Model
 
 NAMESPACE = "penstock"
@@ -298,6 +299,7 @@ class Shape(Strict):
     release: Release
     gateway: Gateway
     jobs: Jobs
+    retrieval: Retrieval
     edge: Edge
     drain: Drain
     probes: Probes

@@ -96,6 +96,7 @@ class Platform:
     database: Database
     """As the gateway's own login."""
     owner: Database
+    engine_process: Engine | None = None
 
     async def ask(self, method: str, path: str, body: object = b"", key: str = KEY) -> Reply:
         client = await self.running.connect()
@@ -148,6 +149,6 @@ async def platform(empty_database: Database) -> AsyncIterator[Platform]:
     gateway = Gateway(make_config(retrieval=settings), keys, around, log)
     port = await gateway.start("127.0.0.1", 0)
     running = Running(gateway, port, log)
-    yield Platform(running, embeddings, own, empty_database)
+    yield Platform(running, embeddings, own, empty_database, engine)
     await running.stop()
     await engine.stop()

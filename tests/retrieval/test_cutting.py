@@ -81,7 +81,7 @@ def test_a_limit_of_nothing_is_refused():
 
 @given(st.lists(st.lists(st.integers(0, 20), unique=True), max_size=4), st.integers(0, 30))
 def test_what_every_ranking_puts_first_is_first(rankings, most):
-    fused = fuse(rankings, most)
+    fused = fuse([(1.0, one) for one in rankings], most)
     assert len(fused) == min(most, len({one for ranking in rankings for one in ranking}))
     assert [score for _, score in fused] == sorted((score for _, score in fused), reverse=True)
     if rankings and rankings[0] and all(ranking[:1] == rankings[0][:1] for ranking in rankings) and most:
