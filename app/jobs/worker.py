@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 IDLE_SECONDS = 0.25
 SWEEP_SECONDS = 0.5
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 1.0
 """So long an answer waits at most for others of its chunk, before they are stored together."""
 RETRY_SECONDS = 1.0
 LAST_FLUSH_SECONDS = 5.0
