@@ -48,10 +48,41 @@ def parts_fit_the_whole(shape: Shape) -> Iterator[Problem]:
             )
 
 
+def actions_rise(shape: Shape) -> Iterator[Problem]:
+    thresholds = shape.budget.actions.thresholds
+    given = [one for one in thresholds.model_dump().values() if one is not None]
+    if given != sorted(set(given)):
+        yield Problem(
+            "budget.actions.thresholds", "must rise from warn to capped, each once; allowed: null to leave out"
+        )
+
+
+def actions_name_what_there_is(shape: Shape) -> Iterator[Problem]:
+    actions = shape.budget.actions
+    every = (*shape.models, *shape.outside_models)
+    models = {model.name for model in every}
+    models |= {adapter.name for model in shape.models for adapter in model.lora_adapters}
+    names = models | {alias for model in every for alias in model.aliases}
+    names |= {route.name for route in shape.routing.routes}
+    for name, to in actions.cheaper_models.items():
+        if name not in names:
+            yield Problem(f"budget.actions.cheaperModels.{name}", f"is not known; allowed: {', '.join(sorted(names))}")
+        if to not in models or to == name:
+            others = ", ".join(sorted(models - {name}))
+            yield Problem(f"budget.actions.cheaperModels.{name}", f"{to} is not another model; allowed: {others}")
+    both = sorted(set(actions.protected_tenants) & set(actions.low_priority_tenants or ()))
+    if both:
+        yield Problem(
+            "budget.actions.lowPriorityTenants", f"{', '.join(both)}: protected as well; allowed: one of both"
+        )
+
+
 DATA_RULES = (
     data_stays_where_it_may,
     copies_stay_where_they_may,
     a_token_travels_encrypted,
     alerts_rise,
     parts_fit_the_whole,
+    actions_rise,
+    actions_name_what_there_is,
 )

@@ -76,3 +76,21 @@ def test_backups_that_are_not_made_cannot_be_copied():
     assert problems(without_backups, "prod")["data.copyRegion"] == (
         "eu-west-1 needs data.database.backupDays of 1 or more; allowed: null"
     )
+
+
+def test_actions_of_a_budget_rise_and_name_what_there_is():
+    key = "budget.actions"
+    assert "must rise" in problems(put(f"{key}.thresholds.cheaper", 40))[f"{key}.thresholds"]
+    assert problems(put(f"{key}.thresholds.cheaper", None)) == {}
+    found = problems(put(f"{key}.cheaperModels", {"huge": "tiny"}))
+    assert found == {f"{key}.cheaperModels.huge": "is not known; allowed: tiny"}
+    assert "not another model" in problems(put(f"{key}.cheaperModels", {"tiny": "tiny"}))[f"{key}.cheaperModels.tiny"]
+    assert (
+        "allowed: qwen3-0.6b"
+        in problems(put(f"{key}.cheaperModels", {"qwen3-8b": "x"}), "prod")[f"{key}.cheaperModels.qwen3-8b"]
+    )
+
+    def both(values: dict[str, Any]) -> None:
+        values["budget"]["actions"] |= {"protectedTenants": ["a"], "lowPriorityTenants": ["a", "b"]}
+
+    assert "a: protected as well" in problems(both)[f"{key}.lowPriorityTenants"]
