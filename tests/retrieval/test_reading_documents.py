@@ -80,7 +80,7 @@ async def test_a_damaged_or_locked_pdf_is_told():
 
 
 async def test_a_pdf_that_unpacks_to_much_is_cut_off():
-    bomb = zlib.compress(b"BT (x) Tj ET " * 30_000_000, 9)
+    bomb = zlib.compress(b"BT (x) Tj ET " * 10_000_000, 1)
     writer = PdfWriter()
     page = writer.add_blank_page(10, 10)
     stream = DecodedStreamObject()
@@ -90,7 +90,7 @@ async def test_a_pdf_that_unpacks_to_much_is_cut_off():
     found = io.BytesIO()
     writer.write(found)
     begun = time.monotonic()
-    message = await problem(extractor(extract_seconds=5, extract_memory_mib=256), found.getvalue())
+    message = await problem(extractor(extract_seconds=3, extract_memory_mib=256), found.getvalue())
     assert message.startswith("The document cannot be used: ")
     assert time.monotonic() - begun < 15
 

@@ -30,9 +30,11 @@ def test_the_settings_of_retrieval_reach_the_gateways():
 
 
 def test_a_model_that_the_stack_lacks_is_refused():
+    def large(values: Values) -> None:
+        values["retrieval"].update(enabled=True, model="large")
+
     assert problems(ON[0])["retrieval.model"] == "is null; allowed: tiny"
-    found = problems(ON[0], put("retrieval.model", "large"))
-    assert found["retrieval.model"] == "large is no model of this stack; allowed: tiny"
+    assert problems(large)["retrieval.model"] == "large is no model of this stack; allowed: tiny"
     assert "half of chunkTokens" in problems(put("retrieval.overlapTokens", 200))["retrieval.overlapTokens"]
 
 
