@@ -32,6 +32,9 @@ class Fault:
     over: float | None = None
     """When the fault was over, by the monotonic clock, where that is not the moment of its injection or undo."""
 
+    def prepare(self, place: Place) -> None:
+        """Looks things up before the load begins: a search of all processes takes the load generator's time."""
+
     def inject(self, place: Place) -> str:
         raise NotImplementedError
 
@@ -135,13 +138,16 @@ class Stopped(Fault):
 
     find: Callable[[Place], tuple[list[int], str]] = lambda _: ([], "")
     pids: list[int] = field(default_factory=list)
+    name: str = ""
+
+    def prepare(self, place: Place) -> None:
+        self.pids, self.name = self.find(place)
+        if not self.pids:
+            raise RefusedError(f"There is no process of {self.name}.")
 
     def inject(self, place: Place) -> str:
-        self.pids, name = self.find(place)
-        if not self.pids:
-            raise RefusedError(f"There is no process of {name}.")
         signal_all(self.pids, signal.SIGSTOP)
-        return f"SIGSTOP to {name}"
+        return f"SIGSTOP to {self.name}"
 
     def undo(self, place: Place) -> None:
         resume(reversed(self.pids))  # the server itself last, so that its children are there for it
@@ -181,12 +187,16 @@ class Killed(Fault):
     """Processes that are killed and come back by themselves."""
 
     find: Callable[[Place], tuple[list[int], str]] = lambda _: ([], "")
+    pids: list[int] = field(default_factory=list)
+    name: str = ""
+
+    def prepare(self, place: Place) -> None:
+        self.pids, self.name = self.find(place)
 
     def inject(self, place: Place) -> str:
-        pids, name = self.find(place)
-        if not signal_all(pids, signal.SIGKILL):
-            raise RefusedError(f"There is no process of {name}.")
-        return f"SIGKILL to {name}"
+        if not signal_all(self.pids, signal.SIGKILL):
+            raise RefusedError(f"There is no process of {self.name}.")
+        return f"SIGKILL to {self.name}"
 
 
 @dataclass

@@ -62,6 +62,7 @@ class Runner:
 
     async def _run(self, drill: Drill, fault: Fault) -> Result:
         full = await asyncio.to_thread(self.place.check_healthy)
+        await asyncio.to_thread(fault.prepare, self.place)
         endpoint = self.place.endpoint
         plan = Plan(
             endpoint.models[0], rate=self.options.rate, streams=self.options.streams, seconds=WORK_SECONDS,
