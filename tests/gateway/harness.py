@@ -47,7 +47,7 @@ class KeptLog(Log):
         self.events: list[dict[str, Any]] = []
 
     def line(self, fields: dict[str, Any]) -> None:
-        self.events.append(fields)
+        self.events.append({name: value for name, value in fields.items() if name != "time"})
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.events if line["event"] == event]

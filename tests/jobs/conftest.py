@@ -103,7 +103,7 @@ class QuietLog(Log):
         self.events: list[dict[str, Any]] = []
 
     def line(self, fields: dict[str, Any]) -> None:
-        self.events.append(fields)
+        self.events.append({name: value for name, value in fields.items() if name != "time"})
 
 
 def variables_of(database: Database) -> dict[str, str]:

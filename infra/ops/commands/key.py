@@ -10,7 +10,9 @@ import click
 
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
 
-ROUTES = ("chat", "completions", "responses", "embeddings", "tokenize", "detokenize")
+ROUTES = (
+    "chat", "completions", "responses", "embeddings", "tokenize", "detokenize", "files", "batches", "jobs", "retrieval"
+)  # fmt: skip
 LONGEST_OVERLAP_SECONDS = 30 * 86_400
 
 
