@@ -24,8 +24,10 @@ from tests.gateway.key_cases import admin, file_with_admin, make_key, send
 
 
 @contextlib.asynccontextmanager
-async def gateway_with_feedback(database: Database, folder: Path, **settings: Any) -> AsyncGenerator[Running]:
-    config = make_config(feedback=settings, traces={"endpoint": "http://127.0.0.1:9", "ratio": 1.0})
+async def gateway_with_feedback(
+    database: Database, folder: Path, budget: dict[str, Any] | None = None, **settings: Any
+) -> AsyncGenerator[Running]:
+    config = make_config(feedback=settings, budget=budget, traces={"endpoint": "http://127.0.0.1:9", "ratio": 1.0})
     ledger = LedgerSettings(database, folder, 64 * 1024 * 1024)
     async with harness.running(Engine(), config=config, keys=database, ledger=ledger) as gateway:
         file = file_with_admin()

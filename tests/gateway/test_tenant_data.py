@@ -153,3 +153,32 @@ async def test_retention_of_an_empty_database_and_of_none_is_said(
     monkeypatch.setenv("PENSTOCK_DATABASE_USER", away.user)
     assert await asyncio.to_thread(command.main, ["retention"]) == 1
     assert "penstock database: " in capsys.readouterr().err
+
+
+async def test_the_gateways_own_login_may_do_all_of_this_and_cannot_read_a_row_of_usage(
+    empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in {
+        "ADDRESS": f"{empty_database.host}:{empty_database.port}",
+        "NAME": empty_database.name,
+        "USER": empty_database.user,
+        "PASSWORD": empty_database.password,
+        "LOGIN_PASSWORD": "of-the-hand",
+    }.items():
+        monkeypatch.setenv(f"PENSTOCK_DATABASE_{name}", value)
+    assert await asyncio.to_thread(command.main, ["migrate", "--login", "careful_hand"]) == 0
+    hand = replace(empty_database, user="careful_hand", password="of-the-hand")
+    try:
+        async with gateway_with_feedback(hand, tmp_path, budget={"account_id": "123456789012"}) as gateway:
+            await acme(gateway)
+            wanted = {"level": "warn", "seconds": 60, "reason": "a test"}
+            assert (await admin(gateway, "PUT", "budget/override", wanted)).json["level"] == "warn"
+            assert [line["object"] for line in await exported(gateway, "acme")][-2:] == ["usage", "end"]
+            erased = await admin(gateway, "DELETE", "tenants/acme/data?confirm=acme")
+            assert (erased.status, erased.json["feedback"]) == (200, 1)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await execute(hand, "SELECT * FROM penstock_ledger.usage")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await execute(hand, "DELETE FROM penstock_keys.audit")
+    finally:
+        await execute(empty_database, "DROP OWNED BY careful_hand; DROP ROLE careful_hand")
