@@ -31,6 +31,7 @@ from app.retrieval.embed import text_form
 from app.retrieval.fuse import fuse
 from app.retrieval.schema import RETRIEVAL, ROLE
 from app.retrieval.store import Index, Stores
+from app.retrieval.work import WORDS_MILLISECONDS
 from infra.local.aws.planes.postgres import Cluster, Quarters, installations
 from infra.local.processes import Processes
 
@@ -100,9 +101,10 @@ async def search(stores: Stores, tenant: str, index: Index, question: str, vecto
     async with stores.of(tenant, reading=True) as store:
         await store.index("c")
         at = time.perf_counter()
-        near = await store.by_meaning(index, *vector, 60)
+        few = await store.few(index)
+        near = await store.by_meaning(index, *vector, 60, few=few)
         meant = time.perf_counter()
-        every, some = await store.by_words(index, question, 60)
+        every, some = await store.by_words(index, question, 60, few=few, milliseconds=WORDS_MILLISECONDS)
         worded = time.perf_counter()
         await store.passages([one for one, _ in fuse([(1.0, near), (1.0, every), (0.1, some)], 5)])
     return {"whole": time.perf_counter() - begun, "meaning": meant - at, "words": worded - meant}
@@ -113,7 +115,7 @@ async def recall(stores: Stores, tenant: str, index: Index, vectors: list[tuple[
     found = 0
     for vector, size in vectors:
         async with stores.of(tenant, reading=True) as store:
-            got = (await store.by_meaning(index, vector, size, 60))[:5]
+            got = (await store.by_meaning(index, vector, size, 60, few=await store.few(index)))[:5]
             rows = await store.connection.fetch(
                 "SELECT id FROM penstock_retrieval.chunks WHERE tenant = $1 AND index_id = $2 "  # noqa: S608 - a number
                 f"ORDER BY (embedding::halfvec({size}) <=> $3::text::halfvec({size})) + 0 LIMIT 5",

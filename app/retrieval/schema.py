@@ -121,14 +121,29 @@ _WORDS = """
 -- see the words of all rows, asks for one tenant itself, and gives away numbers alone; texts are read under security.
 CREATE POLICY words ON penstock_retrieval.chunks FOR SELECT TO penstock_retrieval_words USING (true);
 GRANT SELECT (id, tenant, index_id, words) ON penstock_retrieval.chunks TO penstock_retrieval_words;
-CREATE FUNCTION penstock_retrieval.by_words(wanted bigint, some_words tsquery, all_words tsquery, most integer)
+-- `few`: rows of the tenant are read one by one (`IS TRUE` is no condition of an index): else the words of large
+-- tenants would cost small ones their time.
+CREATE FUNCTION penstock_retrieval.by_words(
+    wanted bigint, some_words tsquery, all_words tsquery, most integer, few boolean
+)
 RETURNS TABLE (id bigint, score real, has_all boolean)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $body$
-    SELECT one.id, ts_rank(one.words, some_words, 1), one.words @@ all_words
-    FROM penstock_retrieval.chunks AS one
-    WHERE one.tenant = current_setting('app.tenant', true) AND one.index_id = wanted AND one.words @@ some_words
-    ORDER BY 3 DESC, 2 DESC, 1
-    LIMIT most
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $body$
+BEGIN
+    IF few THEN
+        RETURN QUERY SELECT one.id, ts_rank(one.words, some_words, 1), one.words @@ all_words
+        FROM penstock_retrieval.chunks AS one
+        WHERE one.tenant = current_setting('app.tenant', true) AND one.index_id = wanted
+        AND (one.words @@ some_words) IS TRUE
+        ORDER BY 3 DESC, 2 DESC, 1
+        LIMIT most;
+    ELSE
+        RETURN QUERY SELECT one.id, ts_rank(one.words, some_words, 1), one.words @@ all_words
+        FROM penstock_retrieval.chunks AS one
+        WHERE one.tenant = current_setting('app.tenant', true) AND one.index_id = wanted AND one.words @@ some_words
+        ORDER BY 3 DESC, 2 DESC, 1
+        LIMIT most;
+    END IF;
+END
 $body$;
 REVOKE ALL ON FUNCTION penstock_retrieval.by_words FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION penstock_retrieval.by_words TO penstock_retrieval_gateway;

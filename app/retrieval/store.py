@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import asyncpg
 
+from app.gateway.database.connection import STATEMENT_SECONDS
 from app.gateway.database.settings import Database
 from app.jobs.pool import Pool
 from app.retrieval.schema import ROLE
@@ -241,23 +242,54 @@ class Store:
 
     # -- search --
 
-    async def by_words(self, index: Index, question: str, most: int) -> tuple[list[int], list[int]]:
-        """Passages with all words of the question, and those with some, each best first."""
-        rows = await self.connection.fetch(
-            f"SELECT id, has_all FROM penstock_retrieval.by_words($3, {_ANY_WORD}, {_ALL_WORDS}, $4)",  # noqa: S608
-            index.language, question, index.id, most,
-        )  # fmt: skip
-        return [row["id"] for row in rows if row["has_all"]], [row["id"] for row in rows if not row["has_all"]]
-
-    async def by_meaning(self, index: Index, embedding: str, dimensions: int, most: int) -> list[int]:
-        few = await self.connection.fetchval(
+    async def few(self, index: Index) -> bool:
+        """Whether an index has so few passages that all of them are looked at."""
+        found = await self.connection.fetchval(
             "SELECT count(*) FROM (SELECT FROM penstock_retrieval.chunks WHERE tenant = $1 AND index_id = $2 "  # noqa: S608
             f"LIMIT {EXACT_ROWS + 1}) AS few",
             self.tenant, index.id,
         )  # fmt: skip
+        return found <= EXACT_ROWS
+
+    async def by_words(
+        self, index: Index, question: str, most: int, *, few: bool, milliseconds: int | None = None
+    ) -> tuple[list[int], list[int]]:
+        """Passages with all words of the question, and those with some, each best first.
+
+        `milliseconds`: the latter are left out where common words make so many of them that it takes longer.
+        """
+        every = await self._words(index, question, most, few, _ALL_WORDS)
+        found = [row["id"] for row in every]
+        if len(found) >= most:
+            return found, []
+        try:
+            async with self.connection.transaction():
+                if milliseconds is not None:
+                    await self.connection.execute(f"SET LOCAL statement_timeout = {int(milliseconds)}")
+                rows = await self._words(index, question, most, few, _ANY_WORD)
+        except asyncpg.QueryCanceledError:
+            rows = []
+        if milliseconds is not None:
+            await self.connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS:.0f}s'")
+        return found, [row["id"] for row in rows if not row["has_all"]]
+
+    async def _words(
+        self,
+        index: Index,
+        question: str,
+        most: int,
+        few: bool,
+        wanted: str,
+    ) -> list[asyncpg.Record]:
+        return await self.connection.fetch(
+            f"SELECT id, has_all FROM penstock_retrieval.by_words($3, {wanted}, {_ALL_WORDS}, $4, $5)",  # noqa: S608
+            index.language, question, index.id, most, few,
+        )  # fmt: skip
+
+    async def by_meaning(self, index: Index, embedding: str, dimensions: int, most: int, *, few: bool) -> list[int]:
         kind = f"halfvec({int(dimensions)})"
         # `+ 0`: no index gives this order, so that each row is compared.
-        order = f"(embedding::{kind} <=> $3::text::{kind})" + (" + 0" if few <= EXACT_ROWS else "")
+        order = f"(embedding::{kind} <=> $3::text::{kind})" + (" + 0" if few else "")
         rows = await self.connection.fetch(
             "SELECT id FROM penstock_retrieval.chunks WHERE tenant = $1 AND index_id = $2 "  # noqa: S608 - numbers alone
             f"AND dimensions = {int(dimensions)} ORDER BY {order} LIMIT $4",

@@ -27,6 +27,8 @@ READ_SECONDS = 10.0
 MOST_TRIES = 3
 """Of one document whose index is switched while it is cut and embedded."""
 MOST_REINDEXING = 2
+WORDS_MILLISECONDS = 100
+"""For passages with some words, where there are those by meaning: very common words have very many."""
 SOME_WORDS_WEIGHT = 0.1
 """Of passages that share only some words with the question. At 1 they pushed right ones out of the first five: recall
 fell from 1.0 to 0.81 over tests/retrieval/corpus.py, whose questions use other words than the passages."""
@@ -145,10 +147,12 @@ class Retrieval:
     ) -> list[dict[str, Any]]:
         most = max(self.config.candidates, k)
         rankings: list[tuple[float, list[int]]] = []
+        few = await store.few(index)
         if vector is not None:
-            rankings.append((1.0, await store.by_meaning(index, *vector, most)))
+            rankings.append((1.0, await store.by_meaning(index, *vector, most, few=few)))
         if words:
-            every, some = await store.by_words(index, query, most)
+            bound = None if vector is None else WORDS_MILLISECONDS
+            every, some = await store.by_words(index, query, most, few=few, milliseconds=bound)
             rankings += [(1.0, every), (SOME_WORDS_WEIGHT, some)]
         best = fuse(rankings, k)
         rows = await store.passages([identity for identity, _ in best])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import asyncpg
 import pytest
 
@@ -41,9 +43,9 @@ async def test_the_login_sees_the_rows_of_the_tenant_that_it_names_and_no_others
                 "# First\n\nOf the first tenant."
             )
             wanted = await connection.fetchval("SELECT max(id) FROM penstock_retrieval.indexes")
-            for index in range(wanted + 3):
+            for index, few in itertools.product(range(wanted + 3), (True, False)):
                 found = await connection.fetch(
-                    "SELECT * FROM penstock_retrieval.by_words($1, 'tenant', 'tenant', 9)", index
+                    "SELECT * FROM penstock_retrieval.by_words($1, 'tenant', 'tenant', 9, $2)", index, few
                 )
                 assert len(found) == (index == wanted), "the words of others are not searched either"
         assert await counts(connection) == [0, 0, 0, 0], "the tenant ends with its transaction"
