@@ -1,4 +1,4 @@
-"""A batch of 10,000 requests through two workers, one of which is killed every 10 s: `python bench/jobs.py`.
+"""A batch of 10,000 requests through two workers, one of which is killed every 10 s: `python -m bench.jobs`.
 
 Everything runs on this machine: PostgreSQL, moto's S3, one gateway, one simulated engine, the workers as processes.
 It prints one JSON object: rows lost, rows doubled, bills lost and doubled, kills, seconds, requests a second.
