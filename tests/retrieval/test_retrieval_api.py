@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
-from tests.gateway.harness import DONE, Client, eventually
+import openai
+
+from tests.gateway.harness import DONE, KEY, Client, eventually
 from tests.retrieval.conftest import NARROW_KEY, OTHER_KEY, Platform
 
 BEES = "# Bees\n\nA hive of honey bees has one queen.\n\nWorkers dance to tell where nectar is."
@@ -202,3 +205,22 @@ async def test_a_database_that_is_away_gives_a_503(platform: Platform):
     reply = await platform.search("iron")
     assert (reply.status, reply.error["code"]) == (503, "retrieval_database_away")
     assert reply.headers["retry-after"] == "2"
+
+
+async def test_the_official_client_takes_a_grounded_chat(platform: Platform):
+    await platform.ingest(IRON, name="iron.md")
+    client = openai.AsyncOpenAI(
+        base_url=f"http://127.0.0.1:{platform.running.port}/v1/retrieval", api_key=KEY, max_retries=0
+    )
+    try:
+        asked: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Why does iron rust?"}]}
+        wish = {"retrieve": {"collection": "notes"}}
+        whole = await client.chat.completions.create(**asked, extra_body=wish)
+        assert whole.choices[0].message.content == "hi"
+        assert (whole.model_extra or {})["citations"][0]["document_name"] == "iron.md"
+        stream = await client.chat.completions.create(**asked, stream=True, extra_body=wish)
+        chunks = [chunk async for chunk in stream]
+        assert (chunks[0].model_extra or {})["citations"][0]["number"] == 1
+        assert "".join(one.choices[0].delta.content or "" for one in chunks if one.choices) == "hello"
+    finally:
+        await client.close()
