@@ -75,6 +75,7 @@ def deployment(shape: WorkersShape, namespace: pulumi.Input[str]) -> Manifest:
                 "metadata": {"labels": mine},
                 "spec": {
                     "serviceAccountName": APP,
+                    "automountServiceAccountToken": False,
                     "priorityClassName": pods.BATCH_PRIORITY_CLASS,
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": GRACE_SECONDS,

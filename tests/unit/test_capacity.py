@@ -134,7 +134,8 @@ def test_a_protected_stack_that_does_not_survive_a_zone_is_refused_with_the_sum(
         "3 x 1 (blue qwen3-0.6b) + 6 x 1 (green qwen3-8b) + 3 x 1 (green qwen3-0.6b) = 18 GPUs; left are "
         "gpu.maxNodes 12 x 1 + gpuSpot.maxNodesPerZone 1 x 2 zones x 1 + karpenterSpot 1 x 1 + karpenter 1 x 1 = 16 "
         "GPUs, and 2 engine pods find none; "
-        "allowed: more maxNodes or maxNodesPerZone, or fewer engineReplicas or scaling.maxReplicas; protected: true needs it"
+        "allowed: more maxNodes or maxNodesPerZone, or fewer engineReplicas or scaling.maxReplicas; "
+        "protected: true needs it"
     }
 
 

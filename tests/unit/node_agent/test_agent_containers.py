@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from infra.local.kubernetes.agent.addresses import Addresses, ExhaustedError
 from infra.local.kubernetes.agent.checks import check, port_number
-from infra.local.kubernetes.agent.commands import UnknownProgramError, command_line, programs, resolve
+from infra.local.kubernetes.agent.commands import UnknownProgramError, command_line, resolve
 from infra.local.kubernetes.agent.environment import ConfigError, Place, expand, pod_environment, references
 from infra.local.kubernetes.agent.mounts import Mounts, mounts_of
 from infra.local.kubernetes.agent.probes import Backoff, ProbeTracker, restarts

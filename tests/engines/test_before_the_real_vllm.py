@@ -61,6 +61,7 @@ async def real_engines(count: int, logs: Path) -> AsyncGenerator[list[Engine]]:
             words += ["--dtype", "float32"]
             with (logs / f"engine-{number}.log").open("wb") as log:
                 process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "infra.local.tether", "--parent", str(os.getpid()), "--"),
                     *(sys.executable, "-m", "infra.local.vllm", str(folder), *words),
                     stdout=log,
                     stderr=log,
