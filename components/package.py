@@ -15,6 +15,7 @@ from components.databases import Cache, Database
 from components.device_plugin import DevicePlugin
 from components.edge import Edge, Traffic
 from components.events import Events
+from components.fault_injection import FaultInjection
 from components.firewall import Firewall
 from components.ground import Ground
 from components.isolation import Isolation
@@ -50,6 +51,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     DevicePlugin,
     Edge,
     Events,
+    FaultInjection,
     Firewall,
     Ground,
     Isolation,

@@ -206,7 +206,9 @@ async def test_a_collector_that_is_away_or_slow_holds_nobody_up(monkeypatch: pyt
         for _ in range(3):
             assert (await gateway.ask()).status == 200
         await eventually(lambda: len(collector.requests) >= 2)
-        collector.delay = 1.0
+        collector.delay, before = 1.0, len(collector.requests)
+        await gateway.ask()
+        await eventually(lambda: len(collector.requests) > before)
         client = await gateway.connect()
         for _ in range(60):
             await client.send(Client.request())
