@@ -49,7 +49,7 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         limits=_limits(gateway.limits),
         tenant_limits=_limits(gateway.tenant_limits),
         tenants={tenant: Limits(**limits.model_dump()) for tenant, limits in gateway.tenants.items()},
-        replicas=max(1, release.gateway_replicas),
+        peers=manifests.selector("gateway", colour),
         jwt=_jwt(gateway.jwt),
         cache=_cache(settings, release),
         guards=_guards(gateway.guards),

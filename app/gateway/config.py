@@ -182,6 +182,11 @@ class GatewayConfig(Strict):
     replicas: int = Field(
         default=1, ge=1, description="Gateways that share these limits: each enforces its part while Redis is away."
     )
+    peers: str | None = Field(
+        default=None,
+        description="Label selector of the gateways that share these limits, this one too: while pods are watched the "
+        "ready ones are counted, and take the place of `replicas`.",
+    )
     cors_origins: tuple[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$")], ...] = Field(
         default=(), description="Origins (scheme://host[:port]) whose pages may call from a browser; none by default."
     )

@@ -228,6 +228,25 @@ class Gateway:
 
             watch = PodWatch(api, self.config.namespace, model.selector, model.port, changed, connected)
             self._spawn(watch.run())
+        if self.config.peers is not None:
+            self._watch_peers(api, self.config.peers)
+
+    def _watch_peers(self, api: Api, selector: str) -> None:
+        """Counts the gateways that share the limits. While the API server is away the last count stays."""
+        from app.gateway.watch import PodWatch
+
+        def changed(sightings: Any) -> None:
+            ready = sum(each.ready and not each.draining for each in sightings)
+            self.service.limiter.share_among(max(1, ready))
+
+        told: list[bool] = []
+
+        def connected(up: bool, reason: str) -> None:
+            if told[-1:] != [up]:
+                told[:] = [up]
+                self.log.event("watch", peers=selector, connected=up, reason=reason)
+
+        self._spawn(PodWatch(api, self.config.namespace, selector, 0, changed, connected).run())
 
     async def _follow_keys(self, path: Path) -> None:
         """Takes over a changed key file within a second. An unusable one changes nothing, and shows in a metric."""

@@ -377,6 +377,14 @@ async def test_without_a_cache_each_gateway_enforces_its_share() -> None:
         assert [(await gateway.ask()).status for _ in range(2)] == [200, 429]
 
 
+async def test_a_share_follows_the_number_of_gateways() -> None:
+    async with limited(None, key={"requests_per_minute": 60, "burst_requests": 6}, replicas=3) as gateway:
+        assert (await gateway.ask()).status == 200
+        gateway.service.limiter.share_among(1)
+        # A third of the rate made one request cost three of the whole one's.
+        assert [(await gateway.ask()).status for _ in range(4)] == [200, 200, 200, 429]
+
+
 async def test_one_request_is_one_call_to_redis_before_and_one_after(redis: RedisServer) -> None:
     limits = {"requests_per_minute": 600, "tokens_per_minute": 100_000, "usd_per_day": 1, "concurrent_requests": 9}
     async with limited(redis, key=limits, limits=limits, tenant_limits=limits) as gateway:

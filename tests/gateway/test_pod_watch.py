@@ -28,6 +28,7 @@ from tests.gateway.harness import (
     eventually,
     key_file,
     make_config,
+    running,
 )
 
 Changed = Callable[[], list[Sighting]]
@@ -294,3 +295,26 @@ async def test_a_gateway_follows_its_pods_and_lets_streams_of_a_leaving_engine_e
     finally:
         await handle.stop()
         await engine.stop()
+
+
+async def test_gateways_that_are_ready_share_the_limits(api: FakeApi, credentials: Path):
+    api.pods = [
+        pod("one"),
+        pod("two"),
+        pod("three", ready=False),
+        pod("four", deletionTimestamp="2026-11-21T10:00:00Z"),
+    ]
+    config = make_config(peers="app.kubernetes.io/name=gateway")
+    async with running(config=config, api_url=api.url, credentials=credentials) as gateway:
+        await eventually(lambda: gateway.service.limiter.replicas == 2)
+        assert "app.kubernetes.io/name=gateway" in {query["labelSelector"] for query in api.queries}
+        for _ in range(8):  # for each of the two watches, which take turns
+            api.events.put_nowait({"type": "MODIFIED", "object": pod("three", 2)})
+            await asyncio.sleep(0.05)
+        await eventually(lambda: gateway.service.limiter.replicas == 3)
+
+
+async def test_a_gateway_that_sees_no_other_counts_itself(api: FakeApi, credentials: Path):
+    config = make_config(peers="app.kubernetes.io/name=gateway", replicas=5)
+    async with running(config=config, api_url=api.url, credentials=credentials) as gateway:
+        await eventually(lambda: gateway.service.limiter.replicas == 1)

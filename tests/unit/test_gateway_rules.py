@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from app.gateway import config as gateway
+from components import manifests
 from infra.gateway_config import gateway_config, key_file
 from infra.settings import Settings
 from infra.settings import gateway as shapes
@@ -98,9 +99,10 @@ def test_gateways_share_limits_among_those_of_their_colour():
         values["release"]["blue"]["gatewayReplicas"] = 5
         values["release"]["green"]["gatewayReplicas"] = 0
 
-    settings = Settings.parse(_edited(scaled))
-    assert gateway_config(settings, "blue").replicas == 5
-    assert gateway_config(settings, "green").replicas == 1, "of none there is nothing to share, and none is refused"
+    before, after = Settings.parse(_edited(lambda values: None)), Settings.parse(_edited(scaled))
+    for colour in ("blue", "green"):
+        assert gateway_config(after, colour).peers == manifests.selector("gateway", colour)
+        assert gateway_config(after, colour) == gateway_config(before, colour), "a change of scale restarts no gateway"
 
 
 def test_scaling_one_colour_leaves_the_other_colours_settings_alone():

@@ -176,6 +176,8 @@ class Limiter:
         """None where no cache is configured: then each gateway enforces its part."""
         self.book = Book()
         self.held: dict[bytes, Permit] = {}
+        self.replicas = config.replicas
+        """Gateways that share the limits."""
         self._plans: dict[tuple[str, str], tuple[Grant, Plan | None]] = {}
         self._tenants: Mapping[str, Limits] = config.tenants
         self._cap: Callable[[str], Limits | None] | None = None
@@ -189,6 +191,12 @@ class Limiter:
         tenants = {**self._config.tenants, **limits}
         if tenants != self._tenants:
             self._tenants = tenants
+            self._plans.clear()
+
+    def share_among(self, gateways: int) -> None:
+        """So many gateways are there: while Redis is away each enforces its part. What was used stays used."""
+        if gateways != self.replicas:
+            self.replicas = gateways
             self._plans.clear()
 
     def cap(self, of: Callable[[str], Limits | None] | None) -> None:
@@ -205,7 +213,12 @@ class Limiter:
             found = self._plans[key.id, route.name] = (
                 key,
                 make_plan(
-                    self._config, self._tenants, key, route, None if self._cap is None else self._cap(key.tenant)
+                    self._config,
+                    self._tenants,
+                    key,
+                    route,
+                    None if self._cap is None else self._cap(key.tenant),
+                    replicas=self.replicas,
                 ),
             )
         return found[1]

@@ -107,9 +107,16 @@ def lowest(one: Limits | None, other: Limits | None) -> Limits | None:
 
 
 def make_plan(
-    config: GatewayConfig, tenants: Mapping[str, Limits], key: Grant, route: ModelRoute, cap: Limits | None = None
+    config: GatewayConfig,
+    tenants: Mapping[str, Limits],
+    key: Grant,
+    route: ModelRoute,
+    cap: Limits | None = None,
+    *,
+    replicas: int = 1,
 ) -> Plan | None:
-    """The plan of a key's requests to a model; None where nothing limits them. `cap`: the most that its tenant has."""
+    """The plan of a key's requests to a model; None where nothing limits them. `cap`: the most that its tenant has;
+    `replicas`: gateways that share the limits while Redis is away."""
     tenant = lowest(tenants.get(key.tenant, config.tenant_limits), cap)
     found = policy(
         [
@@ -120,4 +127,4 @@ def make_plan(
         ],
         batch_share=config.batch_share if key.priority == "batch" else 1.0,
     )
-    return None if found is None else Plan(found, config.replicas)
+    return None if found is None else Plan(found, replicas)
