@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import pods
+from components.manifests import SYSTEM_POOL, ZONE_LABEL
 from components.pods import Manifest
 
 READ = ("get", "list", "watch")
@@ -35,6 +37,33 @@ class Installation:
     rights: Sequence[Rights] = ()
     definitions: Mapping[str, Manifest] = field(default_factory=dict)
     """`spec` of each CustomResourceDefinition, by a short name."""
+
+
+def on_system_nodes(
+    name: str, namespace: str, marks: Mapping[str, str], replicas: int, container: Manifest, **more: Any
+) -> Manifest:
+    """A controller's Deployment: on the system pool, spread over zones, before workloads. `more`: of the pod's spec."""
+    return {
+        "metadata": {"name": name, "namespace": namespace, "labels": marks},
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": marks},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+            "template": {
+                "metadata": {"labels": marks},
+                "spec": {
+                    "serviceAccountName": name,
+                    "priorityClassName": "system-cluster-critical",
+                    "securityContext": pods.pod_security(),
+                    "affinity": pods.only_pools((SYSTEM_POOL,)),
+                    "topologySpreadConstraints": [pods.spread(ZONE_LABEL, marks)],
+                    "containers": [container],
+                    **more,
+                },
+            },
+        },
+    }
 
 
 def rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] = ()) -> Manifest:

@@ -10,8 +10,9 @@ from typing import NotRequired, TypedDict
 import pulumi
 
 from components import pods
+from components.controller import on_system_nodes
 from components.definitions import open_definition
-from components.manifests import PART_OF, SYSTEM_POOL, ZONE_LABEL
+from components.manifests import PART_OF, ZONE_LABEL
 from components.pods import Manifest
 
 NAME = "karpenter"
@@ -137,26 +138,7 @@ def deployment(
         "resources": {"requests": pods.size(CPU_MILLICORES, MEMORY_MIB), "limits": {"memory": f"{MEMORY_MIB}Mi"}},
         "securityContext": pods.container_security(read_only=True),
     }
-    return {
-        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": MARKS},
-        "spec": {
-            "replicas": replicas,
-            "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": MARKS},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
-            "template": {
-                "metadata": {"labels": MARKS},
-                "spec": {
-                    "serviceAccountName": NAME,
-                    "priorityClassName": "system-cluster-critical",
-                    "securityContext": pods.pod_security(),
-                    "affinity": pods.only_pools((SYSTEM_POOL,)),
-                    "topologySpreadConstraints": [pods.spread(ZONE_LABEL, MARKS)],
-                    "containers": [container],
-                },
-            },
-        },
-    }
+    return on_system_nodes(NAME, NAMESPACE, MARKS, replicas, container)
 
 
 def node_class(

@@ -8,10 +8,10 @@ off, and its rights are for that one thing (its source and chart, version 3.5).
 import pulumi
 
 from components import pods
-from components.controller import READ, rule
+from components.controller import READ, on_system_nodes, rule
 from components.definitions import open_definition
 from components.ground import BINDING_GROUP, BINDING_VERSION
-from components.manifests import PART_OF, SYSTEM_POOL, ZONE_LABEL
+from components.manifests import PART_OF
 from components.network_policies import to_aws
 from components.pods import Manifest
 
@@ -127,28 +127,15 @@ def deployment(
         "securityContext": pods.container_security(read_only=True),
         "volumeMounts": [{"name": "certificate", "mountPath": CERTIFICATE_FOLDER, "readOnly": True}],
     }
-    return {
-        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": MARKS},
-        "spec": {
-            "replicas": replicas,
-            "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": MARKS},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
-            "template": {
-                "metadata": {"labels": MARKS},
-                "spec": {
-                    "serviceAccountName": NAME,
-                    "priorityClassName": "system-cluster-critical",
-                    "securityContext": pods.pod_security(),
-                    "affinity": pods.only_pools((SYSTEM_POOL,)),
-                    "topologySpreadConstraints": [pods.spread(ZONE_LABEL, MARKS)],
-                    "terminationGracePeriodSeconds": 10,
-                    "containers": [container],
-                    "volumes": [{"name": "certificate", "secret": {"secretName": certificate_secret}}],
-                },
-            },
-        },
-    }
+    return on_system_nodes(
+        NAME,
+        NAMESPACE,
+        MARKS,
+        replicas,
+        container,
+        terminationGracePeriodSeconds=10,
+        volumes=[{"name": "certificate", "secret": {"secretName": certificate_secret}}],
+    )
 
 
 def _probe(path: str, delay: int) -> Manifest:
