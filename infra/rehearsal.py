@@ -14,7 +14,6 @@ import json
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,7 +121,7 @@ def rehearse(
         asyncio.run(run_in_stack(program))
 
     begun = time.perf_counter()
-    with _without_the_sdks_own_warnings(), _without_collections():
+    with _without_collections():
         contextvars.copy_context().run(run)
     seconds = time.perf_counter() - begun
     registrations = sorted(recorder.registrations, key=lambda each: (each.type, each.name, each.parent))
@@ -136,18 +135,10 @@ def rehearse_stack(path: Path, *, preview: bool = False) -> Rehearsal:
 
 def penstock_program() -> Callable[[], None]:
     """Imports the program: about two seconds, most of it pulumi_aws."""
-    with _without_the_sdks_own_warnings(), _without_collections():
+    with _without_collections():
         from infra.program import deploy
 
     return deploy
-
-
-@contextmanager
-def _without_the_sdks_own_warnings() -> Generator[None]:
-    """pulumi_aws warns of deprecated types whenever a module that has some is loaded, whether they are used or not."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"pulumi_aws\.")
-        yield
 
 
 @contextmanager
