@@ -54,12 +54,23 @@ def test_an_interrupt_waits_for_the_end(interrupted_after):
 
 
 def test_a_termination_is_passed_on_to_the_child(interrupted_after, monkeypatch):
-    code = "import time\ntry: time.sleep(30)\nexcept KeyboardInterrupt: raise SystemExit(7)"
-    with subprocess.Popen([sys.executable, "-c", code]) as child:
+    # Where the tests run in the background, SIGINT is ignored by all that they start unless it says otherwise.
+    code = """
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    print("ready", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    raise SystemExit(7)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
         assert child.pid in children()
         # Other tests' servers are children of this process as well, and are to live on.
         monkeypatch.setattr(interrupts, "children", lambda: [child.pid])
-        interrupted_after(0.5, Terminated)
+        interrupted_after(0.1, Terminated)
         with pytest.raises(Terminated):
             to_its_end(child.wait, QUIET)
         assert child.returncode == 7
