@@ -45,15 +45,30 @@ class Scripts:
         return [key for scope in policy.scopes for key in (f"{{t}}{scope.key}", f"{{t}}{scope.key}:open")]
 
     def admit(self, policy: Policy, name: str, tokens: int = 0, nano: int = 0, lease: int = LEASE) -> Verdict:
+        return self.admit_all(policy, (name, tokens, nano), lease=lease)[0]
+
+    def admit_all(self, policy: Policy, *asked: tuple[str, int, int], lease: int = LEASE) -> list[Verdict]:
+        """Several requests in one call."""
         rules = [len(policy.rules), *rule_arguments(policy.rules)]
-        reply: Any = self._admit(self.keys(policy), [lease, *rules, name, tokens, nano])
-        return Verdict(reply[0], reply[1], tuple(zip(reply[2::2], reply[3::2], strict=True)))
+        items = [part for name, tokens, nano in asked for part in (f"{name}|{tokens}|{nano}", tokens, nano)]
+        reply: Any = self._admit(self.keys(policy), [lease, *rules, *items])
+        width = 2 + 2 * len(policy.rules)
+        assert len(reply) == width * len(asked)
+        each = [reply[at : at + width] for at in range(0, len(reply), width)]
+        return [Verdict(one[0], one[1], tuple(zip(one[2::2], one[3::2], strict=True))) for one in each]
 
     def settle(
         self, policy: Policy, name: str, reserved: tuple[int, int], used: tuple[int, int], *, force: bool = False
     ) -> bool:
+        return self.settle_all(policy, (name, reserved, used, force)) == 1
+
+    def settle_all(self, policy: Policy, *ended: tuple[str, tuple[int, int], tuple[int, int], bool]) -> int:
+        """Several requests in one call; returns how many had a reservation."""
         rules = [len(policy.rules), *rule_arguments(policy.rules)]
-        return bool(self._settle(self.keys(policy), [*rules, name, *reserved, *used, int(force)]))
+        items: list[Any] = []
+        for name, reserved, used, force in ended:
+            items += [f"{name}|{reserved[0]}|{reserved[1]}", *reserved, *used, int(force)]
+        return int(self._settle(self.keys(policy), [*rules, *items]))
 
     def renew(self, policy: Policy, *members: str, lease: int = LEASE) -> None:
         self._renew(self.keys(policy), [lease, *members])
@@ -148,6 +163,42 @@ class Both(RuleBasedStateMachine):
         verdict = self.scripts.admit(found, name, tokens, nano)
         assert verdict == self.book.admit(found, self.now, LEASE, name, tokens, nano)
         return (found, name, (tokens, nano)) if verdict.admitted else multiple()
+
+    @rule(
+        target=held,
+        who=st.integers(0, 1),
+        asked=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2500)), min_size=2, max_size=5),
+    )
+    def several_ask_at_once(self, who: int, asked: list[tuple[int, int]]) -> Any:
+        found = self.policies[who]
+        if found is None:
+            return multiple()
+        named = []
+        for tokens, nano in asked:
+            self.number += 1
+            named.append((f"r{self.number}", tokens, nano))
+        verdicts = self.scripts.admit_all(found, *named)
+        assert verdicts == [self.book.admit(found, self.now, LEASE, *one) for one in named]
+        return multiple(
+            *(
+                (found, name, (tokens, nano))
+                for (name, tokens, nano), verdict in zip(named, verdicts, strict=True)
+                if verdict.admitted
+            )
+        )
+
+    @rule(first=consumes(held), second=consumes(held), force=st.booleans())
+    def several_end_at_once(self, first: Any, second: Any, force: bool) -> None:
+        """Of one policy in one call; the second time a member comes nothing is left of its reservation."""
+        if first[0] is not second[0]:
+            self._settles(first, 1.0, force)
+            self._settles(second, 0.3, force)
+            return
+        found = first[0]
+        ended = [(one[1], one[2], (one[2][0] // 2, one[2][1]), force) for one in (first, second)]
+        had = [self.book.settle(found, self.now, name, used, force=by) for name, _, used, by in ended]
+        assert self.scripts.settle_all(found, *ended) == sum(had)
+        self.excess += sum(used[1] for (_, _, used, _), there in zip(ended, had, strict=True) if force and not there)
 
     def _settles(self, one: Any, share: float, force: bool) -> None:
         found, name, reserved = one
@@ -304,6 +355,43 @@ def test_a_request_that_no_waiting_helps_is_known_without_redis() -> None:
     assert found.impossible(100, 1000) is None
     assert found.impossible(101, 0) is found.rules[0]
     assert found.impossible(0, 1001) is found.rules[1]
+
+
+def test_a_key_in_use_lives_on_and_the_server_is_not_asked_for_that_each_time(scripts: Scripts) -> None:
+    found = one(requests_per_second=1000, concurrent_requests=50)
+    scripts.clock(NOW)
+    scripts.admit(found, "1")
+    keys = scripts.keys(found)
+    for key in keys:
+        scripts.client.expire(key, 100)
+    scripts.clock(NOW + 599_000_000)
+    scripts.admit(found, "2")
+    scripts.admit(found, "3")
+    assert scripts.client.ttl(keys[0]) <= 100
+    scripts.clock(NOW + 601_000_000)
+    scripts.admit(found, "4")
+    assert all(3500 < scripts.client.ttl(key) <= 3600 for key in keys)
+
+
+def test_reservations_that_begin_anew_do_not_stay_for_ever(scripts: Scripts) -> None:
+    """Redis removes a set with its last member, and with it the time that it was to live."""
+    found = one(concurrent_requests=5)
+    scripts.clock(NOW)
+    scripts.admit(found, "1")
+    scripts.settle(found, "1", (0, 0), (0, 0))
+    assert not scripts.client.exists(scripts.keys(found)[1])
+    scripts.admit(found, "2")
+    assert scripts.client.ttl(scripts.keys(found)[1]) > 0
+
+
+def test_a_reservation_with_a_shorter_lease_expires_in_its_own_time(scripts: Scripts) -> None:
+    found = one(concurrent_requests=2)
+    scripts.clock(NOW)
+    scripts.admit(found, "long")
+    scripts.admit(found, "short", lease=LEASE // 10)
+    scripts.clock(NOW + LEASE // 10)
+    assert scripts.admit(found, "next").left[0][0] == 0
+    assert scripts.client.zcard(scripts.keys(found)[1]) == 2
 
 
 def test_all_keys_of_one_call_are_in_one_slot_and_expire(scripts: Scripts) -> None:

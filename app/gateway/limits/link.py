@@ -43,6 +43,8 @@ class _Connection(asyncio.Protocol):
         self._answer_seconds = answer_seconds
         self._reader = hiredis.Reader()
         self._out: list[bytes] = []
+        self._sources: list[Callable[[], None]] = []
+        self._flushes = False
         self._waiting: deque[tuple[float, OnReply | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
@@ -55,12 +57,23 @@ class _Connection(asyncio.Protocol):
         """False where the connection cannot take it; else `on_reply` is called once, later, with None for a failure."""
         if self.lost.done() or len(self._waiting) >= MOST_WAITING:
             return False
-        if not self._out:
+        if not self._flushes:
+            self._flushes = True
             self._loop.call_soon(self._flush)
         self._out.append(data)
         self._waiting.append((self._loop.time() + self._answer_seconds, on_reply))
         if self._timer is None:
             self._timer = self._loop.call_later(self._answer_seconds, self._check, False)
+        return True
+
+    def before_write(self, source: Callable[[], None]) -> bool:
+        """Runs `source` just before the next write, which takes along what it calls; False as for `call`."""
+        if self.lost.done():
+            return False
+        if not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
+        self._sources.append(source)
         return True
 
     def hurry(self, answer_seconds: float) -> None:
@@ -71,9 +84,13 @@ class _Connection(asyncio.Protocol):
             self._timer = None
 
     def _flush(self) -> None:
+        sources, self._sources = self._sources, []
+        for source in sources:
+            source()
+        self._flushes = False
         out, self._out = self._out, []
-        if self._transport is not None and not self.lost.done():
-            self._transport.write(b"".join(out))
+        if out and self._transport is not None and not self.lost.done():
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _check(self, again: bool) -> None:
         self._timer = None
@@ -113,6 +130,9 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
+        sources, self._sources = self._sources, []
+        for source in sources:  # what they call is refused
+            source()
         waiting, self._waiting = self._waiting, deque()
         for _, on_reply in waiting:
             if on_reply is not None:
@@ -152,6 +172,10 @@ class Link:
     def call(self, data: bytes, on_reply: OnReply | None) -> bool:
         """Sends a command. False where there is no connection: then `on_reply` is not called."""
         return self._connection is not None and self._connection.call(data, on_reply)
+
+    def before_write(self, source: Callable[[], None]) -> bool:
+        """Runs `source` once, just before the next write. False where there is no connection: then it is not run."""
+        return self._connection is not None and self._connection.before_write(source)
 
     def distrust(self, reason: str) -> None:
         """The caller cannot make sense of a reply: connects anew."""

@@ -5,13 +5,17 @@ Numbers have a fixed width, so that a command is one formatting; Lua reads them 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from app.gateway.config import GatewayConfig, Limits, ModelRoute
 from app.gateway.keys.grant import Grant
 from app.gateway.limits import scripts
 from app.gateway.limits.policy import Policy, Scope, policy
 from app.gateway.limits.told import Told
+
+if TYPE_CHECKING:
+    from app.gateway.limits.limiter import Permit
 
 LEASE = 30_000_000
 """A reservation whose gateway died is given back after this, in microseconds; live gateways renew theirs."""
@@ -31,21 +35,40 @@ def _call(script: str, arguments: int, *, whole: bool) -> bytes:
     return b"*%d\r\n%b%b" % (arguments + 2, bulk(name), bulk(text))
 
 
+class Asked(Protocol):
+    """A request as a reservation: its member of the open ones, and what it reserves (tokens, nano-dollars)."""
+
+    member: bytes
+    reserved: tuple[int, int]
+
+
+class Settlement(NamedTuple):
+    """What a request used. `force`: it is charged even where its reservation is gone."""
+
+    permit: Permit
+    tokens: int
+    nano: int
+    force: bool
+
+
 class Plan:
     """The policy of one key's requests to one model, and its commands."""
 
     __slots__ = (
         "_admit",
         "_admit_count",
-        "_admit_whole",
+        "_admit_one",
         "_keys",
         "_renew",
         "_settle",
         "_settle_count",
-        "_settle_whole",
+        "_settle_one",
+        "asking",
         "local",
         "policy",
+        "settling",
         "told",
+        "width",
     )
 
     def __init__(self, found: Policy, replicas: int) -> None:
@@ -58,31 +81,55 @@ class Plan:
             rules += [str(rule.scope + 1), rule.code, _number(rule.most), _number(rule.interval)]
         told = bulk(len(found.rules)) + b"".join(map(bulk, rules))
         self._admit = self._keys + bulk(LEASE) + told
-        self._admit_count = 1 + len(keys) + 2 + len(rules) + 3
+        self._admit_count = 1 + len(keys) + 2 + len(rules)
         self._settle = self._keys + told
-        self._settle_count = 1 + len(keys) + 1 + len(rules) + 6
+        self._settle_count = 1 + len(keys) + 1 + len(rules)
         self._renew = 1 + len(keys) + 1
-        self._admit_whole = _ADMIT_HEAD % (self._admit_count + 2) + self._admit
-        self._settle_whole = _SETTLE_HEAD % (self._settle_count + 2) + self._settle
+        self._admit_one = _ADMIT_HEAD % (self._admit_count + 5) + self._admit
+        self._settle_one = _SETTLE_HEAD % (self._settle_count + 8) + self._settle
         self.told = Told(found)
+        self.width = 2 + 2 * len(found.rules)
+        """Numbers of one request in the answer to `admit`."""
+        self.asking: list[Permit] = []
+        """Permits to be asked for by the next write; see limiter.Limiter."""
+        self.settling: list[Settlement] = []
 
-    def admit(self, name: bytes, tokens: int, nano: int, *, whole: bool) -> bytes:
-        """`whole`: with the script's text (EVAL) and not its digest (EVALSHA)."""
-        head = _call(scripts.ADMIT, self._admit_count, whole=True) + self._admit if whole else self._admit_whole
-        return b"%b$%d\r\n%b\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n" % (head, len(name), name, tokens, nano)
+    def admit(self, asked: Sequence[Asked], *, whole: bool) -> bytes:
+        """Asks for some requests at once. `whole`: with the script's text (EVAL) and not its digest (EVALSHA)."""
+        if whole:
+            head = _call(scripts.ADMIT, self._admit_count + 3 * len(asked), whole=True) + self._admit
+        elif len(asked) == 1:
+            head = self._admit_one
+        else:
+            head = _ADMIT_HEAD % (self._admit_count + 2 + 3 * len(asked)) + self._admit
+        return head + b"".join(
+            [
+                b"$%d\r\n%b\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n" % (len(one.member), one.member, *one.reserved)
+                for one in asked
+            ]
+        )
 
-    def settle(
-        self, name: bytes, reserved: tuple[int, int], used: tuple[int, int], *, force: bool, whole: bool
-    ) -> bytes:
-        head = _call(scripts.SETTLE, self._settle_count, whole=True) + self._settle if whole else self._settle_whole
-        return (b"%b$%d\r\n%b\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$1\r\n%d\r\n") % (
-            head,
-            len(name),
-            name,
-            *reserved,
-            min(used[0], MOST),
-            min(used[1], MOST),
-            force,
+    def settle(self, ended: Sequence[Settlement], *, whole: bool) -> bytes:
+        """Settles some requests at once."""
+        if whole:
+            head = _call(scripts.SETTLE, self._settle_count + 6 * len(ended), whole=True) + self._settle
+        elif len(ended) == 1:
+            head = self._settle_one
+        else:
+            head = _SETTLE_HEAD % (self._settle_count + 2 + 6 * len(ended)) + self._settle
+        return head + b"".join(
+            [
+                b"$%d\r\n%b\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$16\r\n%016d\r\n$1\r\n%d\r\n"
+                % (
+                    len(one.permit.member),
+                    one.permit.member,
+                    *one.permit.reserved,
+                    min(one.tokens, MOST),
+                    min(one.nano, MOST),
+                    one.force,
+                )
+                for one in ended
+            ]
         )
 
     def renew(self, members: list[bytes]) -> bytes:

@@ -2,7 +2,12 @@
 
 KEYS: for each scope its state (a hash) and its open reservations (a sorted set of `id|tokens|nano-dollars` by expiry).
 Rules come as four arguments each: scope (from 1), code, most, interval; see `policy.Rule`. Fields of a state: `s`, `m`,
-`t` when the rate is free again; `ht`, `hn` tokens and nano-dollars reserved; `d`, `o` periods with `ds`, `os` spent.
+`t` when the rate is free again; `ht`, `hn` tokens and nano-dollars reserved; `d`, `o` periods with `ds`, `os` spent;
+`e` no reservation expires before it; `x` until when the state is kept at least (seconds since 1970).
+
+A call costs about what its commands cost, so each scope is read by one and written by one, and what need not be done
+each time (looking for expired reservations, prolonging the keys' lives) is done when it is due. Requests of one plan
+that come in one turn of a gateway's loop share a call: they are decided one after the other, as if each had its own.
 """
 
 from __future__ import annotations
@@ -32,29 +37,51 @@ local function period(code)
   return first, (following * 86400 - 1735689600) * 1000000 - now
 end
 local scopes, rules = {}, {}
-local function number(value) return tonumber(value or 0) or 0 end
 local function load(first, count)
   for i = 1, #KEYS / 2 do
-    local found = redis.call('HMGET', KEYS[2 * i - 1], 's', 'm', 't', 'ht', 'hn', 'd', 'ds', 'o', 'os')
-    scopes[i] = {s = number(found[1]), m = number(found[2]), t = number(found[3]), ht = number(found[4]),
-      hn = number(found[5]), d = number(found[6]), ds = number(found[7]), o = number(found[8]), os = number(found[9]),
-      state = KEYS[2 * i - 1], open = KEYS[2 * i], reserves = false, keep = 3600}
+    scopes[i] = {state = KEYS[2 * i - 1], open = KEYS[2 * i], reserves = false, keep = 3600, names = {'x'}, list = {},
+      s = 0, m = 0, t = 0, ht = 0, hn = 0, e = 0, count = 0}
   end
   for i = 1, count do
     local at = first + 4 * (i - 1)
-    local rule = {scope = scopes[tonumber(ARGV[at])], code = ARGV[at + 1], most = tonumber(ARGV[at + 2]),
-      interval = tonumber(ARGV[at + 3])}
-    if rule.code ~= 's' and rule.code ~= 'm' then rule.scope.reserves = true end
-    if rule.code == 'd' or rule.code == 'o' then
-      rule.first, rule.ends = period(rule.code)
-      rule.spent = rule.scope[rule.code] == rule.first and rule.scope[rule.code .. 's'] or 0
-      rule.scope.keep = 3456000
+    local scope, code = scopes[tonumber(ARGV[at])], ARGV[at + 1]
+    local names = scope.names
+    if code ~= 's' and code ~= 'm' and not scope.reserves then
+      scope.reserves = true
+      names[#names + 1], names[#names + 2], names[#names + 3] = 'ht', 'hn', 'e'
     end
-    rules[i] = rule
+    if code ~= 'c' then names[#names + 1] = code end
+    if code == 'd' or code == 'o' then
+      names[#names + 1] = code .. 's'
+      scope.keep = 3456000
+    end
+    rules[i] = {scope = scope, code = code, most = tonumber(ARGV[at + 2]), interval = tonumber(ARGV[at + 3])}
+  end
+  for _, scope in ipairs(scopes) do
+    local found = redis.call('HMGET', scope.state, unpack(scope.names))
+    for i, name in ipairs(scope.names) do scope[name] = tonumber(found[i] or 0) or 0 end
+  end
+  for _, rule in ipairs(rules) do
+    local code = rule.code
+    if code == 'd' or code == 'o' then
+      rule.first, rule.ends = period(code)
+      rule.spent = rule.scope[code] == rule.first and rule.scope[code .. 's'] or 0
+    end
   end
 end
-local function whole(value) return string.format('%.0f', value) end
 local function exact(value) return string.format('%.3f', value) end
+local function put(scope, name, value)
+  local list = scope.list
+  list[#list + 1] = name
+  list[#list + 1] = value
+end
+local function save(scope)
+  local due = scope.x < seconds + scope.keep - 600
+  if due then put(scope, 'x', seconds + scope.keep) end
+  redis.call('HSET', scope.state, unpack(scope.list))
+  if due then redis.call('EXPIRE', scope.state, scope.keep) end
+  return due
+end
 """
 
 ADMIT = (
@@ -62,21 +89,28 @@ ADMIT = (
     + """
 local lease, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 load(3, count)
-local id, tokens, nano = ARGV[#ARGV - 2], tonumber(ARGV[#ARGV - 1]), tonumber(ARGV[#ARGV])
 for _, scope in ipairs(scopes) do
   if scope.reserves then
-    local expired = redis.call('ZRANGEBYSCORE', scope.open, '-inf', exact(now), 'LIMIT', 0, 500)
-    for _, member in ipairs(expired) do
-      local t, n = string.match(member, '|(%d+)|(%d+)$')
-      scope.ht, scope.hn = scope.ht - number(t), scope.hn - number(n)
-      redis.call('ZREM', scope.open, member)
+    if now >= scope.e then
+      local expired = redis.call('ZRANGEBYSCORE', scope.open, '-inf', exact(now), 'LIMIT', 0, 500)
+      for _, member in ipairs(expired) do
+        local t, n = string.match(member, '|(%d+)|(%d+)$')
+        scope.ht, scope.hn = scope.ht - (tonumber(t) or 0), scope.hn - (tonumber(n) or 0)
+      end
+      if #expired > 0 then
+        redis.call('ZREM', scope.open, unpack(expired))
+        scope.changed = true
+      end
+      local next = redis.call('ZRANGE', scope.open, 0, 0, 'WITHSCORES')
+      scope.e = tonumber(next[2] or 0)
     end
     scope.count = redis.call('ZCARD', scope.open)
     if scope.count == 0 then scope.ht, scope.hn = 0, 0 end
-    if #expired > 0 then redis.call('HSET', scope.state, 'ht', whole(scope.ht), 'hn', whole(scope.hn)) end
+    scope.fresh = scope.count == 0
+    scope.members = {}
   end
 end
-local function needed(rule)
+local function needed(rule, tokens, nano)
   local scope, code, most, interval = rule.scope, rule.code, rule.most, rule.interval
   if code == 'c' then return scope.count >= most and 1000000 or 0 end
   if code == 'd' or code == 'o' then
@@ -91,99 +125,133 @@ local function needed(rule)
   end
   return math.max(level + interval - most * interval, 0)
 end
-local refused, wait = 0, 0
-for i, rule in ipairs(rules) do
-  local time = needed(rule)
-  if time > 0 and (refused == 0 or time > wait) then refused, wait = i, time end
-end
-if refused == 0 then
-  local fields = {}
-  for _, scope in ipairs(scopes) do fields[scope.state] = {} end
+local reply, at, expires, admitted = {}, 3 + 4 * count, exact(now + lease), false
+while at < #ARGV do
+  local member, tokens, nano = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  at = at + 3
+  local refused, wait = 0, 0
+  for i, rule in ipairs(rules) do
+    local time = needed(rule, tokens, nano)
+    if time > 0 and (refused == 0 or time > wait) then refused, wait = i, time end
+  end
+  if refused == 0 then
+    admitted = true
+    for _, rule in ipairs(rules) do
+      local code = rule.code
+      if code == 's' or code == 'm' then
+        local scope = rule.scope
+        scope[code] = tonumber(exact(math.max(scope[code], now) + rule.interval))
+      end
+    end
+    for _, scope in ipairs(scopes) do
+      if scope.reserves then
+        scope.ht, scope.hn, scope.count = scope.ht + tokens, scope.hn + nano, scope.count + 1
+        local members = scope.members
+        members[#members + 1] = expires
+        members[#members + 1] = member
+      end
+    end
+  end
+  reply[#reply + 1] = refused - 1
+  reply[#reply + 1] = math.ceil(wait)
   for _, rule in ipairs(rules) do
-    if rule.code == 's' or rule.code == 'm' then
-      local scope = rule.scope
-      scope[rule.code] = tonumber(exact(math.max(scope[rule.code], now) + rule.interval))
-      local list = fields[scope.state]
-      list[#list + 1] = rule.code
-      list[#list + 1] = exact(scope[rule.code])
+    local scope, code = rule.scope, rule.code
+    local left, reset
+    if code == 'c' then
+      left, reset = rule.most - scope.count, scope.count > 0 and 1000000 or 0
+    elseif code == 'd' or code == 'o' then
+      left, reset = rule.most - rule.spent - scope.hn, rule.ends
+    else
+      local level, held = math.max(scope[code] - now, 0), code == 't' and scope.ht or 0
+      left, reset = rule.most - held - level / rule.interval, level + held * rule.interval
     end
-  end
-  for _, scope in ipairs(scopes) do
-    local list = fields[scope.state]
-    if scope.reserves then
-      scope.ht, scope.hn, scope.count = scope.ht + tokens, scope.hn + nano, scope.count + 1
-      list[#list + 1] = 'ht'
-      list[#list + 1] = whole(scope.ht)
-      list[#list + 1] = 'hn'
-      list[#list + 1] = whole(scope.hn)
-      redis.call('ZADD', scope.open, exact(now + lease), id .. '|' .. whole(tokens) .. '|' .. whole(nano))
-      redis.call('EXPIRE', scope.open, 3600)
-    end
-    redis.call('HSET', scope.state, unpack(list))
-    redis.call('EXPIRE', scope.state, scope.keep)
+    reply[#reply + 1] = math.max(math.floor(left), 0)
+    reply[#reply + 1] = math.ceil(reset)
   end
 end
-local reply = {refused - 1, math.ceil(wait)}
-for i, rule in ipairs(rules) do
-  local scope, code = rule.scope, rule.code
-  local left, reset
-  if code == 'c' then
-    left, reset = rule.most - scope.count, scope.count > 0 and 1000000 or 0
-  elseif code == 'd' or code == 'o' then
-    left, reset = rule.most - rule.spent - scope.hn, rule.ends
-  else
-    local level, held = math.max(scope[code] - now, 0), code == 't' and scope.ht or 0
-    left, reset = rule.most - held - level / rule.interval, level + held * rule.interval
+if admitted then
+  for _, rule in ipairs(rules) do
+    if rule.code == 's' or rule.code == 'm' then put(rule.scope, rule.code, exact(rule.scope[rule.code])) end
   end
-  reply[2 * i + 1], reply[2 * i + 2] = math.max(math.floor(left), 0), math.ceil(reset)
+end
+for _, scope in ipairs(scopes) do
+  if admitted and scope.reserves then
+    redis.call('ZADD', scope.open, unpack(scope.members))
+    if scope.fresh or tonumber(expires) < scope.e then scope.e = tonumber(expires) end
+    scope.changed = true
+  end
+  if scope.changed then
+    put(scope, 'ht', scope.ht)
+    put(scope, 'hn', scope.hn)
+    put(scope, 'e', exact(scope.e))
+  end
+  if #scope.list > 0 and (save(scope) or scope.fresh) and scope.reserves then
+    redis.call('EXPIRE', scope.open, 3600)
+  end
 end
 return reply
 """
 )
-"""ARGV: lease (us), number of rules, the rules, id, tokens, nano-dollars. Answers as `book.Verdict`, in one list."""
+"""ARGV: lease (us), number of rules, the rules; for each request its member (`id|tokens|nano-dollars`), tokens and
+nano-dollars. Answers for each request as `book.Verdict`, all in one list."""
 
 SETTLE = (
     _COMMON
     + """
 local count = tonumber(ARGV[1])
 load(2, count)
-local at = 2 + 4 * count
-local member, tokens, nano = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-local used_tokens, used_nano, force = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5] == '1'
-local had = 0
-for _, scope in ipairs(scopes) do
-  if scope.reserves then
-    local released = redis.call('ZREM', scope.open, member .. '|' .. whole(tokens) .. '|' .. whole(nano))
-    local list = {}
-    if released == 1 then
-      had = 1
-      list = {'ht', whole(math.max(scope.ht - tokens, 0)), 'hn', whole(math.max(scope.hn - nano, 0))}
-    end
-    if released == 1 or force then
-      for _, rule in ipairs(rules) do
-        if rule.scope == scope then
-          if rule.code == 't' then
-            list[#list + 1] = 't'
-            list[#list + 1] = exact(math.max(scope.t, now) + used_tokens * rule.interval)
-          elseif rule.code == 'd' or rule.code == 'o' then
-            list[#list + 1] = rule.code
-            list[#list + 1] = whole(rule.first)
-            list[#list + 1] = rule.code .. 's'
-            list[#list + 1] = whole(rule.spent + used_nano)
-          end
-        end
+local at, had = 2 + 4 * count, 0
+while at < #ARGV do
+  local member, tokens, nano = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local used_tokens, used_nano, force = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5] == '1'
+  at = at + 6
+  local one = 0
+  for _, scope in ipairs(scopes) do
+    scope.charged = false
+    if scope.reserves then
+      if redis.call('ZREM', scope.open, member) == 1 then
+        one = 1
+        scope.charged, scope.released = true, true
+        scope.ht, scope.hn = math.max(scope.ht - tokens, 0), math.max(scope.hn - nano, 0)
+      elseif force then
+        scope.charged = true
       end
-      if #list > 0 then
-        redis.call('HSET', scope.state, unpack(list))
-        redis.call('EXPIRE', scope.state, scope.keep)
+    end
+  end
+  had = had + one
+  for _, rule in ipairs(rules) do
+    local scope, code = rule.scope, rule.code
+    if scope.charged then
+      if code == 't' then
+        scope.t = tonumber(exact(math.max(scope.t, now) + used_tokens * rule.interval))
+        rule.changed = true
+      elseif rule.spent then
+        rule.spent = rule.spent + used_nano
+        rule.changed = true
       end
     end
   end
 end
+for _, rule in ipairs(rules) do
+  if rule.changed and rule.code == 't' then
+    put(rule.scope, 't', exact(rule.scope.t))
+  elseif rule.changed then
+    put(rule.scope, rule.code, rule.first)
+    put(rule.scope, rule.code .. 's', rule.spent)
+  end
+end
+for _, scope in ipairs(scopes) do
+  if scope.released then
+    put(scope, 'ht', scope.ht)
+    put(scope, 'hn', scope.hn)
+  end
+  if #scope.list > 0 then save(scope) end
+end
 return had
 """
 )
-"""ARGV: number of rules, the rules, id, tokens and nano-dollars reserved, tokens and nano-dollars used, force (0 or 1).
+"""ARGV: number of rules, the rules; for each request its member, tokens and nano-dollars reserved, tokens and
+nano-dollars used, force (0 or 1). Answers how many had a reservation.
 
 A reservation can be settled once. `force` charges also where there is none: it expired, or was never made here.
 """
