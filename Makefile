@@ -13,7 +13,7 @@ export PULUMI_ERROR_OUTPUT_STRING := 1
 .DEFAULT_GOAL := help
 .PHONY: review review-comment preview deploy drift drift-issue rehearse golden-check lint-workflows
 .PHONY: image image-scan image-push sbom package release-publish
-.PHONY: help setup up down status test e2e test-vllm fuzz fmt lint types golden docs drills scan bench bench-local lock clean
+.PHONY: help setup up down status test e2e test-vllm fuzz fmt lint types golden docs record-release drills scan bench bench-local lock clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,12 @@ golden: $(READY)  ## write the golden files anew, for a review of their diff
 	@$(BIN)/python tests/program/write_golden.py
 	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/ops/test_command_line.py -k committed
 
+record-release: $(READY)  ## record what this checkout deploys, for the upgrade tests of later ones (RELEASE=0.1.0)
+	@$(BIN)/python -m tests.upgrades.record "$$RELEASE"
+
 docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.settings.reference
+	@$(BIN)/python -m infra.settings.schema
 	@$(BIN)/python -m infra.ops.grafana
 	@$(BIN)/python -m infra.ops.drill.table
 

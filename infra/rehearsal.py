@@ -64,6 +64,8 @@ class Registration:
     """The provider's URN and id; empty for components."""
     dependencies: frozenset[str]
     custom: bool
+    former: frozenset[str] = frozenset()
+    """URNs that it had in earlier releases: its aliases, and its parent's."""
 
     @property
     def parent_name(self) -> str:
@@ -159,11 +161,32 @@ class _Recorder(pulumi_mocks.MockMonitor):
 
     registrations: list[Registration] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
+    _former_of: dict[str, frozenset[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """As the engine does: what stands at the top is not qualified by the stack."""
-        return super().make_urn("" if "::pulumi:pulumi:Stack::" in parent else parent, type_, name)
+        """As the engine does: all types from the top down, and not the stack's."""
+        head, project, chain, _ = parent.split("::", 3) if parent else ("", "", "", "")
+        if not chain or chain == "pulumi:pulumi:Stack":
+            return super().make_urn("", type_, name)
+        return f"{head}::{project}::{chain}${type_}::{name}"
+
+    def _former(self, request: Any, urn: str) -> frozenset[str]:
+        """As the engine derives them: each alias, and what the parent's former URNs make of it."""
+        with self._lock:
+            parents = [request.parent, *sorted(self._former_of.get(request.parent, ()))]
+        found = {self.make_urn(parent, request.type, request.name) for parent in parents}
+        for alias in request.aliases:
+            spec = alias.spec
+            if alias.urn:
+                found.add(alias.urn)
+                continue
+            above = [""] if spec.noParent else [spec.parentUrn] if spec.parentUrn else parents
+            found |= {self.make_urn(parent, spec.type or request.type, spec.name or request.name) for parent in above}
+        found.discard(urn)
+        with self._lock:
+            self._former_of[urn] = frozenset(found)
+        return frozenset(found)
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
         raise LookupError(f"the program asked the cloud for {request.tok}; a rehearsal has no cloud")
@@ -185,6 +208,7 @@ class _Recorder(pulumi_mocks.MockMonitor):
             provider=request.provider,
             dependencies=frozenset(request.dependencies),
             custom=request.custom,
+            former=self._former(request, urn),
         )
         with self._lock:
             self.registrations.append(registration)

@@ -38,6 +38,7 @@ COMMANDS = {
     "load": "load:load",
     "drill": "drill:drill",
     "policy": "policy:policy",
+    "migrate": "migrate:migrate",
     "eks-token": "eks_token:eks_token",
     "version": "version:version",
 }
@@ -82,6 +83,8 @@ def cli(context: click.Context) -> None:
 
     `penstock up` starts it here, `penstock chat` asks it, `penstock release shift` moves its traffic.
     """
+    if os.environ.get("NO_COLOR"):
+        context.color = False  # else click looks only whether it writes to a terminal
     context.obj = context.obj or Context()
 
 

@@ -50,13 +50,15 @@ def _cidr(value: str) -> str:
 Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
-Cidr = Annotated[str, AfterValidator(_cidr)]
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_CIDR_FORM = rf"^{_BYTE}(\.{_BYTE}){{3}}(/(3[0-2]|[12]?[0-9]))?$"
+Cidr = Annotated[str, AfterValidator(_cidr), Field(json_schema_extra={"pattern": _CIDR_FORM})]
 Usd = Annotated[Whole, Field(ge=1, le=100_000_000)]
 Percents = Annotated[tuple[Annotated[Whole, Field(ge=1, le=1000)], ...], Field(min_length=1, max_length=5)]
 Percent = Annotated[Whole, Field(ge=0, le=100)]
 Tokens = Annotated[Whole, Field(ge=1, le=10_000_000)]
 Zone = Literal["a", "b", "c", "d", "e", "f"]
-AccountId = Annotated[str, BeforeValidator(_account), Field(pattern=r"^[0-9]{12}$")]
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$"), BeforeValidator(_account)]
 Image = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
 InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]

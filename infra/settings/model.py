@@ -40,6 +40,8 @@ from infra.settings.served import Model
 
 NAMESPACE = "penstock"
 """The project's config namespace: each key is written as `penstock:<key>` in a stack file."""
+SCHEMA_VERSION = 2
+"""Of the layout that `Shape` describes; infra/settings/migrations.py has the steps from older ones."""
 
 
 class Aws(Strict):
@@ -280,6 +282,9 @@ class Probes(Strict):
 class Shape(Strict):
     """All keys of a stack. `Settings` adds the ways to read it and the rules that span keys."""
 
+    schema_version: Whole = Field(
+        ge=SCHEMA_VERSION, le=SCHEMA_VERSION, description="Of this layout; `penstock migrate` brings older files to it."
+    )
     aws: Aws
     namespace: Name = Field(description="Kubernetes namespace of gateways and engines.")
     protected: Truth = Field(description="Live data: deletion protection everywhere, and the rules of production.")

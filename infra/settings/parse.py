@@ -12,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 from yaml.constructor import ConstructorError
 
 from infra.settings.errors import Problem, SettingsError, describe
-from infra.settings.model import NAMESPACE, Shape
+from infra.settings.model import NAMESPACE, SCHEMA_VERSION, Shape
 from infra.settings.rules import problems_of
 
-SCALARS = {"namespace", "protected"}
+SCALARS = {"schemaVersion", "namespace", "protected"}
 """Keys that hold a plain value; all others hold an object or a list, and reach a program as JSON."""
 
 
@@ -28,6 +28,8 @@ class Settings(Shape):
 
         Raises SettingsError with every problem found; the rules across keys are tried once the shape is right.
         """
+        if older := _other_version(values):
+            raise SettingsError(source, NAMESPACE, [older])
         try:
             settings = cls.model_validate(dict(values))
         except ValidationError as error:
@@ -83,19 +85,33 @@ class Settings(Shape):
 def stack_file_values(path: Path) -> dict[str, Any]:
     """The `penstock:` keys of a stack file, without the prefix.
 
-    Raises SettingsError for a file that is not YAML or holds a key twice.
+    Raises SettingsError for a file that is not YAML or holds a key twice, OSError where it cannot be read.
     """
+    return values_of_text(path.read_text(encoding="utf-8"), path.name)
+
+
+def values_of_text(text: str, name: str) -> dict[str, Any]:
+    """The same of a text, which `name` is the name of."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)  # noqa: S506 - a SafeLoader, see below
+        document = yaml.load(text, Loader=_OnceLoader)  # noqa: S506 - a SafeLoader, see below
     except yaml.YAMLError as problem:
-        raise SettingsError(
-            path.name, NAMESPACE, [Problem("*", f"the file is not readable as YAML: {problem}")]
-        ) from None
+        raise SettingsError(name, NAMESPACE, [Problem("*", f"the file is not readable as YAML: {problem}")]) from None
     config = (document or {}).get("config") if isinstance(document or {}, dict) else None
     if not isinstance(config, dict):
-        raise SettingsError(path.name, NAMESPACE, [Problem("*", "the file has no mapping named `config`")])
+        raise SettingsError(name, NAMESPACE, [Problem("*", "the file has no mapping named `config`")])
     prefix = f"{NAMESPACE}:"
     return {str(key).removeprefix(prefix): value for key, value in config.items() if str(key).startswith(prefix)}
+
+
+def _other_version(values: Mapping[str, Any]) -> Problem | None:
+    """A file of another layout misses and has many keys; that alone is then said."""
+    given = values.get("schemaVersion", 1)
+    if not str(given).isdigit() or int(str(given)) == SCHEMA_VERSION:
+        return None
+    if int(str(given)) > SCHEMA_VERSION:
+        return Problem("schemaVersion", f"{given} is newer than this checkout, which reads {SCHEMA_VERSION}")
+    was = "is missing, so the file is of version 1" if "schemaVersion" not in values else f"is {given}"
+    return Problem("schemaVersion", f"{was}; this checkout reads {SCHEMA_VERSION}: run `penstock migrate`")
 
 
 class _OnceLoader(yaml.SafeLoader):

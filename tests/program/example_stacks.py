@@ -94,6 +94,7 @@ def example(name: str) -> str:
         text = _put(text, r"engineReplicas:\n(        .*\n)+", "engineReplicas: {}\n", 2)
         groups = _found(text, r"    gpu:\n(?:      .*\n)+    gpuSpot:\n(?:      .*\n)+")
         text = text.replace(groups, re.sub(r"(desired|max)(Nodes\w*): \d+", r"\1\2: 0", groups))
+    text = _put(text, r"\$schema=", "$schema=../../")
     return HEADS[name] + text
 
 

@@ -37,7 +37,7 @@ def test_an_unknown_key_is_named_with_its_path_and_the_keys_that_are_allowed():
 
 def test_an_unknown_top_level_key_is_named():
     found = problems(put("relase", {}))
-    assert found["relase"].startswith("unknown key; did you mean release? allowed here: aws, namespace, protected")
+    assert found["relase"].startswith("unknown key; did you mean release? allowed here: schemaVersion, aws, namespace")
 
 
 def test_a_missing_key_is_named():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra.ops.commands.release import asking
+from infra.ops.asking import asking
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
 from infra.ops.drill.catalogue import CATALOGUE, Drill
 from infra.ops.errors import ExitCode, RefusedError, UsageError

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from infra.ops.asking import asking, yes_option
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
 from infra.ops.errors import ExitCode, RefusedError
 
 if TYPE_CHECKING:
     from infra.ops.release.operate import Operator
 
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 colour_choice = click.Choice(["blue", "green"])
 
 
 @click.group()
 def release() -> None:
     """Bring a new colour up, give it traffic step by step behind a gate, and take it back."""
-
-
-def asking(yes: bool, question: str = "Apply?") -> Callable[[Sequence[str]], bool]:
-    """Shows the lines, then asks. Raises RefusedError where nobody can be asked."""
-
-    def confirm(lines: Sequence[str]) -> bool:
-        click.echo("\n".join(lines), err=True)
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise RefusedError("Nobody can be asked: standard input is not a terminal.", "Pass --yes.")
-        return click.confirm(question, err=True)
-
-    return confirm
 
 
 def operator(context: Context, stack: str, yes: bool, **more: Any) -> Operator:
