@@ -93,10 +93,18 @@ def request(
 
 def list_models(endpoint: Endpoint) -> tuple[str, ...]:
     """The models that the gateway serves. Raises GatewayError."""
+    return tuple(context_tokens(endpoint))
+
+
+def context_tokens(endpoint: Endpoint) -> dict[str, int | None]:
+    """The models that the gateway serves, with the tokens that the context of each holds, where it is known.
+
+    Raises GatewayError.
+    """
     with request(endpoint, "GET", "/v1/models", read_seconds=CONNECT_SECONDS) as response:
         try:
-            return tuple(entry["id"] for entry in json.loads(response.read())["data"])
-        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+            return {entry["id"]: entry.get("max_model_len") for entry in json.loads(response.read())["data"]}
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
             raise GatewayError(f"The gateway's list of models cannot be read: {error!r}.") from None
 
 

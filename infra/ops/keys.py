@@ -18,6 +18,7 @@ from infra.ops.tables import table
 from infra.ops.usage import admin_of
 
 ADMIN_KEY = "PENSTOCK_ADMIN_KEY"
+GATEWAY_URL = "PENSTOCK_GATEWAY_URL"
 READ_SECONDS = 15.0
 """A gateway ends an admin request after 10 s."""
 PAGE = 1000
@@ -37,12 +38,14 @@ def admin_endpoint(context: Context, stack: str, url: str | None) -> Endpoint:
 
     Raises UsageError, NotRunningError.
     """
-    if url is None:
-        return admin_of(context.open(stack).outputs())
     key = os.environ.get(ADMIN_KEY, "")
-    if not key:
+    if url and not key:
         raise UsageError(f"A gateway named by --url needs its admin key in the variable {ADMIN_KEY}.")
-    return Endpoint(normalised(url), key)
+    # `penstock env` sets the URL for clients, without an admin key: then the stack's own is meant.
+    place = url or (os.environ.get(GATEWAY_URL) if key else None)
+    if not place:
+        return admin_of(context.open(stack).outputs())
+    return Endpoint(normalised(place), key)
 
 
 def call(endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,6 +18,7 @@ from app.gateway.keys.forms import LONGEST_OVERLAP_SECONDS
 from infra.ops import keys
 from infra.ops.cli import cli
 from infra.ops.commands import key as command
+from infra.ops.context import Context
 from infra.ops.errors import UsageError
 from tests.gateway.harness import Running
 from tests.gateway.key_cases import ADMIN_KEY, chat, gateway_on
@@ -93,9 +95,20 @@ async def test_a_url_without_an_admin_key_in_the_environment_is_a_usage_error(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("PENSTOCK_ADMIN_KEY")
-    done = await run("key", "list")
+    done = await run("key", "list", "--url", "http://127.0.0.1:1")
     assert isinstance(done.exception, UsageError)
     assert "PENSTOCK_ADMIN_KEY" in str(done.exception)
+
+
+async def test_the_url_that_clients_use_does_not_stand_in_the_way_of_the_stacks_own_admin_key(
+    gateway: Running, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    url = f"http://127.0.0.1:{gateway.port}"
+    monkeypatch.delenv("PENSTOCK_ADMIN_KEY")
+    monkeypatch.setenv("PENSTOCK_GATEWAY_URL", "http://127.0.0.1:1")
+    stack = SimpleNamespace(outputs=lambda: {"gatewayUrl": url, "adminKey": ADMIN_KEY, "apiKey": "unused"})
+    monkeypatch.setattr(Context, "open", lambda *_: stack)
+    assert (await run("key", "list")).exit_code == 0
 
 
 async def test_long_lists_are_read_page_by_page(gateway: Running, run: Run, monkeypatch: pytest.MonkeyPatch):

@@ -19,9 +19,8 @@ LONGEST_OVERLAP_SECONDS = 30 * 86_400
 def url_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--url",
-        envvar="PENSTOCK_GATEWAY_URL",
-        show_envvar=True,
-        help="The gateway; its admin key is then read from PENSTOCK_ADMIN_KEY. Without it: the stack's.",
+        help="The gateway whose admin key is in PENSTOCK_ADMIN_KEY; with such a key PENSTOCK_GATEWAY_URL counts too. "
+        "Without it: the stack's.",
     )(function)
 
 

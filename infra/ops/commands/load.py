@@ -31,7 +31,11 @@ WORKLOAD_NAMES = ("chat", "code", "long")
 @click.option("--clients", default=0, show_default=True, help="Closed loop: clients that wait for their answers.")
 @click.option("--think-seconds", default=1.0, show_default=True, help="A client's pause after an answer, on average.")
 @click.option("--scale", default=1.0, show_default=True, help="Multiply the workload's lengths.")
-@click.option("--most-tokens", type=int, help="Longest prompt and output together. Without it: as the trace has.")
+@click.option(
+    "--most-tokens",
+    type=int,
+    help="Longest prompt and output together. Without it: the model's context.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed sends the same workload.")
 @click.option("--sweep", metavar="RATES", help="Try rising rates, such as 5,10,20, each for --seconds; find the knee.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write report.html, PNG pictures and JSON in a folder.")
@@ -78,11 +82,27 @@ def load(
     name = model or next(iter(endpoint.models), None)
     if name is None:
         raise PenstockError("The gateway serves no model.", "See `penstock status`.")
+    if workload:
+        numbers |= _fitting(context, endpoint, name, numbers["most_tokens"])
     plan = Plan(model=name, workload=WORKLOADS[workload] if workload else None, **numbers)
     if sweep is None:
         _once(click_context, context, endpoint, plan, report, as_json)
     else:
         _sweep(click_context, context, endpoint, plan, sweep, report, as_json)
+
+
+def _fitting(context: Context, endpoint: Endpoint, model: str, most: int | None) -> dict[str, Any]:
+    """The plan's `tokens` and `most_tokens` for this model. Raises UsageError for a load that goes elsewhere."""
+    from infra.ops.endpoint import context_tokens
+    from infra.ops.load.measure import tokens_of
+
+    tokens = tokens_of(endpoint, model)
+    holds = context_tokens(endpoint).get(model)
+    if most is None and holds:
+        # Drawn words may be longer than the average ones that were counted.
+        most = max(2, int(0.95 * holds) - tokens.around)
+        context.progress().say(f"Prompts and answers are cut to {most} tokens: the context of {model} is {holds}.")
+    return {"tokens": tokens, "most_tokens": most}
 
 
 def _once(

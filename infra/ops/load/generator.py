@@ -24,7 +24,7 @@ from infra.ops.endpoint import Endpoint
 from infra.ops.errors import UsageError
 from infra.ops.load.buckets import Buckets
 from infra.ops.load.records import Records, Request, Stream
-from infra.ops.load.workloads import WORKLOADS, Ask, Workload, asks, gaps
+from infra.ops.load.workloads import WORDS_ARE_TOKENS, WORKLOADS, Ask, Tokens, Workload, asks, gaps
 from infra.ops.sse import DONE, EventParser
 
 PATH = "/v1/chat/completions"
@@ -58,6 +58,8 @@ class Plan:
     """The workload's lengths are multiplied by it."""
     most_tokens: int | None = None
     """Of prompt and output together."""
+    tokens: Tokens = WORDS_ARE_TOKENS
+    """How the model counts the workload's words."""
     seed: int = 1
     retries: int = 0
     """How often a client sends a request again that had no answer, or one of 500 and above (OpenAI's client: 2)."""
@@ -220,7 +222,7 @@ class Load:
     async def _arrivals(self, group: asyncio.TaskGroup, workload: Workload) -> None:
         """Open loop: each stream at its own time."""
         plan, due = self._plan, 0.0
-        sent = asks(workload, plan.seed, scale=plan.scale, most_tokens=plan.most_tokens)
+        sent = asks(workload, plan.seed, scale=plan.scale, most_tokens=plan.most_tokens, tokens=plan.tokens)
         for gap, ask in zip(gaps(plan.rate, workload.gap_cv, plan.seed), sent, strict=False):
             due += gap
             if due > self.now:
@@ -236,7 +238,7 @@ class Load:
         """Closed loop: ask, read, think."""
         plan = self._plan
         seed = plan.seed * 1_000_003 + number
-        sent = asks(workload, seed, scale=plan.scale, most_tokens=plan.most_tokens)
+        sent = asks(workload, seed, scale=plan.scale, most_tokens=plan.most_tokens, tokens=plan.tokens)
         thoughts = gaps(1 / plan.think_seconds, 1.0, seed) if plan.think_seconds else itertools.repeat(0.0)
         for ask, thought in zip(sent, thoughts, strict=False):
             await self._pause(thought)

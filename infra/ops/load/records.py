@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -140,8 +141,16 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 
 
 def reasons(failures: Iterable[str]) -> dict[str, int]:
-    """How often each reason, the most frequent first; rare ones beyond MOST_REASONS are summed."""
-    counted = Counter(failure for failure in failures if failure).most_common()
-    kept = dict(counted[:MOST_REASONS])
-    rest = sum(count for _, count in counted[MOST_REASONS:])
+    """How often each reason, the most frequent first; rare ones beyond MOST_REASONS are summed.
+
+    Reasons that differ in numbers alone are one, shown as it came first.
+    """
+    counted: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for failure in failures:
+        if failure:
+            counted[first.setdefault(re.sub("[0-9]+", "0", failure), failure)] += 1
+    ranked = counted.most_common()
+    kept = dict(ranked[:MOST_REASONS])
+    rest = sum(count for _, count in ranked[MOST_REASONS:])
     return kept | ({OTHER_REASONS: rest} if rest else {})

@@ -90,7 +90,25 @@ class Ask:
     output_tokens: int
 
 
-def asks(workload: Workload, seed: int, *, scale: float = 1.0, most_tokens: int | None = None) -> Iterator[Ask]:
+@dataclass(frozen=True)
+class Tokens:
+    """What a model makes of these prompts: tokens of each word on the average, and around the prompt."""
+
+    per_word: float = 1.0
+    around: int = 0
+
+
+WORDS_ARE_TOKENS = Tokens()
+
+
+def asks(
+    workload: Workload,
+    seed: int,
+    *,
+    scale: float = 1.0,
+    most_tokens: int | None = None,
+    tokens: Tokens = WORDS_ARE_TOKENS,
+) -> Iterator[Ask]:
     """Requests without end, the same for the same seed. Lengths are multiplied by `scale` and cut so that prompt and
     output together stay within `most_tokens`."""
     draw = random.Random(seed)  # noqa: S311 - no secret
@@ -100,7 +118,8 @@ def asks(workload: Workload, seed: int, *, scale: float = 1.0, most_tokens: int 
         if most_tokens is not None:
             output = min(output, max(1, most_tokens // 2))
             prompt = min(prompt, max(1, most_tokens - output))
-        yield Ask(_text(draw, prompt, workload.shared_prefix), prompt, output)
+        words = max(1, int((prompt - tokens.around) / tokens.per_word))
+        yield Ask(_text(draw, words, workload.shared_prefix), prompt, output)
 
 
 def gaps(rate: float, cv: float, seed: int) -> Iterator[float]:
@@ -125,8 +144,8 @@ def mean(lengths: Sequence[float]) -> float:
     return sum((high - low) * (first + last) / 2 for low, high, first, last in steps)
 
 
-def _text(draw: random.Random, tokens: int, shared: float) -> str:
-    """Of about so many tokens: frequent English words are one each. It begins as others do, and ends as none does."""
-    common = round(tokens * shared)
+def _text(draw: random.Random, words: int, shared: float) -> str:
+    """So many words. It begins as others do, and ends as none does."""
+    common = round(words * shared)
     system = random.Random(draw.randrange(SHARED_PROMPTS))  # noqa: S311 - no secret
-    return " ".join([*system.choices(WORDS, k=common), *draw.choices(WORDS, k=max(1, tokens - common))])
+    return " ".join([*system.choices(WORDS, k=common), *draw.choices(WORDS, k=max(1, words - common))])

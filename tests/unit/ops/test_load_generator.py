@@ -153,7 +153,11 @@ def test_a_percentile_is_a_measured_value_with_enough_at_or_below_it(values, per
 
 
 def test_rare_reasons_are_summed():
-    counted = reasons([f"reason {number}" for number in range(30)] + ["reason 1", ""])
+    counted = reasons([f"reason {'x' * number}" for number in range(30)] + ["reason x", ""])
     assert len(counted) == 21
-    assert counted["reason 1"] == 2
+    assert counted["reason x"] == 2
     assert counted[OTHER_REASONS] == 10
+
+
+def test_reasons_that_differ_in_numbers_alone_are_one_as_it_came_first():
+    assert reasons(["asked for 79 of 64", "asked for 80 of 64", "refused"]) == {"asked for 79 of 64": 2, "refused": 1}

@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.ops.commands.load import WORKLOAD_NAMES
+from infra.ops.endpoint import GatewayError
 from infra.ops.errors import PenstockError, UsageError
 from infra.ops.load.buckets import Buckets
 from infra.ops.load.generator import Load, Plan
 from infra.ops.load.knee import Step, knee
+from infra.ops.load.measure import tokens_of
 from infra.ops.load.records import Records, Stream, percentile
 from infra.ops.load.report import Told, page, write
 from infra.ops.load.sweep import rates_of, sweep
-from infra.ops.load.workloads import QUANTILES, WORKLOADS, asks, at, gaps, mean
+from infra.ops.load.workloads import QUANTILES, WORKLOADS, Tokens, asks, at, gaps, mean
 from tests.unit.ops.fake_gateway import events
 
 TOLD = Told("Load on tiny", {"when": "2026-11-21 10:00 UTC", "sent": "<5 requests/s>"})
@@ -51,6 +53,25 @@ def test_the_same_seed_sends_the_same_and_another_seed_does_not():
 
     assert first == again
     assert first != other
+
+
+def test_prompts_are_as_long_as_the_model_itself_counts_them(gateway):
+    def counting() -> bytes:
+        words = gateway.requests[-1]["messages"][0]["content"].split()
+        return json.dumps({"usage": {"prompt_tokens": 7 + len(words) * 5 // 2}}).encode()
+
+    gateway.reply = counting
+    tokens = tokens_of(gateway.endpoint, "tiny")
+    sent = list(itertools.islice(asks(WORKLOADS["chat"], 1, most_tokens=1000, tokens=tokens), 300))
+
+    assert tokens == Tokens(2.5, 7)
+    assert max(7 + 2.5 * len(each.prompt.split()) + each.output_tokens for each in sent) <= 1000
+    assert any(7 + 2.5 * len(each.prompt.split()) + each.output_tokens > 990 for each in sent)
+
+
+def test_a_model_that_counts_nothing_is_named(gateway):
+    with pytest.raises(GatewayError, match="tiny counts as many tokens"):
+        tokens_of(gateway.endpoint, "tiny")
 
 
 def test_prompts_begin_as_others_do_and_end_as_none_does():
