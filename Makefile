@@ -65,7 +65,6 @@ types: $(READY)  ## check the types
 
 golden: $(READY)  ## write the golden files anew, for a review of their diff
 	@$(BIN)/python tests/program/write_golden.py
-	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/ops/test_command_line.py -k committed
 
 record-release: $(READY)  ## record what this checkout deploys, for the upgrade tests of later ones (RELEASE=0.1.0)
 	@$(BIN)/python -m tests.upgrades.record "$$RELEASE"
@@ -73,6 +72,7 @@ record-release: $(READY)  ## record what this checkout deploys, for the upgrade 
 docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.settings.reference
 	@$(BIN)/python -m infra.settings.schema
+	@$(BIN)/python -m infra.ops.reference
 	@$(BIN)/python -m infra.ops.grafana
 	@$(BIN)/python -m infra.ops.drill.table
 

@@ -81,15 +81,20 @@ def streamed(endpoint: Endpoint, content: dict[str, Any], on_text: Callable[[str
     with request(endpoint, "POST", PATH, content) as response:
         colour = response.getheader("x-penstock-colour")
         parser = EventParser()
-        try:
-            while not seen.done and (chunk := response.read1(READ_BYTES)):
-                for event in parser.feed(chunk):
-                    if text := seen.take(event):
-                        seen.first = seen.first or time.monotonic()
-                        pieces.append(text)
-                        on_text(text)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise GatewayError(f"The stream was cut: {error or type(error).__name__}.") from None
+        while not seen.done:
+            came: list[str] = []
+            try:
+                chunk = response.read1(READ_BYTES)
+                came.extend(text for event in parser.feed(chunk) if (text := seen.take(event)))
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise GatewayError(f"The stream was cut: {error or type(error).__name__}.") from None
+            finally:
+                for text in came:  # outside the reading: a closed standard output is no fault of the stream
+                    seen.first = seen.first or time.monotonic()
+                    pieces.append(text)
+                    on_text(text)
+            if not chunk:
+                break
     if not seen.done:
         raise GatewayError("The stream was cut: it ended without [DONE].")
     return Answer(

@@ -9,13 +9,15 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import click
 
 from infra.ops.context import Context
-from infra.ops.errors import ExitCode, PenstockError
+from infra.ops.errors import MEANINGS, ExitCode, PenstockError
 
 COMMANDS = {
     "up": "platform:up",
@@ -40,24 +42,32 @@ COMMANDS = {
     "policy": "policy:policy",
     "migrate": "migrate:migrate",
     "eks-token": "eks_token:eks_token",
+    "completion": "completion:completion",
     "version": "version:version",
 }
 """Name to `module:attribute` in `infra.ops.commands`, in the order of the help."""
 
-EPILOG = """\
-\b
-Exit codes:
-  0    done
-  1    failed
-  2    wrong usage
-  3    the platform is not running, or the stack is not deployed
-  4    refused by a check, a preview or you; nothing was changed
-  130  interrupted
-
+EPILOG = (
+    "\b\nExit codes:\n"
+    + "".join(f"  {code:<4} {MEANINGS[code]}\n" for code in ExitCode)
+    + """
 Progress goes to standard error, data to standard output. NO_COLOR switches colours off, and a pipe does too.
 
-Completion: eval "$(_PENSTOCK_COMPLETE=bash_source penstock)"; zsh_source and fish_source exist as well.
+Completion of commands, options and stacks: `penstock completion --help`.
 """
+)
+
+
+class ReaderHasGoneError(Exception):
+    """Standard output is closed. Not an OSError, which click would turn into the exit code 1."""
+
+
+@contextmanager
+def telling_of_a_closed_pipe() -> Generator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderHasGoneError from None
 
 
 class LazyGroup(click.Group):
@@ -71,6 +81,14 @@ class LazyGroup(click.Group):
             return None
         module, attribute = COMMANDS[cmd_name].split(":")
         return getattr(importlib.import_module(f"infra.ops.commands.{module}"), attribute)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with telling_of_a_closed_pipe():  # --help and --version print here
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with telling_of_a_closed_pipe():
+            return super().invoke(ctx)
 
 
 @click.group(
@@ -103,9 +121,8 @@ def run(arguments: Sequence[str] | None = None, context: Context | None = None) 
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        _leave_pipe()
-        return ExitCode.FAILURE
+    except ReaderHasGoneError:
+        return ExitCode.PIPE_CLOSED
     except Exception as error:
         if not expected(error):
             raise
@@ -118,7 +135,14 @@ def main() -> None:
         "PYTHONDONTWRITEBYTECODE", None
     )  # each program run would compile Pulumi's SDKs anew: 5 s on two cores
     signal.signal(signal.SIGTERM, _terminate)  # so that a shift that is told to end still puts its file in order
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = ExitCode.PIPE_CLOSED
+    if code == ExitCode.PIPE_CLOSED:
+        _leave_pipe()
+    sys.exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

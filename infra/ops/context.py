@@ -57,6 +57,14 @@ class Context:
 
 pass_context = click.make_pass_decorator(Context)
 
+
+def stack_names(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """For completion: the stacks that have a file."""
+    checkout = (context.find_object(Context) or Context()).checkout
+    names = (path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in checkout.glob("Pulumi.*.yaml"))
+    return sorted(name for name in names if name.startswith(begun))
+
+
 stack_option = click.option(
     "--stack",
     "-s",
@@ -64,6 +72,7 @@ stack_option = click.option(
     show_default=True,
     envvar="PENSTOCK_STACK",
     show_envvar=True,
+    shell_complete=stack_names,
     help="The stack: the name in Pulumi.NAME.yaml.",
 )
 

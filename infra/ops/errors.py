@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Documented in `penstock --help`: public API."""
+    """Documented in `penstock --help` and docs/cli.md: public API."""
 
     OK = 0
     FAILURE = 1
@@ -14,6 +14,19 @@ class ExitCode(IntEnum):
     NOT_RUNNING = 3
     REFUSED = 4
     INTERRUPTED = 130
+    PIPE_CLOSED = 141
+
+
+MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.FAILURE: "failed",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.NOT_RUNNING: "the platform is not running, or the stack is not deployed",
+    ExitCode.REFUSED: "refused by a check, a preview or you; nothing was changed",
+    ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.PIPE_CLOSED: "whoever read the output has gone, as in `| head`; nothing is said",
+}
+"""For people. Commands with further meanings say so in their help."""
 
 
 class PenstockError(Exception):

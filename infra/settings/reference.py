@@ -22,6 +22,12 @@ Every key of a stack file `Pulumi.<stack>.yaml`. Each is required, so that envir
 keys. An unknown key, a wrong unit or a value out of bounds is refused before any resource is touched, with the key's
 path. This page is written by `make docs` from `infra/settings/model.py`.
 
+The second line of each file names `docs/schema/stack.schema.json`, which is made from the same models: an editor with a
+YAML language server completes keys, shows their meaning, and marks what is out of bounds. Rules across keys are the
+parser's alone. `penstock:schemaVersion` is the version of the layout; a file without it is of version 1. The program
+refuses a file of another version, and `penstock migrate` brings older ones to this one, comments kept
+([upgrade-0.1.0.md](upgrade-0.1.0.md)).
+
 | key | type | allowed | meaning |
 |---|---|---|---|
 """

@@ -50,16 +50,23 @@ def up(context: Context, engine: Literal["simulated", "vllm"] | None, as_json: b
 
 
 @click.command()
+@json_option
 @pass_context
-def down(context: Context) -> None:
+def down(context: Context, as_json: bool) -> None:
     """Stop the local platform and remove all that it wrote.
 
     Databases, objects and the stack's state go with it; stack files and the tools' cache stay.
+
+    \b
+    JSON: {stopped}; false where none was running.
     """
     from infra.local import cloud
 
     context.require_checkout()
+    ran = cloud.running(context.checkout) is not None
     cloud.down(context.checkout, context.progress())
+    if as_json:
+        echo_json({"stopped": ran})
 
 
 @click.command()

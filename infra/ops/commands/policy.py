@@ -13,6 +13,9 @@ from infra.ops.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from infra.policy.deployer import Kind
 
+REHEARSAL_SECONDS = 4
+"""Measured for prod; half of it is the import of the SDK."""
+
 
 @click.group()
 def policy() -> None:
@@ -63,7 +66,8 @@ def made(context: Context, stack: str, kind: Kind, boundary: str | None) -> list
             f"--boundary {boundary} is not an ARN.", "Give a policy's ARN, arn:aws:iam::ACCOUNT:policy/NAME."
         )
     aws = Settings.from_stack_file(file).aws
-    registrations = rehearse_stack(file).registrations
+    with context.progress().step(f"Running the program of {stack} without a cloud", REHEARSAL_SECONDS):
+        registrations = rehearse_stack(file).registrations
     from infra.foundation import partition_of  # the rehearsal silences the warnings of the SDK that this imports
 
     place = Place(partition_of(aws.region), aws.region, aws.account_id, stack)

@@ -6,6 +6,9 @@ import click
 
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
 
+ASKING_SECONDS = 10
+"""Some sixty calls, six at a time (estimated)."""
+
 
 @click.command()
 @stack_option
@@ -45,7 +48,8 @@ def preflight(context: Context, stack: str, reservations: tuple[str, ...], as_js
     settings = Settings.from_stack_file(access.stack_file)
     session = access.session()
     account = Account(settings, stack, lambda service: session.client(service, region_name=settings.aws.region))
-    findings = ask(account, reservations)
+    with context.progress().step(f"Asking account {settings.aws.account_id} in {settings.aws.region}", ASKING_SECONDS):
+        findings = ask(account, reservations)
     if as_json:
         echo_json(
             {

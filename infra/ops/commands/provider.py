@@ -17,18 +17,25 @@ def provider() -> None:
 @provider.command("key")
 @click.argument("name")
 @stack_option
+@json_option
 @pass_context
-def write(context: Context, name: str, stack: str) -> None:
+def write(context: Context, name: str, stack: str, as_json: bool) -> None:
     """Write the key of the provider NAME into the stack's secret. It is typed, or comes by a pipe.
 
     Gateways take up a first key within seconds, and another one within five minutes or when the old one is refused.
+
+    \b
+    JSON: {name, written}.
     """
     from infra.ops import providers as logic
 
     # Never an argument: all processes of a machine can read those.
     text = click.prompt(f"Key of {name}", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
     logic.write_key(context.open(stack), name, logic.checked(text))
-    click.echo(f"The key of {name} is written.", err=True)
+    if as_json:
+        echo_json({"name": name, "written": True})
+    else:
+        click.echo(f"The key of {name} is written.", err=True)
 
 
 @provider.command("list")

@@ -1,0 +1,202 @@
+"""What holds for every command: exit codes, JSON, --yes, colours, a closed pipe, completion."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from infra.ops import cli as entry
+from infra.ops import commands, reference
+from infra.ops.cli import cli, run
+from infra.ops.context import Context
+from infra.ops.errors import MEANINGS, ExitCode
+
+WITHOUT_JSON = {
+    "eks-token": "its output is JSON, of Kubernetes' own shape",
+    "completion": "its output is a script",
+}
+ARGUMENTS = {
+    "rehearse": ["dev"],
+    "chat": ["hello"],
+    "key create": ["somebody"],
+    "key revoke": ["id"],
+    "key rotate": ["id"],
+    "key show": ["id"],
+    "tenant create": ["somebody"],
+    "tenant set": ["somebody", "--requests-per-minute", "1"],
+    "provider key": ["somebody"],
+    "budget set": ["warn", "--for", "1h", "--reason", "test"],
+    "release shift": ["green=5"],
+    "eks-token": ["--cluster", "penstock", "--region", "eu-central-1"],
+    "completion": ["bash"],
+}
+"""What a command cannot do without."""
+NEEDS_NOTHING = {"version", "completion", "drill list", "eks-token", "doctor"}
+"""They answer without a platform, a stack or an account."""
+
+
+def leaf(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = cli
+    for name in path[1:]:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    return command
+
+
+PATHS = {" ".join(path[1:]): path for path in reference.commands() if not isinstance(leaf(path), click.Group)}
+
+
+def test_arguments_and_exceptions_are_of_commands_that_exist():
+    assert set(ARGUMENTS) | set(WITHOUT_JSON) <= set(PATHS)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_help_is_zero_and_an_unknown_option_is_two(name: str, capsys: pytest.CaptureFixture[str]):
+    assert run([*PATHS[name][1:], "--help"]) == ExitCode.OK
+    assert run([*PATHS[name][1:], "--no-such-option"]) == ExitCode.USAGE
+    assert "No such option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_json_is_for_programs_on_every_command(name: str):
+    options = {option for parameter in leaf(PATHS[name]).params for option in parameter.opts}
+    assert ("--json" in options) is (name not in WITHOUT_JSON)
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if name != "up"])  # which would start a platform
+def test_where_there_is_nothing_the_end_is_a_documented_code_and_a_sentence(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A checkout with a Pulumi.yaml and nothing else, no platform, no credentials, no network."""
+    (tmp_path / "Pulumi.yaml").write_text("name: penstock\n")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "test")
+    for variable in ("AWS_PROFILE", "PENSTOCK_GATEWAY_URL", "PENSTOCK_API_KEY", "PENSTOCK_STACK", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    code = run([*PATHS[name][1:], *ARGUMENTS.get(name, [])], Context(checkout=tmp_path))
+    said = capsys.readouterr()
+    assert code in set(ExitCode)
+    assert "Traceback" not in said.err + said.out
+    if name in NEEDS_NOTHING or code == ExitCode.OK:
+        return
+    assert re.search(r"^(Error: [A-Z].*[.!)]|Error: .*)$", said.err, re.MULTILINE), said.err
+
+
+def test_every_exit_code_has_a_meaning_on_the_page_and_in_the_help():
+    page = reference.PAGE.read_text()
+    for code in ExitCode:
+        assert f"| {code.value} | {MEANINGS[code]} |" in page
+        assert MEANINGS[code] in entry.EPILOG
+
+
+def test_whatever_asks_takes_yes():
+    """Commands ask by `asking` alone, and each module that does offers --yes."""
+    folder = Path(commands.__file__).parent
+    for path in folder.glob("*.py"):
+        called = {
+            ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+        }
+        assert "click.confirm" not in called, f"{path.name} asks by itself"
+        if "asking" in called:
+            assert "--yes" in path.read_text() or "yes_option" in path.read_text(), path.name
+
+
+def test_colours_are_off_in_a_pipe_and_with_no_color(tmp_path: Path):
+    logs = tmp_path / ".penstock" / "local" / "logs"
+    logs.mkdir(parents=True)
+    for name in ("aws", "etcd"):
+        (logs / f"{name}.log").write_text("a line\n")
+    context = Context(checkout=tmp_path)
+    piped = CliRunner().invoke(cli, ["logs"], obj=context, color=False)
+    terminal = CliRunner().invoke(cli, ["logs"], obj=context, color=True)
+    refused = CliRunner().invoke(cli, ["logs"], obj=context, color=True, env={"NO_COLOR": "1"})
+    assert "\x1b[" in terminal.stdout
+    assert "\x1b[" not in piped.stdout + refused.stdout
+    assert "aws" in refused.stdout
+
+
+def piped(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A shell's pipeline; `penstock` is this checkout's."""
+    script = f'penstock() {{ "{sys.executable}" -m infra.ops.cli "$@"; }}; {command}; exit "${{PIPESTATUS[0]}}"'
+    return subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_closed_pipe_ends_quietly():
+    done = piped("penstock --help | true")
+    assert (done.returncode, done.stderr) in ((ExitCode.PIPE_CLOSED, ""), (ExitCode.OK, ""))
+
+
+def test_a_chat_whose_reader_goes_ends_quietly(gateway):
+    text = "x" * 65536
+    gateway.stream = lambda: [b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % text.encode()] * 50
+    done = piped("penstock chat hello | head -c 10", PENSTOCK_GATEWAY_URL=gateway.url, PENSTOCK_API_KEY="test-key")
+    assert (done.stdout, done.stderr, done.returncode) == ("x" * 10, "", ExitCode.PIPE_CLOSED)
+
+
+# Completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_a_script_that_it_can_read(shell: str, tmp_path: Path):
+    script = CliRunner().invoke(cli, ["completion", shell]).stdout
+    assert "_PENSTOCK_COMPLETE" in script
+    if program := shutil.which(shell):
+        path = tmp_path / "script"
+        path.write_text(script)
+        done = subprocess.run([program, "-n", path], capture_output=True, text=True, check=False, timeout=30)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("penstock re", {"rehearse", "release"}),
+        ("penstock release s", {"shift", "stage", "status"}),
+        ("penstock cost --st", {"--stack"}),
+        ("penstock cost --stack l", {"local"}),
+    ],
+)
+def test_bash_completes_commands_options_and_stacks(words: str, found: set[str], tmp_path: Path):
+    (tmp_path / "penstock").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m infra.ops.cli "$@"\n')
+    (tmp_path / "penstock").chmod(0o755)
+    script = f"""
+        eval "$(penstock completion bash)"
+        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _penstock_completion penstock; printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PATH": path},
+    )  # fmt: skip
+    assert set(done.stdout.split()) == found
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_what_zsh_and_fish_are_told_has_the_commands(shell: str):
+    """The half of the protocol that is ours; the shells run the other half."""
+    words = {"COMP_WORDS": "penstock re", "COMP_CWORD": "re" if shell == "fish" else "1"}
+    done = CliRunner().invoke(cli, [], prog_name="penstock", env={"_PENSTOCK_COMPLETE": f"{shell}_complete", **words})
+    assert "release" in done.stdout
+    assert "rehearse" in done.stdout
