@@ -50,6 +50,8 @@ class Arrival(Reply):
     response_complete = False
     disconnected = False
 
+    id_given = False
+    """True where the request's id may be the client's."""
     admitted: Admitted | None = None
     deadline = FOREVER
     total_deadline = FOREVER
@@ -141,7 +143,7 @@ class Arrival(Reply):
         if self.service.tracer is not None:
             self.span = self.service.tracer.begin(self.trace)
         if given_id is not None:
-            self.request_id = request_id(given_id, self.request_id)
+            self.request_id, self.id_given = request_id(given_id, self.request_id), True
         try:
             self.key = self.service.keys.authenticate(authorization)
             self.key.require_route(self.route)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from app.gateway.balance.placing import log_fields
+from app.gateway.log import inner, shown
+from app.gateway.redact import redacted
 
 if TYPE_CHECKING:
     from app.gateway.account import Account
@@ -22,27 +25,29 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
     metrics.count(status, stream=stream)
     metrics.duration.observe(seconds)
     key = exchange.key
-    fields: dict[str, object] = {
-        "time": round(time(), 3),
-        "event": "request",
-        "request_id": exchange.request_id.decode("ascii"),
-        "route": exchange.route,
-        "model": None if target is None else target.route.name,
-        "status": status,
-        "outcome": outcome,
-        "stream": stream,
-        "key": None if key is None else key.id,
-        "tenant": None if key is None else key.tenant,
-        "engine": None if attempt is None else attempt.engine.name,
-        "zone": None if attempt is None else attempt.engine.zone,
-        "tries": exchange.tries,
-        "ttft_ms": round((exchange.first_event_at - exchange.started_at) * 1e3, 2) if exchange.first_event_at else None,
-        "duration_ms": round(seconds * 1e3, 2),
-    }
+    about = _about(
+        exchange.route,
+        None if target is None else target.route.name,
+        status,
+        outcome,
+        stream,
+        None if key is None else key.id,
+        None if key is None else key.tenant,
+        None if attempt is None else attempt.engine.name,
+        None if attempt is None else attempt.engine.zone,
+    )
+    request_id = redacted(exchange.request_id) if exchange.id_given else exchange.request_id
+    first = exchange.first_event_at
+    ttft = f"{(first - exchange.started_at) * 1e3:.2f}" if first else "null"
+    line = (
+        f'{{"time":{time():.3f},"event":"request","request_id":"{request_id.decode("ascii")}",{about},'
+        f'"tries":{exchange.tries},"ttft_ms":{ttft},"duration_ms":{seconds * 1e3:.2f}'
+    )
+    more: dict[str, object] = {}
     if exchange.queued_seconds or exchange.hedge is not None:
-        fields |= log_fields(exchange)
+        more |= log_fields(exchange)
     if exchange.course is not None:
-        fields |= exchange.course.log_fields()
+        more |= exchange.course.log_fields()
     if target is not None and account is not None:
         target.in_flight -= 1
         if not account.saved:
@@ -52,18 +57,38 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
             metrics.cost.value += account.cost_usd
         if service.cache is not None:
             service.cache.count(exchange)
-        fields["input_tokens"] = account.input_tokens
-        fields["output_tokens"] = account.output_tokens
-        fields["cached_tokens"] = account.cached_tokens
-        fields["cost_usd"] = round(account.cost_usd, 9)
-        fields["estimated"] = account.estimated
+        line += (
+            f',"input_tokens":{account.input_tokens},"output_tokens":{account.output_tokens},'
+            f'"cached_tokens":{account.cached_tokens},"cost_usd":{round(account.cost_usd, 9)!r},'
+            f'"estimated":{"true" if account.estimated else "false"}'
+        )
         if exchange.cache_outcome is not None:
-            fields["cache"] = exchange.cache_outcome
+            more["cache"] = exchange.cache_outcome
     if exchange.span is not None and service.tracer is not None:
         service.tracer.end(exchange, exchange.span, status, outcome, account)
-        fields["trace"] = exchange.span.trace
+        line += f',"trace":"{exchange.span.trace}"'
     if exchange.guarded:
-        fields["guards"] = exchange.guarded
+        more["guards"] = exchange.guarded
     if exchange.resumption is not None:
-        fields |= exchange.resumption.log_fields()
-    service.log.line(fields)
+        more |= exchange.resumption.log_fields()
+    service.log.whole(b"%b,%b}" % (line.encode(), inner(more)) if more else line.encode() + b"}")
+
+
+@lru_cache(maxsize=4096)
+def _about(
+    route: str,
+    model: str | None,
+    status: int,
+    outcome: str,
+    stream: bool,
+    key: str | None,
+    tenant: str | None,
+    engine: str | None,
+    zone: str | None,
+) -> str:
+    """The part of a line that many requests share."""
+    return (
+        f'"route":{shown(route)},"model":{shown(model)},"status":{status},"outcome":{shown(outcome)},'
+        f'"stream":{"true" if stream else "false"},"key":{shown(key)},"tenant":{shown(tenant)},'
+        f'"engine":{shown(engine)},"zone":{shown(zone)}'
+    )

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,6 +22,17 @@ MOST_WAITING_LINES = 10_000
 BATCH_SECONDS = 0.1
 
 _encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=4096)
+def shown(text: str | None) -> str:
+    """A text as JSON, as it may be logged. For names that come back, such as those of models and keys."""
+    return redacted(_encode(text)).decode()
+
+
+def inner(fields: dict[str, Any]) -> bytes:
+    """Fields as the inside of a JSON object, as they may be logged."""
+    return redacted(_encode(fields))[1:-1]
 
 
 class Log:
@@ -37,8 +49,15 @@ class Log:
         """Takes a line that its caller has made whole, `time` and `event` included."""
         if self._lines.qsize() >= MOST_WAITING_LINES:
             self.on_drop()
-            return
-        self._lines.put(_encode(fields))
+        else:
+            self._lines.put(redacted(_encode(fields)))
+
+    def whole(self, line: bytes) -> None:
+        """Takes a line of JSON of which each text went through `redacted` or `shown`."""
+        if self._lines.qsize() >= MOST_WAITING_LINES:
+            self.on_drop()
+        else:
+            self._lines.put(line)
 
     def event(self, event: str, **fields: Any) -> None:
         self.line({"time": round(time.time(), 3), "event": event, **fields})
@@ -50,7 +69,7 @@ class Log:
             time.sleep(BATCH_SECONDS if lines[0] is not None else 0)
             lines += [self._lines.get() for _ in range(self._lines.qsize())]  # nobody else takes any
             ended = None in lines
-            data = redacted(b"\n".join([line for line in lines if line is not None] + [b""]))
+            data = b"\n".join([line for line in lines if line is not None] + [b""])
             try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]

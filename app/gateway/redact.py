@@ -1,8 +1,8 @@
 """Takes keys and addresses of persons out of log lines, whatever brought them there. Without I/O.
 
 What is logged holds no prompt, answer or key to begin with; but clients choose request ids and feature tags, and errors
-quote what they are about. This runs in the log's thread, and where nothing looks like a secret it costs a few searches
-for fixed bytes.
+quote what they are about. Where nothing looks like a secret it costs a few searches for fixed bytes; names that come
+back are looked at once (`log.shown`).
 """
 
 from __future__ import annotations

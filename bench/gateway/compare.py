@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import datetime
 import os
-import platform
 import statistics
 import sys
 import time
@@ -66,16 +65,17 @@ class Comparison:
 
     def facts(self, *, quick: bool) -> Facts:
         own = self._installed.get(OWN)
+        python = own.program if own else Path(sys.executable)
         return Facts(
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
             machine=kernel.machine(),
-            python=platform.python_version(),
+            python=kernel.version_of(python),
             commit=own.version if own else "unknown",
             rounds=self.plan.rounds,
             seconds=time.monotonic() - self._begun,
             real_time=self._real_time,
             own_core=not self.bench.cores.shared,
-            optimised=kernel.optimised_python(),
+            optimised=kernel.optimised_python() or kernel.distributed(python),
             load_average=os.getloadavg()[0],
             quick=quick,
             on=self.on,

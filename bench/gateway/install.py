@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.gateway import kernel
 from bench.gateway.compiled import Missing
 
 INSTALL_SECONDS = 600
@@ -79,7 +81,16 @@ class Wheels:
             home.parent.mkdir(parents=True, exist_ok=True)
             uv, interpreter = _uv(), _interpreter(self.python)
             _run([uv, "venv", "--quiet", "--python", interpreter, str(home)], "uv cannot make an environment")
-            install = [uv, "pip", "install", "--quiet", "--python", str(home / "bin/python"), *requirements]
+            install = [
+                uv,
+                "pip",
+                "install",
+                "--quiet",
+                "--compile-bytecode",
+                "--python",
+                str(home / "bin/python"),
+                *requirements,
+            ]
             _run(install, f"{self.name} cannot be installed", environment=environment)
             ready.write_text(wanted)
         found = next(home.glob(f"lib/python3*/site-packages/{self.distribution.replace('-', '_')}-*.dist-info"), None)
@@ -121,7 +132,33 @@ class Beside:
         return Installed(program, _version([str(program), self.version_argument], {}))
 
 
-Source = Debian | Wheels | Checkout | Beside
+@dataclass(frozen=True)
+class Interpreter:
+    """The Python that runs the own gateway, in the checkout.
+
+    The image's is built with profile-guided optimisation. Where the environment's is not, the distribution's of the
+    same version is taken, with the environment's packages.
+    """
+
+    def install(self, cache: Path) -> Installed:
+        del cache
+        version = _commit(Path(__file__).parent, "--exclude=*")
+        program = python_of_gateway()
+        if program == Path(sys.executable):
+            return Installed(program, version)
+        return Installed(program, version, {"PYTHONPATH": sysconfig.get_path("platlib")})
+
+
+def python_of_gateway() -> Path:
+    """See Interpreter."""
+    own = Path(sys.executable)
+    if kernel.optimised_python():
+        return own
+    system = Path(f"/usr/bin/python3.{sys.version_info.minor}")
+    return system if kernel.distributed(system) else own
+
+
+Source = Debian | Wheels | Checkout | Beside | Interpreter
 
 
 def version_in(text: str) -> str:

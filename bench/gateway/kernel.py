@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import signal
+import subprocess
 import sysconfig
 from pathlib import Path
 
@@ -16,6 +17,18 @@ REAL_TIME_PRIORITY = 5
 def optimised_python() -> bool:
     """Whether this Python says that it was built with profile-guided optimisation."""
     return "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
+
+
+def distributed(python: Path) -> bool:
+    """Whether a Python is Debian's or Ubuntu's own: those are built with profile-guided optimisation (debian/rules)."""
+    owned = python.exists() and Path(f"/var/lib/dpkg/info/{python.name}-minimal.list").exists()
+    return owned and python.parent == Path("/usr/bin")
+
+
+def version_of(python: Path) -> str:
+    """As it says itself, such as `3.11.2`."""
+    words = subprocess.run([str(python), "-V"], capture_output=True, text=True, check=True, timeout=30).stdout.split()
+    return words[-1]
 
 
 def parse_schedstat(text: str) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.gateway.install import Beside, Checkout, Debian, Source, Wheels
+from bench.gateway.install import Beside, Checkout, Debian, Interpreter, Source, Wheels
 from bench.gateway.modes import EVENTS, KEY, MODEL
 
 REFERENCE, OWN = "nginx", "penstock"
@@ -209,7 +209,7 @@ PEERS = (
     Peer(
         OWN,
         "Penstock",
-        Beside("python"),
+        Interpreter(),
         penstock_files,
         lambda place: [
             *("-m", "app.gateway", "--config", str(place.folder / "gateway.json")),
@@ -298,6 +298,6 @@ PEERS = (
             "LITELLM_TELEMETRY": "False",
             "NO_PROXY": "*",
         },
-        start_seconds=90.0,
+        start_seconds=300.0,
     ),
 )

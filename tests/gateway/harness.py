@@ -49,6 +49,9 @@ class KeptLog(Log):
     def line(self, fields: dict[str, Any]) -> None:
         self.events.append({name: value for name, value in fields.items() if name != "time"})
 
+    def whole(self, line: bytes) -> None:
+        self.line(json.loads(line))
+
     def of(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.events if line["event"] == event]
 

@@ -14,6 +14,7 @@ from app.gateway.errors import Problem
 from app.gateway.guards.inspect import Findings, Plan
 from app.gateway.guards.screen import Screen
 from app.gateway.guards.settings import GuardModes
+from app.gateway.tally import Spread
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -66,9 +67,9 @@ class Guards:
             ["guard", "kind", "action"],
             registry=registry,
         )
-        self._seconds = Histogram(
-            "penstock_guard_seconds", "Time to inspect a request.", buckets=BUCKETS, registry=registry
-        )
+        self._seconds = Spread(
+            "penstock_guard_seconds", "Time to inspect a request.", (), buckets=BUCKETS, registry=registry
+        ).child()
         self._judged = Counter(
             "penstock_guard_classifications",
             "Judgements of the classifier: passed, flagged, timeout, error, full (too many waiting).",

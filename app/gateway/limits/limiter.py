@@ -77,7 +77,7 @@ class Permit:
     def ask(self, done: Done) -> None:
         """Calls `done` with a Problem, or with None where the request may go on: at once, or within 50 ms."""
         limiter = self._limiter
-        rule = self.plan.policy.impossible(*self.reserved)
+        rule = self.plan.impossible(*self.reserved)
         if rule is not None:
             limiter.metrics.refused.labels(self.plan.policy.scopes[rule.scope].kind, rule.name).inc()
             self._settled = True

@@ -5,13 +5,14 @@ Numbers have a fixed width, so that a command is one formatting; Lua reads them 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from app.gateway.config import GatewayConfig, Limits, ModelRoute
 from app.gateway.keys.grant import Grant
 from app.gateway.limits import scripts
-from app.gateway.limits.policy import Policy, Scope, policy
+from app.gateway.limits.policy import Policy, Rule, Scope, policy
 from app.gateway.limits.told import Told
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Plan:
         "_admit_count",
         "_admit_one",
         "_keys",
+        "_most_nano",
+        "_most_tokens",
         "_renew",
         "_settle",
         "_settle_count",
@@ -88,11 +91,19 @@ class Plan:
         self._admit_one = _ADMIT_HEAD % (self._admit_count + 5) + self._admit
         self._settle_one = _SETTLE_HEAD % (self._settle_count + 8) + self._settle
         self.told = Told(found)
+        self._most_tokens = min((rule.most for rule in found.rules if rule.code == "t"), default=math.inf)
+        self._most_nano = min((rule.most for rule in found.rules if rule.code in "do"), default=math.inf)
         self.width = 2 + 2 * len(found.rules)
         """Numbers of one request in the answer to `admit`."""
         self.asking: list[Permit] = []
         """Permits to be asked for by the next write; see limiter.Limiter."""
         self.settling: list[Settlement] = []
+
+    def impossible(self, tokens: int, nano: int) -> Rule | None:
+        """The limit that a request alone exceeds: waiting does not help it."""
+        if tokens <= self._most_tokens and nano <= self._most_nano:
+            return None
+        return self.policy.impossible(tokens, nano)
 
     def admit(self, asked: Sequence[Asked], *, whole: bool) -> bytes:
         """Asks for some requests at once. `whole`: with the script's text (EVAL) and not its digest (EVALSHA)."""

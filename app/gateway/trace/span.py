@@ -59,9 +59,9 @@ class Try:
 
     __slots__ = ("attempt", "begun", "ended", "engine", "port", "reason", "span", "zone")
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, span: str) -> None:
         self.attempt: Attempt | None = attempt
-        self.span = new_span()
+        self.span = span
         self.engine = attempt.engine.host
         self.port = attempt.engine.port
         self.zone = attempt.engine.zone
@@ -73,26 +73,32 @@ class Try:
 class Span:
     """One request. `state` is a `tracestate` line for engines, or empty."""
 
-    __slots__ = ("begun", "events", "parent", "sampled", "span", "started", "state", "trace", "tries")
+    __slots__ = ("_spare", "begun", "events", "parent", "sampled", "span", "started", "state", "trace", "tries")
 
     def __init__(self, parent: Parent | None, state: bytes, ratio: float, *, follow: bool) -> None:
         self.begun = time.time_ns()
         self.started = time.monotonic()
-        self.trace = new_trace() if parent is None else parent.trace
-        self.parent = "" if parent is None else parent.span
-        self.span = new_span()
-        self.sampled = parent.sampled if parent is not None and follow else chosen(self.trace, ratio)
-        self.state = state if parent is not None else b""
+        ids = f"{_random.getrandbits(256):064x}"  # all that most requests need, in one draw
+        self.span = ids[32:48]
+        self._spare = ids[48:]
+        """The first attempt's."""
+        if parent is None:
+            self.trace, self.parent, self.state = ids[:32], "", b""
+            self.sampled = chosen(self.trace, ratio)
+        else:
+            self.trace, self.parent, self.state = parent.trace, parent.span, state
+            self.sampled = parent.sampled if follow else chosen(self.trace, ratio)
         self.tries: list[Try] = []
         self.events: list[tuple[str, int, dict[str, Value]]] = []
 
     def upstream_lines(self, attempt: Attempt) -> bytes:
         """Header lines for an engine; its spans come below this attempt's."""
-        one = Try(attempt)
+        one = Try(attempt, self._spare or new_span())
+        self._spare = ""
         if len(self.tries) < MOST_ATTEMPTS:
             self.tries.append(one)
-        flags = "01" if self.sampled else "00"
-        return b"traceparent: 00-%b-%b-%b\r\n%b" % (self.trace.encode(), one.span.encode(), flags.encode(), self.state)
+        line = f"traceparent: 00-{self.trace}-{one.span}-{'01' if self.sampled else '00'}\r\n".encode()
+        return line + self.state if self.state else line
 
     def left(self, attempt: Attempt, reason: str = "") -> None:
         """An attempt is over, well where there is no reason."""
@@ -106,7 +112,7 @@ class Span:
 
     def reply_line(self) -> bytes:
         """What the client gets, and sends with a score later."""
-        return b"x-penstock-trace: %b-%b\r\n" % (self.trace.encode(), self.span.encode())
+        return f"x-penstock-trace: {self.trace}-{self.span}\r\n".encode()
 
 
 class Done(NamedTuple):
