@@ -15,7 +15,7 @@ from app.gateway.admit import GENERATING
 from app.gateway.balance import placing
 from app.gateway.choose import Engine
 from app.gateway.client import Connection
-from app.gateway.continuation import ContinuedStream
+from app.gateway.continued import ContinuedStream
 from app.gateway.errors import EngineError, parse_engine_error
 from app.gateway.rewrite import EventStream, TypedEventStream, only_comments, usage_in_tail
 
@@ -145,7 +145,7 @@ class Attempt:
             admitted, resumption = self.exchange.admitted, self.exchange.resumption
             strip = admitted is not None and admitted.add_usage
             if resumption is not None:
-                self._stream = ContinuedStream(resumption.plan, strip_usage=strip)
+                self._stream = ContinuedStream(resumption.plan, strip_usage=strip, kept=self.exchange.kept)
             elif self.exchange.route == "responses":
                 self._stream = TypedEventStream(strip_usage=strip)
             else:

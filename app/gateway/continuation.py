@@ -1,4 +1,4 @@
-"""The request that makes another engine go on with a broken stream, and the events that then come. No I/O."""
+"""The request that makes another engine go on with a broken stream (`continued`: the events that come). No I/O."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 import msgspec
 
-from app.gateway.account import PromptDetails, Usage
 from app.gateway.admit import Route
 from app.gateway.progress import Progress
-from app.gateway.rewrite import EventStream, each_event, event_payload
 
 COMPLETION_TOKENS = 16
 """vLLM's and OpenAI's `max_tokens` of /v1/completions where the request names none."""
@@ -44,6 +42,7 @@ class Continuation:
 
     `seen` tokens of the answer were delivered, of which `prompted` are in the new prompt. `skip` is white space that
     the client has and the new engine will make again. `prompt`: tokens of the client's own prompt, where known.
+    `again`: events that the client has of tokens whose text it does not have: the new engine makes them again.
     `only_usage`: the answer is whole, what is missing is its usage; with `finish` also the event that says so.
     """
 
@@ -51,6 +50,7 @@ class Continuation:
     seen: int = 0
     prompted: int = 0
     skip: str = ""
+    again: int = 0
     role: bool = False
     prompt: int | None = None
     only_usage: bool = False
@@ -92,7 +92,13 @@ def continuation(route: Route, body: bytes, progress: Progress) -> Continuation:
             _continue_messages(fields, sent)
         else:
             _continue_prompt(fields, sent)
-    return _plan(_encode(fields), progress, skip=text[len(sent) :], prompted=progress.tokens + partly if sent else 0)
+    return _plan(
+        _encode(fields),
+        progress,
+        skip=text[len(sent) :],
+        again=progress.again,
+        prompted=progress.tokens + partly if sent else 0,
+    )
 
 
 def finish_event(route: Route, progress: Progress, reason: str) -> bytes:
@@ -216,98 +222,3 @@ def _number(fields: Body, name: str) -> int | None:
     """An integer in any of the forms that admission let through: 5, 5.0 and "5"."""
     value = _value(fields, name)
     return None if value is None else int(value)
-
-
-class ContinuedStream(EventStream):
-    """The events of the engine that goes on as if they came from the first: its identity, no second role, one usage.
-
-    Each event is read and written again: such streams are few.
-    """
-
-    __slots__ = ("_plan", "_skip")
-
-    def __init__(self, plan: Continuation, *, strip_usage: bool) -> None:
-        super().__init__(strip_usage=strip_usage)
-        self.events = plan.seen
-        self._plan = plan
-        self._skip = plan.skip
-
-    def _pass(self, data: bytes) -> bytes:
-        out = each_event(data, self._change)
-        if out:
-            self._tail = out
-        return out
-
-    def _change(self, event: bytes) -> bytes:
-        if self.failed:
-            return b""
-        payload = event_payload(event)
-        if payload is None or payload.strip() == b"[DONE]":
-            return event
-        try:
-            chunk = _decode(payload)
-        except (msgspec.DecodeError, RecursionError):
-            return event
-        if not isinstance(chunk, dict) or chunk.get("error") is not None:
-            return self._inspect(event)
-        if b'"abort"' in payload:
-            self._inspect(event)
-            if self.failed:
-                return b""
-        plan, choices = self._plan, chunk.get("choices") or []
-        if isinstance(chunk.get("usage"), dict):
-            self._sum(chunk["usage"])
-            chunk["usage"] = {**chunk["usage"], **self._shown()}
-            if self.strip_usage and not choices:
-                return b""
-        if choices and (plan.only_usage or not self._choices(choices)):
-            return b""
-        self.events += bool(choices)
-        for name, value in (("id", plan.id), ("created", plan.created), ("model", plan.model)):
-            if value is not None and name in chunk:
-                chunk[name] = value
-        return b"data: %b\n\n" % _encode(chunk)
-
-    def _choices(self, choices: list[Any]) -> bool:
-        """Takes the role and the white space that the client has out. False where nothing is left of the event."""
-        told = False
-        for choice in choices:
-            delta = choice.get("delta")
-            holder, name = (choice, "text") if delta is None else (delta, "content")
-            again = delta is not None and self._plan.role and delta.pop("role", None) is not None
-            content = holder.get(name)
-            if content and self._skip:
-                holder[name] = self._rest(content)
-            told = told or not again or any(delta.values()) or choice.get("finish_reason") is not None
-        return told
-
-    def _rest(self, content: str) -> str:
-        """`content` without what of it repeats the white space already sent."""
-        same = 0
-        for mine, theirs in zip(content, self._skip, strict=False):
-            if mine != theirs:
-                break
-            same += 1
-        self._skip = self._skip[same:] if same == len(content) else ""
-        return content[same:]
-
-    def _sum(self, given: dict[str, Any]) -> None:
-        plan = self._plan
-        prompt = plan.prompt or max((given.get("prompt_tokens") or 0) - plan.prompted, 0)
-        completion = plan.seen + (0 if plan.only_usage else given.get("completion_tokens") or 0)
-        details = given.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        kept = PromptDetails(min(cached, prompt)) if isinstance(cached, int) else None
-        self.usage = Usage(prompt, completion, prompt + completion, kept)
-
-    def _shown(self) -> dict[str, Any]:
-        usage = self.usage
-        assert usage is not None  # noqa: S101 - it was summed just now
-        shown: dict[str, Any] = {
-            "prompt_tokens": usage.prompt_tokens,
-            "total_tokens": usage.total_tokens,
-            "completion_tokens": usage.completion_tokens,
-        }
-        if usage.prompt_tokens_details is not None:
-            shown["prompt_tokens_details"] = {"cached_tokens": usage.prompt_tokens_details.cached_tokens}
-        return shown

@@ -59,6 +59,7 @@ class Progress:
     engine puts several into one."""
 
     __slots__ = (
+        "again",
         "beyond_text",
         "created",
         "finished",
@@ -86,6 +87,8 @@ class Progress:
         self.tokens = 0
         self.fresh = 0
         """Of these, the ones of the engine that answers now."""
+        self.again = 0
+        """Events that the client has of tokens that are not in `tokens`: the next engine makes them again."""
         self.recent: deque[str] = deque(maxlen=MOST_RECENT)
         """The text that came with each of the last tokens."""
         self.finished = 0
@@ -189,6 +192,7 @@ class Progress:
             lag -= min(lag, len(last))
             self.recent.pop()
             self.tokens -= 1
+            self.again += 1
             self.fresh = max(self.fresh - 1, 0)
             if partly:
                 self.fresh = 0
@@ -214,6 +218,11 @@ class Kept:
         self._size += len(events)
         if self._size > FOLD_BYTES:
             self.progress()
+
+    def made_again(self) -> None:
+        """A token was made again: its event came before, and none of its text is out yet."""
+        self.add(b'data: {"choices":[{"index":0,"delta":{"content":""}}]}\n\n')
+        self._told.again -= 1
 
     def progress(self) -> Progress:
         """Reads what was added since the last call."""

@@ -163,6 +163,16 @@ class Told:
         return choice["text"] if "text" in choice else choice["delta"].get("content") or ""
 
     @property
+    def tokens(self) -> int:
+        """As `penstock load` counts: an event for each token, even one without a whole character."""
+        texts = [
+            (choice.get("delta", {}).get("role"), choice.get("text", choice.get("delta", {}).get("content")))
+            for chunk in self.chunks
+            for choice in chunk["choices"]
+        ]
+        return sum(text is not None and not (role and not text) for role, text in texts)
+
+    @property
     def roles(self) -> int:
         return sum("role" in choice.get("delta", {}) for chunk in self.chunks for choice in chunk["choices"])
 

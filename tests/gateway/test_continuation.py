@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.gateway.continuation import ContinuedStream, NotResumable, continuation, finish_event
+from app.gateway.continuation import NotResumable, continuation, finish_event
+from app.gateway.continued import ContinuedStream
 from app.gateway.progress import FOLD_BYTES, Kept
 from tests.gateway.harness import CHAT, DONE, event, usage_event
 
@@ -80,8 +81,8 @@ def test_both_parts_together_are_the_text_of_one_answer(before: list[str], after
     rest = whole[len(written) :]
     stream = ContinuedStream(plan, strip_usage=True)
     pieces = [rest[start : start + 3] for start in range(0, len(rest), 3)]
-    out = b"".join(stream.feed(event(piece)) for piece in pieces)
-    assert "".join(before) + text_of(out) == whole
+    out = b"".join([*(stream.feed(event(piece)) for piece in pieces), stream.feed(DONE)])
+    assert "".join(before) + text_of(out.removesuffix(DONE)) == whole
     assert written == written.rstrip(), "a chat template may cut white space off"
 
 

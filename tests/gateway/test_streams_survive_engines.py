@@ -60,8 +60,11 @@ async def ask(gateway: Running, path: str, **more: Any) -> Told:
 
 
 def same(found: Told, expected: Told) -> bool:
-    return (found.text, found.finishes, found.usages, found.done, found.error, found.roles, len(found.identities)) == (
-        expected.text, expected.finishes, expected.usages, 1, None, expected.roles, 1,
+    return (
+        found.text, found.finishes, found.usages, found.tokens, found.done, found.error, found.roles,
+        len(found.identities),
+    ) == (
+        expected.text, expected.finishes, expected.usages, expected.usages[0][1], 1, None, expected.roles, 1,
     )  # fmt: skip
 
 
@@ -80,9 +83,10 @@ async def test_a_stream_that_is_cut_anywhere_has_the_text_and_usage_of_an_undist
             for path in BODIES:
                 expected = await ask(gateway, path)
                 total = len(expected.chunks)
-                inside = {number + 1 for number, chunk in enumerate(expected.chunks) if is_part(chunk)}
-                assert inside or path == "/v1/completions", "the answer has a character of several tokens"
-                for after in sorted({*range(1, total, 4), *inside, total - 2, total - 1, total}):
+                assert any(map(is_part, expected.chunks)) or path == "/v1/completions", (
+                    "the answer has a character of several tokens"
+                )
+                for after in range(1, total + 1):
                     pool = gateway.service.targets["tiny"].pool
                     pool.engines[f"127.0.0.1:{two.port}"].in_flight = 5
                     one.answer, two.answer = cut_before(port, after), cut_before(port, 0)
