@@ -13,7 +13,7 @@ export PULUMI_ERROR_OUTPUT_STRING := 1
 .DEFAULT_GOAL := help
 .PHONY: review review-comment preview deploy drift drift-issue rehearse golden-check lint-workflows
 .PHONY: image image-scan image-push sbom package release-publish
-.PHONY: help setup up down status test e2e test-vllm fuzz fmt lint types golden docs record-release drills scan bench bench-local lock clean
+.PHONY: help setup up down status test e2e test-vllm test-operators fuzz fmt lint types golden docs record-release drills scan bench bench-local lock clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,13 +41,16 @@ status: $(READY)  ## show the local platform
 	@$(BIN)/penstock status
 
 test: $(READY)  ## run the default tests: no network, no platform, six minutes
-	@$(BIN)/python -m pytest -m "not local and not toolchain and not vllm" $(ARGS)
+	@$(BIN)/python -m pytest -m "not local and not toolchain and not vllm and not operators" $(ARGS)
 
 e2e: $(READY)  ## run the tests that need the running platform (make up)
 	@$(BIN)/python -m pytest -m "local or toolchain" --timeout=600 $(ARGS)
 
 test-vllm: $(READY)  ## run the tests of the gateway before a real vLLM on the CPU (installs 6 GB)
 	@$(BIN)/python -m pytest -m vllm --timeout=900 $(ARGS)
+
+test-operators: $(READY)  ## run the real KEDA and Karpenter before our objects (builds both once, 10 minutes and more)
+	@$(BIN)/python -m pytest -m operators --timeout=900 $(ARGS)
 
 fuzz: $(READY)  ## throw many more mangled requests and streams at the gateway's parsers (EXAMPLES=5000)
 	@PENSTOCK_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest --timeout=3600 tests/gateway/test_fuzzing.py $(ARGS)

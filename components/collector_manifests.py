@@ -14,7 +14,7 @@ from components import pods
 from components.controller import READ, rule
 from components.engines import ENGINES
 from components.manifests import PART_OF, SYSTEM_POOL
-from components.network_policies import COLLECTOR, collector_egress
+from components.network_policies import COLLECTOR, JOBS, collector_egress
 from components.pods import Manifest
 
 NAME = COLLECTOR
@@ -104,7 +104,7 @@ def configuration(*, namespace: str, region: str, log_group: str, remote_write: 
 
 
 def _job(namespace: str) -> dict[str, Any]:
-    """Ready gateways and engines of the namespace, each at the port that it names `http`."""
+    """Gateways, engines and workers of jobs in the namespace, each at the port that it names `http`."""
     label = "__meta_kubernetes_pod_label_"
     return {
         "job_name": "penstock",
@@ -113,7 +113,7 @@ def _job(namespace: str) -> dict[str, Any]:
         "sample_limit": MOST_SAMPLES,
         "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [namespace]}}],
         "relabel_configs": [
-            {"source_labels": [f"{label}app_kubernetes_io_name"], "regex": "gateway|engine", "action": "keep"},
+            {"source_labels": [f"{label}app_kubernetes_io_name"], "regex": f"gateway|engine|{JOBS}", "action": "keep"},
             {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "http", "action": "keep"},
             {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Running", "action": "keep"},
             {"source_labels": [f"{label}app_kubernetes_io_name"], "target_label": "app"},

@@ -11,6 +11,8 @@ from components import policies
 from components.buckets import private_bucket
 from components.jobs_manifests import APP, WorkersShape
 from components.keys import DELETION_WINDOW_DAYS, ROTATION_DAYS
+from components.manifests import service as pods_service
+from components.network_policies import WORKER_PORT
 from components.options import stateful
 
 OLD_VERSION_DAYS = 1
@@ -85,7 +87,8 @@ class JobWorkers(pulumi.ComponentResource):
             subjects=[{"kind": "ServiceAccount", "name": APP, "namespace": namespace}],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[account]),
         )
-        for policy, spec in manifests.network_policies(shape["vpc_cidr"]).items():
+        found = manifests.scaled_object(shape, namespace)
+        for policy, spec in manifests.network_policies(shape["vpc_cidr"], scaled=found is not None).items():
             k8s.networking.v1.NetworkPolicy(
                 f"{name}-{policy}",
                 metadata={"name": policy, "namespace": namespace, "labels": marks},
@@ -93,17 +96,38 @@ class JobWorkers(pulumi.ComponentResource):
                 opts=child,
             )
         workers = manifests.deployment(shape, namespace)
-        k8s.apps.v1.Deployment(
+        deployment = k8s.apps.v1.Deployment(
             name,
             metadata=workers["metadata"],
             spec=workers["spec"],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[account, binding]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[account, binding],
+                # The autoscaler's from the first day on: an update that set them would undo what it did.
+                ignore_changes=["spec.replicas"] if found else None,
+            ),
         )
-        if shape["replicas"] > 1:
+        if found:
+            service = pods_service(APP, namespace, marks, WORKER_PORT)
+            k8s.core.v1.Service(name, metadata=service["metadata"], spec=service["spec"], opts=child)
+            k8s.apiextensions.CustomResource(
+                name,
+                api_version="keda.sh/v1alpha1",
+                kind="ScaledObject",
+                metadata=found["metadata"],
+                spec=found["spec"],
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
+            )
+        if shape["replicas"] > 1 or found:
             k8s.policy.v1.PodDisruptionBudget(
                 name,
                 metadata=mine,
-                spec={"max_unavailable": 1, "selector": {"match_labels": marks}},
+                spec={
+                    "max_unavailable": 1,
+                    "selector": {"match_labels": marks},
+                    # Workers without their database are not ready; that must not hold a node.
+                    "unhealthy_pod_eviction_policy": "AlwaysAllow",
+                },
                 opts=child,
             )
         self.register_outputs({})

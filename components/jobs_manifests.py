@@ -5,17 +5,25 @@ spot nodes, where their lack of a GPU takes nothing from engines but idle CPU.
 """
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 
 from components import migration, pods
 from components.manifests import DATABASE_PORT, GATEWAY_PORT, SYSTEM_POOL, TOKEN_FOLDER
-from components.network_policies import to_aws
+from components.network_policies import COLLECTOR, JOBS, WORKER_PORT, scaler, to_aws
 from components.pods import PART_OF, Manifest
+from components.scaling import FAILURES_BEFORE_FALLBACK, POLL_SECONDS, TIMEOUT_MILLISECONDS, address
 
-APP = "jobs"
-"""Name of the pods, of their service account, of their role, and of their user in the database."""
+APP = JOBS
+"""Name of the pods, of their service account, of their role, of their service, and of their user in the database."""
+DEPTH_METRIC = "penstock_jobs_demand"
+"""What workers tell of the queue (app/jobs/health.py)."""
+DOWN_AFTER_SECONDS = 300
+"""Workers go after the greatest depth of so long: batches come in waves."""
+PROBE_SECONDS = 10
+START_SECONDS = 60
+"""For the first answer of a worker."""
 SPOT_POOL = "gpu-spot"
 GRACE_SECONDS = 30
 """Requests under way may end; spot gives two minutes."""
@@ -23,9 +31,17 @@ HAND_BACK_SECONDS = 10
 """What is left of the grace when the last requests are given up: their rows go back to the queue."""
 
 
+class WorkersScaling(TypedDict):
+    max_workers: int
+    rows_per_worker: int
+    """Requests that wait or are under way, for each worker."""
+
+
 class WorkersShape(TypedDict):
     image: pulumi.Input[str]
     replicas: int
+    """The floor where they scale, else the number."""
+    scaling: NotRequired[WorkersScaling]
     cpu_millicores: int
     memory_mib: int
     config: str
@@ -46,8 +62,16 @@ def deployment(shape: WorkersShape, namespace: pulumi.Input[str]) -> Manifest:
         "name": "worker",
         "image": shape["image"],
         "command": ["python", "-m", "app.jobs"],
-        "args": ["--namespace", namespace, "--grace", str(GRACE_SECONDS - HAND_BACK_SECONDS)],
+        "args": [
+            *("--namespace", namespace, "--grace", str(GRACE_SECONDS - HAND_BACK_SECONDS)),
+            *("--listen", f"$(POD_IP):{WORKER_PORT}"),
+        ],
+        "ports": [{"name": "http", "containerPort": WORKER_PORT, "protocol": "TCP"}],
+        "startupProbe": _probe("/livez", START_SECONDS // PROBE_SECONDS),
+        "readinessProbe": _probe("/readyz", 1),
+        "livenessProbe": _probe("/livez", 3),
         "env": [
+            pods.from_field("POD_IP", "status.podIP"),
             {"name": "KUBERNETES_CREDENTIALS", "value": TOKEN_FOLDER},
             {"name": "PENSTOCK_JOBS_CONFIG", "value": shape["config"]},
             *migration.database_tls(shape["database_tls"]),
@@ -90,14 +114,29 @@ def deployment(shape: WorkersShape, namespace: pulumi.Input[str]) -> Manifest:
     }
 
 
-def network_policies(vpc_cidr: str) -> dict[str, Manifest]:
-    """The `spec` of each NetworkPolicy, by name: they add to those that deny all else."""
-    workers, gateways = {"matchLabels": labels()}, _gateways()
+def _probe(path: str, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": PROBE_SECONDS,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    }
+
+
+def network_policies(vpc_cidr: str, *, scaled: bool = False) -> dict[str, Manifest]:
+    """The `spec` of each NetworkPolicy, by name: they add to those that deny all else. `scaled`: KEDA reads the
+    workers' metrics."""
+    workers, gateways = {"matchLabels": labels()}, _app("gateway")
     return {
         "jobs": {
             "podSelector": workers,
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [],
+            "ingress": [
+                {
+                    "from": [{"podSelector": _app(COLLECTOR)}, *([scaler()] if scaled else [])],
+                    "ports": [{"port": WORKER_PORT, "protocol": "TCP"}],
+                }
+            ],
             "egress": [
                 # DNS, credentials, and HTTPS: S3, the API server, webhooks.
                 *to_aws(),
@@ -113,21 +152,59 @@ def network_policies(vpc_cidr: str) -> dict[str, Manifest]:
     }
 
 
-def _gateways() -> Mapping[str, Mapping[str, str]]:
-    return {"matchLabels": {"app.kubernetes.io/name": "gateway", "app.kubernetes.io/part-of": PART_OF}}
+def _app(name: str) -> Mapping[str, Mapping[str, str]]:
+    return {"matchLabels": {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": PART_OF}}
 
 
-def queue_trigger(rows_per_worker: int, authentication: str) -> Manifest:
-    """KEDA's trigger for the workers' Deployment: rows that wait or are under way, of all tenants.
+def scaled_object(shape: WorkersShape, namespace: pulumi.Input[str]) -> Manifest | None:
+    """None where the number of workers is fixed. Each worker tells the depth of the whole queue: the greatest counts.
 
-    `authentication` names a TriggerAuthentication with the database's address and the workers' password.
+    Never to zero: the workers' own figures are what KEDA asks for, so that it needs no login of the database.
     """
+    if "scaling" not in shape:
+        return None
+    rules = shape["scaling"]
     return {
-        "type": "postgresql",
-        "metadata": {
-            "query": "SELECT count(*) FROM penstock_jobs.rows WHERE state IN (0, 1)",
-            "targetQueryValue": str(rows_per_worker),
-            "activationTargetQueryValue": "0",
+        "metadata": {"name": APP, "namespace": namespace, "labels": labels()},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": APP},
+            "pollingInterval": POLL_SECONDS,
+            "minReplicaCount": shape["replicas"],
+            "maxReplicaCount": rules["max_workers"],
+            # While the database is away no worker tells a depth: that is no reason to change their number.
+            "fallback": {
+                "failureThreshold": FAILURES_BEFORE_FALLBACK,
+                "replicas": shape["replicas"],
+                "behavior": "currentReplicasIfHigher",
+            },
+            "advanced": {
+                "restoreToOriginalReplicaCount": False,
+                "horizontalPodAutoscalerConfig": {
+                    "name": APP,
+                    "behavior": {
+                        "scaleUp": {"stabilizationWindowSeconds": 0},
+                        "scaleDown": {
+                            "stabilizationWindowSeconds": DOWN_AFTER_SECONDS,
+                            "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}],
+                        },
+                    },
+                },
+            },
+            "triggers": [
+                {
+                    "type": "metrics-api",
+                    "name": "depth",
+                    "metricType": "AverageValue",
+                    "metadata": {
+                        "url": address(APP, namespace, WORKER_PORT),
+                        "format": "prometheus",
+                        "valueLocation": DEPTH_METRIC,
+                        "targetValue": str(rules["rows_per_worker"]),
+                        "aggregateFromKubeServiceEndpoints": "true",
+                        "aggregationType": "max",
+                        "timeout": TIMEOUT_MILLISECONDS,
+                    },
+                }
+            ],
         },
-        "authenticationRef": {"name": authentication},
     }

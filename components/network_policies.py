@@ -16,7 +16,9 @@ SCALER, SCALER_NAMESPACE = "keda-operator", "kube-system"
 WORKER = "engine-worker"
 """Pods that compute for an engine of several pods, and answer nobody: `app.kubernetes.io/name`."""
 COLLECTOR = "collector"
-"""Scrapes gateways and engines where a stack has it."""
+"""Scrapes gateways, engines and workers of jobs where a stack has it."""
+JOBS, WORKER_PORT = "jobs", 8080
+"""Workers of jobs, and where they answer probes and show their metrics."""
 
 
 def network_policies(
@@ -30,7 +32,6 @@ def network_policies(
     gateways, engines = _app("gateway"), _app("engine")
     cluster_dns = _to([_pods_of("kube-system", {"k8s-app": "kube-dns"})], DNS_PORT, "UDP", "TCP")
     identity = _to([_range(IDENTITY_AGENT)], IDENTITY_PORT)
-    scaler = _pods_of(SCALER_NAMESPACE, {"app.kubernetes.io/name": SCALER})
     return {
         "default-deny": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
         "gateway": {
@@ -39,7 +40,7 @@ def network_policies(
             "ingress": [
                 {"from": [_range(cidr) for cidr in edge_cidrs], "ports": [_port(GATEWAY_PORT)]},
                 {"from": [{"podSelector": _app(COLLECTOR)}], "ports": [_port(GATEWAY_PORT)]},
-                *([{"from": [scaler], "ports": [_port(GATEWAY_PORT)]}] if scaled else []),
+                *([{"from": [scaler()], "ports": [_port(GATEWAY_PORT)]}] if scaled else []),
             ],
             "egress": [
                 cluster_dns,
@@ -114,10 +115,19 @@ def to_aws() -> list[Manifest]:
     ]
 
 
+def scaler() -> Manifest:
+    """KEDA's operator, as a peer."""
+    return _pods_of(SCALER_NAMESPACE, {"app.kubernetes.io/name": SCALER})
+
+
 def scaler_egress() -> list[Manifest]:
-    """As a controller, and to the gateways whose demand it reads."""
+    """As a controller, and to the gateways whose demand and the workers whose queue it reads."""
     platform = {"namespaceSelector": {"matchLabels": {"app.kubernetes.io/part-of": PART_OF}}}
-    return [*to_aws(), _to([platform | {"podSelector": _app("gateway")}], GATEWAY_PORT)]
+    return [
+        *to_aws(),
+        _to([platform | {"podSelector": _app("gateway")}], GATEWAY_PORT),
+        _to([platform | {"podSelector": _app(JOBS)}], WORKER_PORT),
+    ]
 
 
 def collector_egress() -> list[Manifest]:
@@ -126,6 +136,7 @@ def collector_egress() -> list[Manifest]:
         *to_aws(),
         _to([{"podSelector": _app("gateway")}], GATEWAY_PORT),
         _to([{"podSelector": _app("engine")}], ENGINE_PORT),
+        _to([{"podSelector": _app(JOBS)}], WORKER_PORT),
     ]
 
 

@@ -101,7 +101,7 @@ def _trigger(index: int, model: str, namespace: pulumi.Input[str], colour: str, 
         "metricType": "AverageValue",
         "metadata": {
             # KEDA takes service and namespace from the first two labels of the host, with the port of the third.
-            "url": _address(namespace, colour),
+            "url": address(f"gateway-{colour}", namespace, GATEWAY_PORT),
             "format": "prometheus",
             "valueLocation": f'{METRIC}{{model="{model}"}}',
             "targetValue": str(target),
@@ -113,8 +113,9 @@ def _trigger(index: int, model: str, namespace: pulumi.Input[str], colour: str, 
     }
 
 
-def _address(namespace: pulumi.Input[str], colour: str) -> pulumi.Input[str]:
-    before, behind = f"http://gateway-{colour}.", f".svc:{GATEWAY_PORT}/metrics"
+def address(service: str, namespace: pulumi.Input[str], port: int) -> pulumi.Input[str]:
+    """Where KEDA finds the metrics of all pods behind a service."""
+    before, behind = f"http://{service}.", f".svc:{port}/metrics"
     if isinstance(namespace, str):
         return f"{before}{namespace}{behind}"
     return pulumi.Output.concat(before, namespace, behind)

@@ -113,6 +113,7 @@ def build_workers(
             "workers": {
                 "image": image,
                 "replicas": wanted.workers,
+                **({"scaling": wanted.scaling.model_dump()} if wanted.scaling else {}),
                 "cpu_millicores": wanted.cpu_millicores,
                 "memory_mib": wanted.memory_mib,
                 "config": config.model_dump_json(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -55,7 +56,10 @@ class Gateways:
             await self._api.close()
 
 
-async def _run(config: JobsConfig, place: Place, fixed: tuple[str, ...], namespace: str, grace: float) -> None:
+async def _run(
+    config: JobsConfig, place: Place, fixed: tuple[str, ...], namespace: str, grace: float, listen: tuple[str, int]
+) -> None:
+    from app.jobs.health import Health, served
     from app.jobs.worker import Worker
 
     log = Log()
@@ -65,9 +69,14 @@ async def _run(config: JobsConfig, place: Place, fixed: tuple[str, ...], namespa
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     watching = None if fixed else asyncio.ensure_future(gateways.watch(namespace, log))
-    log.event("working", concurrency=config.concurrency)
     try:
-        await worker.run(grace)
+        async with contextlib.AsyncExitStack() as told:
+            try:
+                port = await told.enter_async_context(served(Health(worker), *listen))
+            except OSError as error:
+                raise SettingsError(f"cannot listen at {listen[0]}:{listen[1]}: {error.strerror or error}") from error
+            log.event("working", concurrency=config.concurrency, port=port)
+            await worker.run(grace)
     finally:
         if watching is not None:
             watching.cancel()
@@ -83,17 +92,29 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--namespace", default="", help="where gateway pods are watched, without --gateway")
     parser.add_argument("--grace", type=float, default=20.0, help="seconds for requests under way after SIGTERM")
+    parser.add_argument(
+        "--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="for probes and metrics; port 0: a free one"
+    )
     options = parser.parse_args(arguments)
     try:
         config, place = read_config(os.environ), read_place(os.environ)
         if not options.gateway and not (options.namespace and os.environ.get("KUBERNETES_SERVICE_HOST")):
             raise SettingsError("give --gateway, or --namespace in a Kubernetes pod")
+        listen = _address(options.listen)
+        fixed = tuple(one.rstrip("/") for one in options.gateway)
+        asyncio.run(_run(config, place, fixed, options.namespace, options.grace, listen))
     except SettingsError as error:
         print(f"penstock jobs: {error}", file=sys.stderr)
         return 2
-    fixed = tuple(one.rstrip("/") for one in options.gateway)
-    asyncio.run(_run(config, place, fixed, options.namespace, options.grace))
     return 0
+
+
+def _address(given: str) -> tuple[str, int]:
+    """Raises SettingsError."""
+    host, _, port = given.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"--listen {given}: allowed is HOST:PORT, such as 0.0.0.0:8080")
+    return host.strip("[]"), int(port)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ import asyncpg
 from app.jobs.lines import RowShape
 from app.jobs.schema import CANCELLED, CLAIMED, DONE, EXPIRED, FAILED, QUEUED
 
+MOST_COUNTED = 100_000
+"""A longer queue is told as so long: to count a million rows every few seconds would be a load of its own."""
+
 # S608: only numbers of this package are put into the statements.
 _TENANT = f"""
 SELECT tenant FROM penstock_jobs.tenants t WHERE EXISTS (
@@ -35,6 +38,14 @@ UPDATE penstock_jobs.rows r SET state = {CLAIMED}, lease_token = $3, lease_until
 FROM chosen, penstock_jobs.batches b WHERE r.id = chosen.id AND b.id = r.batch
 RETURNING r.id, r.batch, r.line, r.custom_id, r.start, r.size, r.attempts, r.key_id,
     extract(epoch FROM r.first_sent_at)::float8 AS first_sent, b.input_object, b.endpoint
+"""  # noqa: S608
+
+_DEPTH = f"""
+SELECT (SELECT count(*) FROM (SELECT FROM penstock_jobs.rows WHERE state = {QUEUED} LIMIT {MOST_COUNTED}) q) AS queued,
+    (SELECT count(*) FROM (SELECT FROM penstock_jobs.rows WHERE state = {CLAIMED} LIMIT {MOST_COUNTED}) r) AS running,
+    count(*) FILTER (WHERE status = 'validating') AS unchecked,
+    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
+FROM penstock_jobs.batches WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling')
 """  # noqa: S608
 
 
@@ -62,6 +73,23 @@ class Chunk:
     rows: Sequence[Row]
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """The queue of all tenants at one moment."""
+
+    queued: int
+    running: int
+    unchecked: int
+    """Batches whose rows are not known yet."""
+    oldest_seconds: float
+    """Age of the oldest batch or job that has not ended; 0 without one."""
+
+    @property
+    def demand(self) -> int:
+        """What workers are needed for: a batch that waits to be checked needs one too."""
+        return self.queued + self.running + self.unchecked
+
+
 @dataclass(frozen=True)
 class Claimed:
     """A batch that is to be checked, or whose files are to be made."""
@@ -75,6 +103,11 @@ class Queue:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+
+    async def depth(self) -> Depth:
+        """By indexes of what has not ended alone."""
+        found = await self._connection.fetchrow(_DEPTH)
+        return Depth(**dict(found or {}))
 
     async def claim(self, most: int, lease_seconds: float) -> Chunk | None:
         """None where nothing waits that is due."""

@@ -20,7 +20,7 @@ from app.jobs.config import JobsConfig
 from app.jobs.lines import body_of
 from app.jobs.objects import Objects, StorageError
 from app.jobs.pool import Pool
-from app.jobs.queue import Chunk, Claimed, Queue, Row
+from app.jobs.queue import Chunk, Claimed, Depth, Queue, Row
 from app.jobs.sender import Answered, Gate, Later, Sender
 from app.jobs.settings import Place
 
@@ -50,18 +50,42 @@ class Worker:
         self._tokens: set[uuid.UUID] = set()
         """Leases that are extended."""
         self._in_hand = 0
+        self._loops: dict[str, asyncio.Task[None]] = {}
         self.stored_ok = True
-        self.rows_ended = 0
+        self.rows_done = 0
+        self.rows_failed = 0
+        self.rows_retried = 0
+        """An engine failed them."""
+        self.rows_pushed_back = 0
+        """There was no room for them, or no gateway: no try of theirs."""
+
+    @property
+    def rows_ended(self) -> int:
+        return self.rows_done + self.rows_failed
+
+    @property
+    def in_hand(self) -> int:
+        return self._in_hand
+
+    @property
+    def ended_loops(self) -> list[str]:
+        """Parts of the work that an unforeseen error has ended. Nothing but a new process brings them back."""
+        return [name for name, task in self._loops.items() if task.done()]
+
+    async def depth(self) -> Depth:
+        """Raises FAILURES."""
+        return await self._ask(lambda queue: queue.depth())
 
     async def run(self, grace_seconds: float = 20.0) -> None:
         """Until `stop`; then what is under way gets so many seconds, and the rest goes back to the queue."""
-        loops = [
-            asyncio.ensure_future(self._for_ever("beat", self._beat, self._config.lease_seconds / 3)),
-            asyncio.ensure_future(self._for_ever("sweep", self._sweep, SWEEP_SECONDS)),
-            asyncio.ensure_future(self._for_ever("batch", self._work_on_batch, SWEEP_SECONDS)),
-            asyncio.ensure_future(self._for_ever("webhook", self._deliver, SWEEP_SECONDS)),
-            asyncio.ensure_future(self._for_ever("clean", self._clean, CLEAN_SECONDS)),
-        ]
+        parts: dict[str, tuple[Callable[[], Coroutine[Any, Any, bool]], float]] = {
+            "beat": (self._beat, self._config.lease_seconds / 3),
+            "sweep": (self._sweep, SWEEP_SECONDS),
+            "batch": (self._work_on_batch, SWEEP_SECONDS),
+            "webhook": (self._deliver, SWEEP_SECONDS),
+            "clean": (self._clean, CLEAN_SECONDS),
+        }
+        self._loops = {name: asyncio.ensure_future(self._for_ever(name, *part)) for name, part in parts.items()}
         try:
             await self._take_chunks()
             self._sender.stopping = True
@@ -72,6 +96,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*self._chunks.values(), return_exceptions=True)
         finally:
+            loops, self._loops = list(self._loops.values()), {}
             for task in loops:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
@@ -194,6 +219,10 @@ class Worker:
             if isinstance(one, Later):
                 later.setdefault((round(one.seconds, 1), one.tried), []).append(row)
         for (seconds, tried), rows in later.items():
+            if tried:
+                self.rows_retried += len(rows)
+            else:
+                self.rows_pushed_back += len(rows)
             await self._insist(
                 lambda queue, rows=rows, seconds=seconds, tried=tried: queue.put_back(chunk, rows, seconds, tried=tried)
             )
@@ -218,7 +247,11 @@ class Worker:
             else:
                 self.stored_ok = True
                 break
-        self.rows_ended += await self._insist(lambda queue: queue.ended(chunk, rows, part, key, failed=failed))
+        ended = await self._insist(lambda queue: queue.ended(chunk, rows, part, key, failed=failed))
+        if failed:
+            self.rows_failed += ended
+        else:
+            self.rows_done += ended
 
     async def _insist(self, work: Callable[[Queue], Awaitable[T]]) -> T:
         while True:

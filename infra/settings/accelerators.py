@@ -78,6 +78,12 @@ def gpu_of(instance_type: str) -> Gpu:
     return GPU_OF_FAMILY[instance_type.partition(".")[0]]
 
 
+def has_gpu(instance_type: str, gpu: str) -> bool:
+    """Whether nodes of this type have that GPU; False for a type that is not known here."""
+    known = GPU_OF_FAMILY.get(instance_type.partition(".")[0])
+    return known is not None and known.name == gpu
+
+
 def types_with(gpu: str) -> tuple[str, ...]:
     """All instance types that have a GPU of this name, in order."""
     return tuple(

@@ -6,7 +6,8 @@ the numbers are those of the floor and not a forecast of the scheduler. GPUs are
 
 What a zone takes with it: the spot groups of that zone. The groups on demand stretch over all zones, and start their
 nodes in the zones that are left; so do Karpenter's pools, which are filled last, up to their ceiling in GPUs. A model
-that scales is summed with its ceiling.
+that scales is summed with its ceiling. A model with a `gpuType` counts on a node group only where all its types have
+that GPU, for which of them comes is not known; Karpenter picks what the pod needs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from infra.settings.accelerators import gpus_of
+from infra.settings.accelerators import gpus_of, has_gpu
 from infra.settings.instances import Capacity, QuotaClass, quota_class, vcpus_of
 from infra.settings.model import ColourRelease, Shape
 
@@ -32,6 +33,8 @@ class Demand(NamedTuple):
     gpus: int
     """Of one pod."""
     pods: int
+    gpu: str | None = None
+    """The only GPU that will do; None: any."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,18 @@ class Pool:
     desired: int
     most: int
     most_without_a_zone: int
+    chosen: bool = False
+    """Nodes are picked for the pods that wait (Karpenter); else a node may be of any type of the group."""
+
+    def gpus_for(self, gpu: str | None) -> int:
+        """GPUs that a pod which needs this GPU can count on in one node; 0 where a node need not have it."""
+        if gpu is None:
+            return self.gpus
+        having = [each for each in self.instance_types if has_gpu(each, gpu)]
+        if not having or (len(having) < len(self.instance_types) and not self.chosen):
+            return 0
+        # The ceiling in nodes was reckoned with the fewest GPUs of all types: no more than that is sure.
+        return self.gpus
 
 
 @dataclass(frozen=True)
@@ -137,20 +152,22 @@ def demands(shape: Shape, *, release: bool = False) -> tuple[Demand, ...]:
             replicas = mine.engine_replicas.get(model.name, 0)
             if release:
                 replicas = max(other.engine_replicas.get(model.name, 0) for other in _releases(shape))
-            found.append(Demand(colour, model.name, model.gpus, model.most(replicas) * model.nodes))
+            pods = model.most(replicas) * model.nodes
+            found.append(Demand(colour, model.name, model.gpus, pods, model.gpu_type))
     return tuple(found)
 
 
 def place(wanted: Iterable[Demand], pools: Sequence[tuple[Pool, int]]) -> tuple[dict[str, int], int]:
     """Nodes used by pool, and pods left over. `pools` are filled in their order, each up to its number of nodes.
 
-    A pod's GPUs are on one node. Largest pods first: with GPUs in powers of two no placing has room for more.
+    A pod's GPUs are on one node, of the type that it needs. Pods that need a type go first, then largest first: with
+    GPUs in powers of two no placing of pods that are alike in their type has room for more.
     """
     free: list[list[int]] = [[] for _ in pools]  # GPUs left on each node that was opened
     left = 0
-    for demand in sorted(wanted, key=lambda item: -item.gpus):
+    for demand in sorted(wanted, key=lambda item: (item.gpu is None, -item.gpus)):
         for _ in range(demand.pods):
-            left += not _one(demand.gpus, pools, free)
+            left += not _one(demand, pools, free)
     return {pool.name: len(nodes) for (pool, _), nodes in zip(pools, free, strict=True)}, left
 
 
@@ -222,12 +239,16 @@ def unplaceable(shape: Shape) -> Iterator[Shortfall]:
     """Models whose pod is larger than every node that may exist. Raises ValueError as `gpu_pools` does."""
     pools = gpu_pools(shape)
     named = _named(pools)
-    largest = max((pool.gpus for pool in pools if pool.most), default=0)
     for index, model in enumerate(shape.models):
+        gpu = model.gpu_type
+        if gpu and not any(has_gpu(each, gpu) for pool in pools for each in pool.instance_types):
+            continue  # another rule says so
+        largest = max((pool.gpus_for(gpu) for pool in pools if pool.most), default=0)
         if model.gpus > largest:
+            of_type = f" {gpu}" if gpu else ""
             yield Shortfall(
                 f"models[{index}].gpus",
-                f"{model.gpus} is too large, no node of {named} is sure to have more than {largest}; "
+                f"{model.gpus} is too large, no node of {named} is sure to have more than {largest}{of_type}; "
                 f"allowed: {largest} or less, or larger instance types",
             )
 
@@ -279,7 +300,7 @@ def _ceiling(name: str, capacity: Capacity, types: Sequence[str], gpus: int) -> 
     for a GPU, so that their sum bounds every mix of types."""
     fewest = min(map(gpus_of, types))
     vcpus = max(-(-vcpus_of(each) * fewest // gpus_of(each)) for each in types)
-    return replace(_pool(name, capacity, types, 0, gpus // fewest, gpus // fewest), vcpus=vcpus)
+    return replace(_pool(name, capacity, types, 0, gpus // fewest, gpus // fewest), vcpus=vcpus, chosen=True)
 
 
 def _named(pools: Sequence[Pool]) -> str:
@@ -287,14 +308,17 @@ def _named(pools: Sequence[Pool]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _one(gpus: int, pools: Sequence[tuple[Pool, int]], free: list[list[int]]) -> bool:
+def _one(demand: Demand, pools: Sequence[tuple[Pool, int]], free: list[list[int]]) -> bool:
     """Puts one pod on the first node with room, or on a new one."""
+    gpus = demand.gpus
     for (pool, most), nodes in zip(pools, free, strict=True):
+        if pool.gpus_for(demand.gpu) < gpus:
+            continue
         for index, room in enumerate(nodes):
             if room >= gpus:
                 nodes[index] -= gpus
                 return True
-        if pool.gpus >= gpus and len(nodes) < most:
+        if len(nodes) < most:
             nodes.append(pool.gpus - gpus)
             return True
     return False
@@ -315,7 +339,11 @@ def _vcpus(pools: Iterable[tuple[Pool, int]]) -> dict[tuple[QuotaClass, Capacity
 
 def _written_out(shape: Shape, lost: Situation, pools: Sequence[Pool]) -> str:
     zones = len(shape.network.zones)
-    wanted = " + ".join(f"{d.pods} x {d.gpus} ({d.colour} {d.model})" for d in lost.demands if d.pods)
+    wanted = " + ".join(
+        f"{d.pods} x {d.gpus} ({d.colour} {d.model}{f', {d.gpu} alone' if d.gpu else ''})"
+        for d in lost.demands
+        if d.pods
+    )
     gpu, spot, *more = pools
     behind = "".join(f" + {pool.name} {pool.most} x {pool.gpus}" for pool in more)
     per_zone = shape.node_groups.gpu_spot.max_nodes_per_zone

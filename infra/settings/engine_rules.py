@@ -145,43 +145,6 @@ def engines_end_in_their_time(shape: Shape) -> Iterator[Problem]:
             )
 
 
-def scaling_has_what_it_needs(shape: Shape) -> Iterator[Problem]:
-    keda = shape.controllers.keda
-    for index, model in enumerate(shape.models):
-        scaling, path = model.scaling, f"models[{index}].scaling"
-        if scaling is None:
-            continue
-        if not keda.enabled:
-            yield Problem(path, "needs KEDA; allowed: null, or controllers.keda.enabled: true")
-        if tuple(map(int, keda.version.split("."))) < (2, 20, 0):
-            yield Problem(
-                "controllers.keda.version",
-                f"{keda.version} adds up the metrics of all services of the namespace; allowed beside "
-                f"models[{index}].scaling: 2.20.0 or newer",
-            )
-        if model.nodes > 1:
-            yield Problem(path, f"an engine of {model.nodes} nodes is not scaled; allowed: null, or nodes: 1")
-        for colour, release in (("blue", shape.release.blue), ("green", shape.release.green)):
-            floor = release.engine_replicas.get(model.name, 0)
-            if floor > scaling.max_replicas:
-                yield Problem(
-                    f"{path}.maxReplicas",
-                    f"{scaling.max_replicas} is below release.{colour}.engineReplicas.{model.name}, the floor; "
-                    f"allowed: {floor} or more",
-                )
-        if scaling.to_zero and (model.queue is None or not model.queue.from_zero):
-            yield Problem(
-                f"{path}.toZero",
-                "true would answer 503 while there is no engine; allowed: false, or a queue with fromZero: true",
-            )
-        if scaling.to_zero and model.spot_share not in (None, 100):
-            yield Problem(
-                f"{path}.toZero",
-                f"true has no floor, and spotShare {model.spot_share} keeps one on demand; allowed: false, or "
-                "spotShare null or 100",
-            )
-
-
 def spot_has_a_pool(shape: Shape) -> Iterator[Problem]:
     most_spot = shape.node_groups.gpu_spot.max_nodes_per_zone
     for index, model in enumerate(shape.models):
@@ -262,7 +225,6 @@ ENGINE_RULES = (
     engines_can_do_it,
     memory_holds_the_shared_part,
     engines_end_in_their_time,
-    scaling_has_what_it_needs,
     spot_has_a_pool,
     the_floor_fits_on_demand,
     engine_images_name_models,

@@ -7,9 +7,19 @@ from pydantic import Field
 from infra.settings.kinds import Cidr, Strict, Truth, Whole
 
 
+class JobsScaling(Strict):
+    """More workers with a longer queue; jobs.workers is the floor."""
+
+    max_workers: Whole = Field(ge=1, le=500, description="Worker pods at most.")
+    rows_per_worker: Whole = Field(
+        ge=1, le=100_000, description="Requests that wait or are under way, for each worker: one more for each so many."
+    )
+
+
 class Jobs(Strict):
     enabled: Truth = Field(description="Files, batches and jobs at the gateways, and workers that do them.")
-    workers: Whole = Field(ge=1, le=100, description="Worker pods.")
+    workers: Whole = Field(ge=1, le=100, description="Worker pods; the floor where they scale.")
+    scaling: JobsScaling | None = Field(description="null: the number of workers is fixed.")
     concurrency: Whole = Field(ge=1, le=1000, description="Requests under way in one worker.")
     cpu_millicores: Whole = Field(ge=50, le=16_000, description="CPU request of one worker pod.")
     memory_mib: Whole = Field(ge=128, le=65_536, description="Memory of one worker pod.")

@@ -14,10 +14,12 @@ from infra.settings.edge_rules import EDGE_RULES
 from infra.settings.engine_rules import ENGINE_RULES
 from infra.settings.errors import Problem
 from infra.settings.gateway_rules import GATEWAY_RULES
+from infra.settings.memory_rules import MEMORY_RULES
 from infra.settings.model import ColourRelease, Shape
 from infra.settings.network_rules import NETWORK_RULES
 from infra.settings.outside_rules import OUTSIDE_RULES
 from infra.settings.release_rules import RELEASE_RULES
+from infra.settings.scaling_rules import SCALING_RULES
 
 SMALLEST_PREFIX = 20
 LARGEST_PREFIX = 16
@@ -274,6 +276,8 @@ RULES = (
     engines_survive_a_zone,
     *CLUSTER_RULES,
     *ENGINE_RULES,
+    *MEMORY_RULES,
+    *SCALING_RULES,
 )
 
 

@@ -34,6 +34,16 @@ class Scaling(Strict):
     to_zero: Truth = Field(description="Without demand no engine stays; the first request waits in the queue.")
 
 
+class KvCache(Strict):
+    """The model's shape, as its config.json has it, and what shall fit into the memory that weights leave."""
+
+    layers: Whole = Field(ge=1, le=1000, description="num_hidden_layers: those that attend to all tokens.")
+    heads: Whole = Field(ge=1, le=1024, description="num_key_value_heads.")
+    head_dim: Whole = Field(ge=8, le=2048, description="head_dim, or hidden_size over num_attention_heads.")
+    bytes_per_value: Literal[1, 2] = Field(description="2 for 16-bit values, 1 for --kv-cache-dtype fp8.")
+    full_length_requests: Whole = Field(ge=1, le=10_000, description="Requests of maxModelLen that fit at once.")
+
+
 class Model(Strict):
     name: Name = Field(description="What clients send as `model`.")
     aliases: tuple[Name, ...] = Field(description="Other names for the same model.")
@@ -52,6 +62,7 @@ class Model(Strict):
     quantisation: Literal["none", "awq", "gptq", "fp8"] = Field(
         description="Of the weights; fp8 needs GPUs of the generations Ada or Hopper."
     )
+    kv_cache: KvCache | None = Field(description="The cache's size is checked by it; null: it is not checked.")
     prefix_caching: Truth = Field(description="Beginnings that prompts share are computed once.")
     chunked_prefill: Truth = Field(description="Long prompts are read in parts, between the tokens of others.")
     lora_adapters: tuple[LoraAdapter, ...] = Field(max_length=32, description="Served beside the model, vLLM alone.")

@@ -148,8 +148,8 @@ def test_adapters_demand_counts_for_the_engines_that_serve_them():
 
 
 def test_keda_may_ask_gateways_and_gateways_let_it_only_where_models_scale():
-    ways = [each for rule in operator_policy()["egress"] for each in rule["ports"] if each["port"] == 8080]
-    assert len(ways) == 1
+    asked = [rule["to"] for rule in operator_policy()["egress"] if rule["ports"][0]["port"] == 8080]
+    assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for (peer,) in asked] == ["gateway", "jobs"]
 
     def asks(scaled: bool) -> bool:
         rules = network_policies("10.0.0.0/16", [], scaled=scaled)["gateway"]["ingress"]

@@ -27,7 +27,7 @@ def pool(gpus: int, nodes: int) -> tuple[Pool, int]:
 
 
 POWERS = st.sampled_from([1, 2, 4, 8])
-DEMANDS = st.lists(st.builds(Demand, st.just("blue"), st.just("m"), POWERS, st.integers(0, 6)), max_size=6)
+DEMANDS = st.lists(st.builds(Demand, st.just("blue"), st.just("m"), POWERS, st.integers(0, 6), st.none()), max_size=6)
 NODES = st.integers(0, 12)
 
 
@@ -182,3 +182,45 @@ def test_the_ceiling_of_a_pool_bounds_every_mix_of_its_types():
     shape = settings(controllers__karpenter__instanceTypes=["g6.16xlarge", "g6.48xlarge"])
     pool = next(pool for pool in capacity.gpu_pools(shape) if pool.name == "karpenter")
     assert (pool.most, pool.gpus, pool.most * pool.vcpus) == (8, 1, 8 * 64)
+
+
+def typed(*instance_types: str, gpus: int, nodes: int, chosen: bool = False) -> tuple[Pool, int]:
+    found = Pool("of", "on demand", instance_types, gpus, 4, ("G and VT",), 0, nodes, nodes, chosen)
+    return found, nodes
+
+
+@pytest.mark.parametrize(
+    ("pool_of", "left"),
+    [
+        (typed("g6e.xlarge", gpus=1, nodes=4), 0),
+        (typed("g6.xlarge", gpus=1, nodes=4), 2),
+        (typed("g6.xlarge", "g6e.xlarge", gpus=1, nodes=4), 2),
+        (typed("g6.xlarge", "g6e.xlarge", gpus=1, nodes=4, chosen=True), 0),
+        (typed("unknown.xlarge", gpus=1, nodes=4), 2),
+    ],
+)
+def test_a_model_with_a_gpu_type_counts_only_on_nodes_that_are_sure_to_have_it(pool_of: tuple[Pool, int], left: int):
+    assert capacity.place([Demand("blue", "m", 1, 2, "L40S")], [pool_of])[1] == left
+    assert capacity.place([Demand("blue", "m", 1, 2)], [pool_of])[1] == 0, "any GPU will do without a type"
+
+
+def test_models_that_take_any_gpu_leave_the_scarce_ones_to_those_that_need_them():
+    pools = [typed("g6e.xlarge", gpus=1, nodes=2), typed("g6.xlarge", gpus=1, nodes=2)]
+    wanted = [Demand("blue", "any", 1, 2), Demand("blue", "picky", 1, 2, "L40S")]
+    assert capacity.place(wanted, pools)[1] == 0
+    assert capacity.place([*wanted, Demand("green", "picky", 1, 1, "L40S")], pools)[1] == 1
+
+
+def test_a_stack_whose_gpus_are_of_the_wrong_type_does_not_survive_a_zone():
+    values = copy.deepcopy(VALUES["prod"])
+    put("protected", False)(values)
+    put("nodeGroups.gpu.instanceTypes", ["g6e.2xlarge"])(values)
+    put("nodeGroups.gpuSpot.instanceTypes", ["g6.2xlarge", "g6e.2xlarge"])(values)
+    put("controllers.karpenter.enabled", False)(values)
+    put("nodeGroups.gpu.maxNodes", 12)(values)
+    shape = Settings.model_validate(values)
+    assert not [each for each in capacity.shortfalls(shape) if each.path == "nodeGroups"]
+    for model in values["models"]:
+        model["gpuType"] = "L40S"
+    (short,) = [each for each in capacity.shortfalls(Settings.model_validate(values)) if each.path == "nodeGroups"]
+    assert "L40S alone" in short.message

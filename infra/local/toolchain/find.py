@@ -102,13 +102,18 @@ def ensure(progress: Progress, cache: Path | None = None, tools: Sequence[Tool] 
     """Finds or makes every tool, saying what it does. Raises ToolchainError, one sentence with the next step."""
     cache = cache or cache_folder()
     folders = []
+    made = False
     for tool in tools:
         folder = on_path(tool) or cached(tool, cache)
         if folder is None:
             with only_one(cache, progress):
-                folder = cached(tool, cache) or _make(tool, cache, progress)
+                folder = cached(tool, cache)
+                made = made or folder is None
+                folder = folder or _make(tool, cache, progress)
         folders.append(folder)
-    shutil.rmtree(cache / "build", ignore_errors=True)
+    if made:  # not where all was there: another checkout may be building
+        with only_one(cache, progress):
+            shutil.rmtree(cache / "build", ignore_errors=True)
     return Toolchain(tuple(dict.fromkeys(folders)))
 
 

@@ -22,6 +22,8 @@ _ARCHITECTURES = {"x86_64": ("amd64", "x64"), "aarch64": ("arm64", "arm64")}
 
 def download(tool: Tool, target: Path, progress: Progress) -> str:
     """Puts the tool's files into the folder `target`. Returns "" or the reason why it could not, for a person."""
+    if not all(binary.release for binary in tool.binaries):
+        return "none is published as a program"
     architectures = _ARCHITECTURES.get(platform.machine())
     if architectures is None:
         return f"no release for {platform.machine()}"

@@ -18,7 +18,7 @@ class Binary:
     """The Go package that builds it."""
     version_command: tuple[str, ...] = ("--version",)
     release: str = ""
-    """Where the official release has it, with {version}, {number} (no v) and {arch} (amd64, arm64)."""
+    """Where the official release has it, with {version}, {number} (no v) and {arch} (amd64, arm64); "": nowhere."""
     checksums: str = ""
     """The release's own list of SHA-256 sums, or the sum alone."""
 
@@ -135,4 +135,34 @@ ACTIONLINT = Tool(
 )
 """For `make lint-workflows` alone: the platform does not need it."""
 
+KEDA = Tool(
+    name="keda",
+    version="v2.20.2",
+    binaries=(
+        Binary("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),
+        Binary("keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter"),
+    ),
+    accepts="2.20.2 or a later 2.20.x",
+    lowest=(2, 20, 2),
+    below=(2, 21, 0),
+    build_seconds=430,
+    ldflags="-s -w -X github.com/kedacore/keda/v2/version.Version={version}",
+)
+"""For the tests of tier `operators` alone. KEDA publishes images and no programs, so it is always built."""
+
+KARPENTER = Tool(
+    name="karpenter",
+    version="v1.14.1",
+    binaries=(Binary("karpenter-kwok", "sigs.k8s.io/karpenter/kwok"),),
+    accepts="1.14.1 or a later 1.14.x",
+    lowest=(1, 14, 1),
+    below=(1, 15, 0),
+    build_seconds=105,
+)
+"""Karpenter's core with its pretended cloud in place of EC2. For the tests of tier `operators` alone, as KEDA."""
+
 TOOLS = (PULUMI, ETCD, KUBERNETES)
+"""What the platform needs."""
+
+OPERATORS = (KEDA, KARPENTER)
+"""What the tests of tier `operators` need besides."""

@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.toolchain import build, find, release
 from infra.local.toolchain.build import BuildError
-from infra.local.toolchain.tools import KUBERNETES, PULUMI, TOOLS
+from infra.local.toolchain.tools import KEDA, KUBERNETES, OPERATORS, PULUMI, TOOLS
 from infra.ops.progress import Progress
 
 
@@ -78,6 +78,40 @@ def test_nothing_is_fetched_for_tools_in_the_cache(tmp_path, monkeypatch, progre
     monkeypatch.setattr(find, "_make", lambda *_: pytest.fail("it was in the cache"))
     toolchain = find.ensure(progress, tmp_path)
     assert toolchain.path("kubectl").parent.name == f"kubernetes-{KUBERNETES.version}"
+
+
+def test_a_build_of_another_checkout_is_left_alone_where_all_is_in_the_cache(tmp_path, monkeypatch, progress):
+    for tool in TOOLS:
+        for binary in tool.binaries:
+            program(tmp_path / "tools" / f"{tool.name}-{tool.version}", binary.name, "cached")
+    under_way = tmp_path / "build" / "modules"
+    under_way.mkdir(parents=True)
+    monkeypatch.setenv("PATH", "")
+    find.ensure(progress, tmp_path)
+    assert under_way.exists()
+
+
+def test_what_a_build_needed_is_removed_after_it(tmp_path, monkeypatch, progress):
+    def built(tool, target, cache, progress):
+        (cache / "build" / "objects").mkdir(parents=True, exist_ok=True)
+        for binary in tool.binaries:
+            program(target, binary.name, tool.version)
+
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(find, "download", lambda *_: "offline")
+    monkeypatch.setattr(find, "build", built)
+    find.ensure(progress, tmp_path, OPERATORS)
+    assert find.cached(KEDA, tmp_path)
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_tool_without_a_release_is_built_and_nobody_is_asked(tmp_path, monkeypatch, progress):
+    monkeypatch.setattr(release.urllib.request, "urlopen", lambda *_, **__: pytest.fail("somebody was asked"))
+    assert release.download(KEDA, tmp_path, progress) == "none is published as a program"
+
+
+def test_operators_are_no_part_of_the_platform():
+    assert not {tool.name for tool in OPERATORS} & {tool.name for tool in TOOLS}
 
 
 def test_a_failed_build_leaves_no_half_made_tool(tmp_path, monkeypatch, progress):
@@ -170,7 +204,7 @@ def served_from(folder: Path):
 
 
 def test_every_tool_has_its_pinned_module():
-    for tool in TOOLS:
+    for tool in (*TOOLS, *OPERATORS):
         requirements = (build.MODULES / tool.name / "go.mod").read_text()
         assert tool.version in requirements
         assert (build.MODULES / tool.name / "go.sum").exists()
