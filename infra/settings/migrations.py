@@ -53,8 +53,17 @@ def _version_and_schema(text: str) -> str:
     return f"{head}{newline}{line}{rest}" if head.startswith("#") else f"{line}{text}"
 
 
+def _scaling_and_memory(text: str) -> str:
+    """2 to 3: workers of jobs may scale, and a model's shape says what its key-value cache takes."""
+    text = add(text, f"config.{NAMESPACE}:jobs.scaling", "null")
+    return add(text, f"config.{NAMESPACE}:models[].kvCache", "null")
+
+
 STEPS: Mapping[int, Step] = {
     1: Step("the file says its version, and where editors find the schema", _version_and_schema),
+    2: Step(
+        "workers of jobs may scale, and the memory of a model's key-value cache may be checked", _scaling_and_memory
+    ),
 }
 """By the version that a step starts from."""
 

@@ -40,7 +40,7 @@ from infra.settings.served import Model
 
 NAMESPACE = "penstock"
 """The project's config namespace: each key is written as `penstock:<key>` in a stack file."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the layout that `Shape` describes; infra/settings/migrations.py has the steps from older ones."""
 
 

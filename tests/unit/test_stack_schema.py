@@ -61,7 +61,7 @@ REFUSED = {
     "null where a value is needed": put("namespace", None),
     "an image that is none": put("release.blue.gatewayImage", "no image"),
     "another version": put("schemaVersion", 1),
-    "a version to come": put("schemaVersion", 3),
+    "a version to come": put("schemaVersion", 99),
 }
 
 
