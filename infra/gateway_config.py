@@ -15,6 +15,7 @@ from components import manifests
 from infra.budget_actions import budget_actions
 from infra.jobs_config import jobs_config
 from infra.outside_config import outside_models, providers, routing
+from infra.pipelines_config import intents, pipelines
 from infra.settings import Settings
 from infra.settings import gateway as shapes
 from infra.settings.model import ColourRelease
@@ -58,6 +59,8 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         feedback=_feedback(gateway.feedback),
         jobs=jobs_config(settings),
         retrieval=_retrieval(settings),
+        intents=intents(settings),
+        pipelines=pipelines(settings),
         drain_seconds=settings.drain.gateway_shutdown_seconds,
     )
 
@@ -73,6 +76,7 @@ def _route(model: Model, colour: Colour, name: str, aliases: tuple[str, ...]) ->
         input_usd_per_million_tokens=model.input_usd_per_million_tokens,
         output_usd_per_million_tokens=model.output_usd_per_million_tokens,
         limits=_limits(model.limits),
+        required=model.required,
         balance=Balance(**model.balance.model_dump()),
         sticky=None if model.sticky is None else Sticky(**model.sticky.model_dump()),
         max_in_flight_per_engine=model.max_in_flight_per_engine,

@@ -8,6 +8,7 @@ from app.gateway.config import Limits, OutsideModel
 from app.gateway.providers.config import Provider
 from app.gateway.routing.config import BreakerSettings, Route, Routing
 from components.manifests import CONFIG_FOLDER
+from infra.pipelines_config import intent_files
 from infra.settings import Settings
 
 KNOWLEDGE = "knowledge.json"
@@ -42,6 +43,7 @@ def routing(settings: Settings) -> Routing:
 
 def gateway_files(settings: Settings) -> dict[str, str]:
     """What lies beside the gateways' configuration, by file name."""
+    files = intent_files(settings)
     if not settings.routing.knowledge:
-        return {}
-    return {KNOWLEDGE: json.dumps({"entries": [entry.model_dump() for entry in settings.routing.knowledge]})}
+        return files
+    return files | {KNOWLEDGE: json.dumps({"entries": [entry.model_dump() for entry in settings.routing.knowledge]})}

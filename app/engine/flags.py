@@ -51,6 +51,8 @@ class EngineFlags:
     disable_access_log_for_endpoints: tuple[str, ...] = ()
     uvicorn_log_level: str = "info"
     lora_modules: dict[str, str] = field(default_factory=dict)
+    runner: str = "auto"
+    """`pooling`: the model makes embeddings and no texts."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,6 +114,13 @@ def _level(text: str) -> str:
     return text
 
 
+def _runner(text: str) -> str:
+    allowed = ("auto", "draft", "generate", "pooling")
+    if text not in allowed:
+        raise ValueError(f"choose from {', '.join(allowed)}")
+    return text
+
+
 MODELLED: dict[str, Callable[[str], Any]] = {
     "model": str,
     "host": str,
@@ -127,6 +136,7 @@ MODELLED: dict[str, Callable[[str], Any]] = {
     "sse-keep-alive-interval": _positive_seconds,
     "disable-access-log-for-endpoints": _paths,
     "uvicorn-log-level": _level,
+    "runner": _runner,
 }
 """Flags with one value."""
 
@@ -158,7 +168,7 @@ _IGNORED = """
     override-generation-config performance-mode pipeline-parallel-size pooler-config prefill-context-parallel-size
     prefix-caching-hash-algo profiler-config pt-load-map-location quantization quantization-config
     ray-workers-use-nsight reasoning-config reasoning-parser reasoning-parser-plugin response-role revision
-    root-path runner safetensors-load-strategy scheduler-cls scheduling-policy show-hidden-metrics-for-version
+    root-path safetensors-load-strategy scheduler-cls scheduling-policy show-hidden-metrics-for-version
     spec-method spec-model spec-tokens speculative-config stream-interval structured-outputs-config swap-space
     tensor-parallel-size tokenizer tokenizer-mode tokenizer-revision tool-call-parser tool-parser-plugin tool-server
     video-pruning-rate weight-transfer-config worker-cls worker-extension-cls

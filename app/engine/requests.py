@@ -113,7 +113,7 @@ def chat_plan(served: Served, body: Json) -> Plan:
     plan.tool = tool_call(body)
     plan.answer = plan.tool[1] if plan.tool else fixed_answer(body)
     if body.get("logprobs"):
-        plan.logprobs = _integer(body, "top_logprobs", 0, 0, 20) or 0
+        plan.logprobs = integer(body, "top_logprobs", 0, 0, 20) or 0
     return plan
 
 
@@ -139,7 +139,7 @@ def completion_plan(served: Served, body: Json) -> Plan:
     plan = _plan(served, body, model, plain_prompts(served.tokenizer, given), COMPLETION_TOKENS)
     plan.echo = bool(body.get("echo"))
     plan.answer = fixed_answer(body)
-    plan.logprobs = _integer(body, "logprobs", None, 0, 20)
+    plan.logprobs = integer(body, "logprobs", None, 0, 20)
     return plan
 
 
@@ -209,7 +209,7 @@ def chat_prompt(tokenizer: Tokenizer, messages: object, tools: object, continued
     return Prompt(tokens, "".join(text), start, subject, join=not begun)
 
 
-def plain_prompts(tokenizer: Tokenizer, given: object) -> list[Prompt]:
+def plain_prompts(tokenizer: Tokenizer, given: object, name: str = "prompt") -> list[Prompt]:
     """A string, a list of strings, a list of ids, or a list of lists of ids."""
     if isinstance(given, str):
         return [Prompt(tokenizer.encode(given), given)]
@@ -220,7 +220,7 @@ def plain_prompts(tokenizer: Tokenizer, given: object) -> list[Prompt]:
             return [Prompt(tokenizer.encode(item), item) for item in given]
         if all(isinstance(item, list) and all(isinstance(value, int) for value in item) for item in given):
             return [_prompt_of_ids(tokenizer, item) for item in given]
-    raise invalid("string_type", "body.prompt", "Input should be a valid string", given)
+    raise invalid("string_type", f"body.{name}", "Input should be a valid string", given)
 
 
 def room(served: Served, plan: Plan, prompt: Prompt) -> int:
@@ -248,7 +248,7 @@ def _plan(served: Served, body: Json, model: str, prompts: list[Prompt], default
     options = options if isinstance(options, dict) else {}
     most = served.max_model_len
     name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
-    given = _integer(body, name, None)
+    given = integer(body, name, None)
     limit = given if given is not None else default_limit
     if limit is not None and limit > most:
         message = f"{name}={limit} cannot be greater than max_model_len={most}. Please request fewer output tokens."
@@ -281,11 +281,11 @@ def _sampling(plan: Plan, body: Json) -> None:
         if not -2 <= penalty <= 2:
             raise bad_parameter(f"{name} must be in [-2, 2], got {penalty}.", name, penalty)
     plan.temperature = temperature
-    plan.n = _integer(body, "n", 1, 1, 1024) or 1
+    plan.n = integer(body, "n", 1, 1, 1024) or 1
     if plan.n > 1 and temperature == 0:
         raise bad_parameter(f"n must be 1 when using greedy sampling, got {plan.n}.", "n", plan.n)
-    plan.seed = _integer(body, "seed", None)
-    plan.least = _integer(body, "min_tokens", 0, 0) or 0
+    plan.seed = integer(body, "seed", None)
+    plan.least = integer(body, "min_tokens", 0, 0) or 0
     if plan.least > plan.limit:
         message = f"min_tokens must be less than or equal to max_tokens={plan.limit}, got {plan.least}."
         raise bad_parameter(message, "min_tokens", plan.least)
@@ -331,7 +331,7 @@ def _prompt_of_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> Prompt:
     return Prompt(list(ids), tokenizer.decode(ids))
 
 
-def _integer(
+def integer(
     body: Json, name: str, default: int | None, least: int | None = None, most: int | None = None
 ) -> int | None:
     value = body.get(name)

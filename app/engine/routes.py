@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from app.engine import replies
 from app.engine.metrics import CONTENT_TYPE
+from app.engine.pooling import embed
 from app.engine.protocol import Request
 from app.engine.replies import ApiError, Json, dump, invalid
 from app.engine.requests import (
@@ -42,7 +43,7 @@ def dispatch(server: EngineServer, request: Request) -> None:
         # The check stands before all else in vLLM too, which is why its body is not the usual error object.
         request.send(401, b'{"error":"Unauthorized"}', vary=False)
         return
-    methods = ROUTES.get(request.path)
+    methods = routes_of(server.flags.runner).get(request.path)
     request.route = request.path
     if methods is None and (match := re.fullmatch(r"/v1/responses/([^/]+)(/cancel)?", request.path)):
         request.route = f"/v1/responses/{{response_id}}{match[2] or ''}"
@@ -90,6 +91,13 @@ def _generation(kind: str, plan: Callable[[Served, Json], Plan]) -> Handler:
         server.generate(request, kind, plan(server.served, body))
 
     return handle
+
+
+def _embeddings(server: EngineServer, request: Request) -> None:
+    body = _body(request)
+    if server.draining:
+        raise replies.draining()
+    embed(server, request, body)
 
 
 def _invocations(server: EngineServer, request: Request) -> None:
@@ -191,7 +199,7 @@ def _schema(server: EngineServer, request: Request) -> None:
     hidden = {"/openapi.json", "/docs"}
     paths = {
         path: {method.lower(): {"responses": {"200": {"description": "Successful Response"}}} for method in methods}
-        for path, methods in {**ROUTES, **_TEMPLATES}.items()
+        for path, methods in {**routes_of(server.flags.runner), **_TEMPLATES}.items()
         if path not in hidden
     }
     request.send(200, dump({"openapi": "3.1.0", "info": {"title": "FastAPI", "version": "0.1.0"}, "paths": paths}))
@@ -232,3 +240,14 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/is_scaling_elastic_ep": {"POST": _not_scaling},
 }
 """Path -> method -> what answers."""
+
+_POOLING: Mapping[str, Mapping[str, Handler]] = {
+    **{path: methods for path, methods in ROUTES.items() if path.count("/") == 1 and path != "/invocations"},
+    "/v1/models": ROUTES["/v1/models"],
+    "/v1/embeddings": {"POST": _embeddings},
+}
+"""Of a model that makes embeddings: what generates is not there at all."""
+
+
+def routes_of(runner: str) -> Mapping[str, Mapping[str, Handler]]:
+    return _POOLING if runner == "pooling" else ROUTES

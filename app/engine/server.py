@@ -19,6 +19,7 @@ from app.engine.generation import Answer, ChatJob, CompletionJob, Job, MessagesJ
 from app.engine.kv import BLOCK, BlockPool
 from app.engine.metrics import Metrics
 from app.engine.observer import Observer, cache_config
+from app.engine.pooling import Embeddings
 from app.engine.protocol import Connection, Request
 from app.engine.replies import ApiError, Identity
 from app.engine.requests import Plan, Prompt, Served, room
@@ -79,7 +80,7 @@ class EngineServer:
         self.observer = Observer(self.metrics, self.scheduler)
         self.fingerprint = f"vllm-{replies.VERSION}-{crc32(repr(flags.model).encode()):08x}"
         self.connections: set[Connection] = set()
-        self.jobs: set[Job] = set()
+        self.jobs: set[Job | Embeddings] = set()
         self.draining = False
         self.on_idle: Callable[[], None] | None = None
         """Called when the last job ends."""
@@ -199,7 +200,7 @@ class EngineServer:
         self.scheduler.abort(sequence, reason)
         self.observer.ended(sequence, self._clock())
 
-    def forget(self, job: Job) -> None:
+    def forget(self, job: Job | Embeddings) -> None:
         self.jobs.discard(job)
         if not self.jobs and self.on_idle is not None:
             self.on_idle()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.gateway.protocol import Connection
     from app.gateway.queue.room import Place
     from app.gateway.routing.course import Course
+    from app.pipelines.authority import Step
 
 SMALL_BODY_BYTES = 64 * 1024
 """A refused body up to this size is read to its end, so that the connection can be kept."""
@@ -147,6 +148,8 @@ class Arrival(Reply):
         try:
             self.key = self.service.keys.authenticate(authorization)
             self.key.require_route(self.route)
+            if self.service.keys.steps is not None:
+                self._inherit(self.service.keys.steps.step(authorization))
         except UnknownSignerError:
             self.token = authorization
         except Refused as refused:
@@ -162,6 +165,13 @@ class Arrival(Reply):
         self._expects_continue = self.protocol.expect_100_continue
         self._refuse_early = unreadable or length is None or length > SMALL_BODY_BYTES or self._expects_continue
 
+    def _inherit(self, step: Step | None) -> None:
+        """A step of a pipeline goes on under the client's request id, in its trace."""
+        if step is not None:
+            self.step, self.request_id, self.intent = step, step.request_id, step.intent
+            if step.trace and self.service.tracer is not None:
+                self.span = self.service.tracer.begin(step.trace)
+
     def turn(self: Exchange) -> None:
         """The replies of earlier pipelined requests are out: this one's may begin."""
         self._my_turn = True
@@ -174,7 +184,7 @@ class Arrival(Reply):
         service = self.service
         batch = self.key is not None and self.key.priority == "batch"
         most = service.most_batch_requests if batch else service.config.max_concurrent_requests
-        if len(service.exchanges) >= most and self._problem is None:
+        if len(service.exchanges) >= most and self._problem is None and self.step is None:
             service.metrics.refused.labels("batch_concurrency" if batch else "concurrency").inc()
             self._problem = too_many(most)
         service.exchanges.add(self)

@@ -14,11 +14,14 @@ from app.gateway.budget.settings import BudgetActions
 from app.gateway.cache.settings import CacheConfig
 from app.gateway.feedback.settings import FeedbackConfig
 from app.gateway.guards.settings import GuardConfig
+from app.gateway.intent.settings import OTHER, IntentConfig
 from app.gateway.providers.config import Provider
-from app.gateway.routing.config import Routing
+from app.gateway.routing.config import Routing, unknown_intents
 from app.gateway.strict import Name, Strict
 from app.gateway.trace.settings import TraceConfig
 from app.jobs.config import JobsConfig
+from app.pipelines.config import PipelinesConfig
+from app.pipelines.plan import pipeline_problems
 from app.retrieval.config import RetrievalConfig
 
 Colour = Literal["blue", "green"]
@@ -63,6 +66,7 @@ class ModelRoute(Strict):
     input_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million prompt tokens cost.")
     output_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million output tokens cost.")
     limits: Limits | None = Field(default=None, description="What all clients together may use of this model.")
+    required: bool = Field(default=True, description="False: a gateway is ready without an engine of it.")
     balance: Balance = Field(default=Balance(), description="How requests are spread over the engines.")
     sticky: Sticky | None = Field(default=None, description="Sessions stay at one engine; none by default.")
     max_in_flight_per_engine: int | None = Field(
@@ -198,6 +202,8 @@ class GatewayConfig(Strict):
     budget: BudgetActions | None = Field(default=None, description="What follows when money runs out; nothing yet.")
     jobs: JobsConfig | None = Field(default=None, description="Files, batches and jobs; off by default.")
     retrieval: RetrievalConfig | None = Field(default=None, description="Documents to search; off by default.")
+    intents: IntentConfig | None = Field(default=None, description="What requests are after; not asked by default.")
+    pipelines: PipelinesConfig = Field(default=PipelinesConfig(), description="Names with steps; none by default.")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     drain_seconds: float = Field(
         default=30.0, ge=0, description="After SIGTERM: how long requests in flight may take before they are cut."
@@ -221,7 +227,8 @@ class GatewayConfig(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"models: the names {', '.join(twice)} are given more than once")
-        reserved = {"none", "other"} & {*names, *(route.name for route in self.routing.routes)}
+        routes, pipelines = self.routing.routes, self.pipelines.pipelines
+        reserved = {"none", "other"} & {*names, *(one.name for one in (*routes, *pipelines))}
         if reserved:
             raise ValueError(f"models: the name `{min(reserved)}` stands for no model in metrics, and is not allowed")
         return self
@@ -255,6 +262,16 @@ class GatewayConfig(Strict):
         for number, route in enumerate(self.routing.routes):
             if route.name in aliases:
                 raise ValueError(f"routing.routes.{number}.name: `{route.name}` is an alias of a model")
+        labels = None if self.intents is None else (*self.intents.labels, OTHER)
+        if self.intents is None or self.intents.model_file is None:  # a trained model brings labels of its own
+            for path, why in unknown_intents(self.routing.routes, labels):
+                raise ValueError(f"{path}: {why}")
+        told = pipeline_problems(
+            self.pipelines, models | aliases | {route.name for route in self.routing.routes},
+            retrieval=self.retrieval is not None, intents=self.intents is not None,
+        )  # fmt: skip
+        for path, why in told:
+            raise ValueError(f"pipelines.{path}: {why}")
         return self
 
 

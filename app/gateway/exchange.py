@@ -46,10 +46,14 @@ class Exchange(AtEngines):
     def pause(self) -> None:
         if self.attempt is not None:
             self.attempt.pause()
+        elif self.run is not None:
+            self.run.pause()
 
     def resume(self) -> None:
         if self.attempt is not None:
             self.attempt.resume()
+        elif self.run is not None:
+            self.run.resume()
 
     def client_gone(self) -> None:
         """The client left: the engine must stop, and what it did is accounted."""
@@ -72,6 +76,8 @@ class Exchange(AtEngines):
             self.attempt.stop()
         elif self.cache_part is not None:
             self.cache_part.stop()
+        elif self.run is not None:
+            self.run.stop()
         elif not self.response_complete:
             self.protocol.transport.abort()
 
@@ -136,6 +142,8 @@ class Exchange(AtEngines):
     def _settle(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
         """All that a request holds is given back, and what it used is told to all who count."""
         placing.leave(self, status)
+        if self.run is not None:
+            self.run.cancel()
         if self.course is not None:
             self.course.ended(outcome)
         if self.screen is not None and self.service.guards is not None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from app.gateway.resume import Resumption
     from app.gateway.service import Service, Target
     from app.gateway.trace.span import Span
+    from app.pipelines.authority import Step
+    from app.pipelines.run import Run
 
 NO_STREAM = Problem(502, "The engine answered a request for a stream without one.", "engine_failed")
 """For a stream that was told its place in the queue: its status and type are out."""
@@ -93,6 +95,13 @@ class Reply:
     """The same for log and trace."""
     screen: Screen | None = None
     """Where the answer is searched: what searches its stream."""
+
+    intent: str | None = None
+    """What the request is after, as the classifier of traffic says."""
+    run: Run | None = None
+    """The steps of a pipeline, while they go on."""
+    step: Step | None = None
+    """What this request is a step of."""
 
     route_lines: bytes = b""
     """Header lines about the choice of a model."""

@@ -74,6 +74,7 @@ class Gateway:
     key_file: Path | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _api: Api | None = None
+    _inner: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listens and returns the port (a free one where `port` is 0). Raises OSError, SettingsError."""
@@ -93,7 +94,8 @@ class Gateway:
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
         service.start()
-        self._keep_documents()
+        if self.config.retrieval is not None or service.pipelines is not None:
+            await self._open_inner_port(uvicorn_config)
         self._watch_surroundings()
         return self._server.sockets[0].getsockname()[1]
 
@@ -187,12 +189,20 @@ class Gateway:
 
             start(self.service, self.config.jobs, place)
 
-    def _keep_documents(self) -> None:
+    async def _open_inner_port(self, uvicorn_config: Any) -> None:
+        """Where this gateway asks itself: open until the end, as what is under way in a drain still needs it."""
+        service = self.service
+        self._inner = await asyncio.get_running_loop().create_server(
+            lambda: Connection(service, uvicorn_config), "127.0.0.1", 0, backlog=BACKLOG
+        )
+        url = f"http://127.0.0.1:{self._inner.sockets[0].getsockname()[1]}"
         if self.config.retrieval is not None:
             from app.retrieval.start import start
 
-            host, port = self._server.sockets[0].getsockname()[:2]
-            start(self.service, self.config.retrieval, self.surroundings.keys, host, port)
+            start(service, self.config.retrieval, self.surroundings.keys, url)
+        if service.pipelines is not None:
+            service.pipelines.secret = None if self.surroundings.jobs is None else self.surroundings.jobs.secret
+            service.pipelines.open(url)
 
     def _keep_limits(self, around: Surroundings) -> None:
         limiter = self.service.limiter
@@ -304,6 +314,10 @@ class Gateway:
         for connection in self.service.connections():
             connection.transport.abort()
         self.service.stop()
+        if self._inner is not None:
+            self._inner.close()
+        if self.service.pipelines is not None:
+            await self.service.pipelines.close()
         if self.service.jobs is not None:
             self.service.jobs.close()
         if self.service.retrieval is not None:

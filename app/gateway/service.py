@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from app.gateway.exchange import Exchange
     from app.gateway.feedback.api import Feedback
     from app.gateway.guards.stage import Guards
+    from app.gateway.intent.classifier import Intents
+    from app.gateway.intent.settings import IntentConfig
     from app.gateway.keys.admin import Admin
     from app.gateway.keys.follower import Follower
     from app.gateway.ledger.writer import Ledger
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from app.gateway.routing.course import LastAnswers
     from app.gateway.trace.tracer import Tracer
     from app.jobs.api import JobsApi
+    from app.pipelines.config import Pipeline
+    from app.pipelines.start import Pipelines
     from app.retrieval.api import RetrievalApi
 
 LONGEST_TICK_SECONDS = 0.25
@@ -64,6 +68,8 @@ class Target:
     """True once the engines are known, be it that there are none."""
     room: WaitingRoom | None = None
     hedger: Hedger | None = None
+    pipeline: Pipeline | None = None
+    """The steps, where the name is a pipeline's."""
     outside: Outside | None = None
     """Who answers for a model that no engine of the platform serves."""
     near: bool = False
@@ -85,7 +91,8 @@ class Service:
         self.loop = loop
         self.sticky_headers = sticky_headers(config.models)
         self.state = ServerState()
-        names = [model.name for model in (*config.models, *config.outside_models)]
+        named = (*config.models, *config.outside_models, *config.pipelines.pipelines)
+        names = [each.name for each in named]
         self.metrics = Metrics((*names, NO_MODEL), config.colour)
         self.balance_metrics = BalanceMetrics(self.metrics.registry)
         log.on_drop = self.metrics.logs_dropped.inc
@@ -102,6 +109,16 @@ class Service:
         self.routes = {name: target.route for name, target in self.by_name.items()}
         self.last_answers: LastAnswers | None = None
         self.router = Router(self, RoutingMetrics(self.metrics.registry))
+        self.intents: Intents | None = None
+        """None where nothing is told of what requests are after."""
+        if config.intents is not None:
+            self.intents = intents_of(config.intents, self.metrics)
+        self.pipelines: Pipelines | None = None
+        """None where there are none."""
+        if config.pipelines.pipelines:
+            from app.pipelines.start import Pipelines
+
+            self.pipelines = Pipelines(self)
         self.origins = Origins(config.cors_origins)
         self.plain_headers = f"x-penstock-colour: {config.colour}\r\n".encode()
         self.client = Client(loop, config.timeouts.idle_connection_seconds)
@@ -213,8 +230,22 @@ class Service:
         return [
             name
             for name, target in self.targets.items()
-            if target.pool.ready == 0 and name not in self.router.covered and not _holds(target)
+            if target.pool.ready == 0
+            and target.route.required
+            and name not in self.router.covered
+            and not _holds(target)
         ]
+
+
+def intents_of(config: IntentConfig, metrics: Metrics) -> Intents:
+    """Raises SettingsError."""
+    from app.gateway.intent.classifier import Intents
+    from app.gateway.settings import SettingsError
+
+    try:
+        return Intents(config, metrics.registry)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _holds(target: Target) -> bool:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from app.gateway.admit import RESUMABLE, Refused, admit
+from app.gateway.admit import GENERATING, RESUMABLE, Refused, admit
 from app.gateway.arrival import Arrival
 from app.gateway.balance import placing
+from app.gateway.errors import Problem
 from app.gateway.keys.signer import await_signer
 from app.gateway.limits.charge import reservation
 from app.gateway.progress import Kept
 from app.gateway.rewrite import hold_output, include_usage
+from app.gateway.routing.features import read_features
 
 if TYPE_CHECKING:
-    from app.gateway.errors import Problem
     from app.gateway.exchange import Exchange
     from app.gateway.service import Target
 
@@ -36,7 +37,13 @@ class Stages(Arrival):
             target = service.by_name[admitted.model]
             if service.steward is not None:
                 service.steward.require(self.key)
-            if self.wishes or admitted.model in service.router.plans or (self.key and self.key.most_usd):
+            if service.intents is not None and self.intent is None and self.route in GENERATING:
+                intent = service.intents.classify(read_features(body).text)
+                service.intents.count(intent)
+                self.intent = intent.name
+            if target.pipeline is not None:
+                self._require_chat(admitted.model)
+            elif self.wishes or admitted.model in service.router.plans or (self.key and self.key.most_usd):
                 target, body = service.router.take(self, admitted, body)
         except Refused as refused:
             self.answer(refused.problem)
@@ -48,6 +55,13 @@ class Stages(Arrival):
             body = service.guards.request(self, body)
             if self.response_complete:
                 return
+        if target.pipeline is not None:
+            self.body = body
+            if service.guards is not None:
+                service.guards.classify(self, body, self._ask_limits)
+            else:
+                self._ask_limits()
+            return
         self.body = include_usage(body, admitted.stream_options) if admitted.add_usage else body
         if admitted.add_limit:
             self._unheld = self.body
@@ -61,6 +75,12 @@ class Stages(Arrival):
         else:
             self._ask_limits()
 
+    def _require_chat(self: Exchange, name: str) -> None:
+        """Raises Refused: a pipeline answers chats alone."""
+        if self.route != "chat":
+            text = f"`{name}` is a pipeline: ask it at /v1/chat/completions."
+            raise Refused(Problem(404, text, "unsupported_route", "model"))
+
     def _ask_limits(self: Exchange) -> None:
         """The guards let it pass; they may have taken their time."""
         try:
@@ -72,6 +92,9 @@ class Stages(Arrival):
         service, target, admitted = self.service, self.target, self.admitted
         assert target is not None  # noqa: S101 - the request is admitted
         assert admitted is not None  # noqa: S101
+        if target.pipeline is not None and service.pipelines is not None:  # its steps are limited, each by itself
+            service.pipelines.begin(self, target.pipeline)
+            return
         plan = None if self.key is None else service.limiter.plan(self.key, target.route)
         if plan is None:
             self._look(target)

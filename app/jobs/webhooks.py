@@ -125,7 +125,7 @@ async def deliver(url: str, identity: str, body: bytes, secret: bytes, rules: We
         return True, f"refused: {problem}"
     # aiohttp does not ask a resolver about an address given as such: `problem_of` has judged that one.
     plain = urlsplit(url).scheme == "http"
-    if plain and not _named(url, rules):
+    if plain and not named(url, rules):
         return True, "refused: over http only named networks may be called"
     connector = aiohttp.TCPConnector(resolver=Pinned(rules, plain=plain), use_dns_cache=False, limit=1)
     limit = aiohttp.ClientTimeout(total=rules.timeout_seconds)
@@ -145,7 +145,8 @@ async def deliver(url: str, identity: str, body: bytes, secret: bytes, rules: We
         return False, type(error).__name__
 
 
-def _named(url: str, rules: WebhookRules) -> bool:
+def named(url: str, rules: WebhookRules) -> bool:
+    """Whether a host given as an address is in a network that the operator named. A name is judged when it resolves."""
     try:
         return private(ip_address(urlsplit(url).hostname or ""), rules)
     except ValueError:

@@ -135,6 +135,28 @@ class RetrievalApi:
                 seconds=round(took, 4),
             )  # fmt: skip
 
+    async def find(
+        self, tenant: str, authorization: bytes, collection: str, query: str, k: int, mode: str
+    ) -> list[dict[str, Any]]:
+        """A search for a step of a pipeline. Raises Refused."""
+        if self._under_way >= MOST_AT_ONCE:
+            raise Refused(BUSY)
+        self._under_way += 1
+        begun, status = time.monotonic(), "200"
+        try:
+            return await self._retrieval.search(tenant, authorization, collection, query, k, mode)
+        except Refused as refused:
+            status = str(refused.problem.status)
+            raise
+        except FAILURES as error:
+            status = str(AWAY.status)
+            self._log.event("retrieval_failed", operation="search", reason=type(error).__name__)
+            raise Refused(AWAY) from None
+        finally:
+            self._under_way -= 1
+            self._requests.labels("search", status).inc()
+            self._seconds["search"].observe(time.monotonic() - begun)
+
     async def _serve(self, request: Request, send: Send, more: Headers) -> int:
         if request.path == f"{PREFIX}chat/completions":
             request.need("POST")

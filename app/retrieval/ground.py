@@ -37,14 +37,19 @@ def question_of(messages: object) -> str:
 def system_text(passages: Sequence[Mapping[str, Any]]) -> str:
     if not passages:
         return _NOTHING
+    return f"{_RULES}\n\n{numbered(passages)}"
+
+
+def numbered(passages: Sequence[Mapping[str, Any]], first: int = 1) -> str:
+    """The passages, each under its number and where it is from."""
     shown = [
         f"[{number}] {one['document_name'] or one['document_id']}"
         + (f", page {one['page']}" if one["page"] else "")
         + (f", {one['heading']}" if one["heading"] else "")
         + f"\n{one['text'].strip()}"
-        for number, one in enumerate(passages, 1)
+        for number, one in enumerate(passages, first)
     ]
-    return "\n\n".join((_RULES, *shown))
+    return "\n\n".join(shown)
 
 
 def grounded(body: dict[str, Any], passages: Sequence[Mapping[str, Any]]) -> bytes:

@@ -21,16 +21,14 @@ if TYPE_CHECKING:
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-def start(service: Service, config: RetrievalConfig, database: Database | None, host: str, port: int) -> None:
-    """`host` and `port`: where this gateway listens. Raises SettingsError."""
+def start(service: Service, config: RetrievalConfig, database: Database | None, url: str) -> None:
+    """`url`: where this gateway asks itself. Raises SettingsError."""
     if database is None:
         raise SettingsError(
             "retrieval: documents are kept in the database: set PENSTOCK_KEYS_DATABASE and "
             "PENSTOCK_DATABASE_ADDRESS, or leave `retrieval` out"
         )
-    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - every address, which is one's own too
-    door = Door(f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}", config.embed_seconds,
-                config.embed_batch)  # fmt: skip
+    door = Door(url, config.embed_seconds, config.embed_batch)
     registry = service.metrics.registry
     requests = Counter(
         "penstock_gateway_retrieval_requests", "Retrieval requests.", ("operation", "status"), registry=registry

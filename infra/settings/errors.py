@@ -52,7 +52,7 @@ def path_of(location: Sequence[int | str]) -> str:
 def describe(error: ErrorDetails, root: type[BaseModel]) -> Problem:
     """One pydantic error as a problem. Handles every error type that the settings model can raise."""
     location, given, context = error["loc"], error["input"], error.get("ctx", {})
-    path = path_of(location)
+    path = path_of(without_tags(root, location))
     match error["type"]:
         case "extra_forbidden":
             message = _unknown(str(location[-1]), _keys_at(root, location[:-1]))
@@ -85,6 +85,11 @@ def describe(error: ErrorDetails, root: type[BaseModel]) -> Problem:
             message = f"must be text, not {given!r}; write it in quotes"
         case "model_type" | "dict_type":
             message = f"must be a mapping of keys, not {given!r}"
+        case "union_tag_invalid":
+            path = f"{path}.{context['discriminator'].strip(chr(39))}"
+            message = f"{context['tag']!r} is not allowed; allowed: {context['expected_tags']}"
+        case "union_tag_not_found":
+            path, message = f"{path}.{context['discriminator'].strip(chr(39))}", "is missing"
         case "tuple_type":
             message = f"must be a list, not {given!r}"
         case other:
@@ -103,11 +108,29 @@ def _unit(path: str) -> str:
     return next((f", in {unit}" for ending, unit in UNITS.items() if key.endswith(ending)), "")
 
 
+def tagged(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The models that an item may be, by what its `kind` says; empty where there is one alone."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    models = [one for one in typing.get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return {
+        typing.get_args(one.model_fields["kind"].annotation)[0]: one for one in models if "kind" in one.model_fields
+    }
+
+
+def without_tags(root: type[BaseModel], location: Sequence[int | str]) -> list[int | str]:
+    """A location as the user wrote it: pydantic puts the kind of an item in."""
+    return [part for at, part in enumerate(location) if part not in tagged(_field(root, location[:at])[0])]
+
+
 def _field(root: type[BaseModel], location: Sequence[int | str]) -> tuple[Any, str]:
     """The annotation and the description of the field at a location; (None, "") where there is none."""
     current: Any = root
     description = ""
     for part in location:
+        if part in (kinds := tagged(current)):
+            current = kinds[str(part)]
+            continue
         current = _without_null(current)
         if typing.get_origin(current) is dict:
             current, description = typing.get_args(current)[1], ""
@@ -122,7 +145,7 @@ def _field(root: type[BaseModel], location: Sequence[int | str]) -> tuple[Any, s
         if not found:
             return None, ""
         current, description = found[0].annotation, found[0].description or ""
-    return _without_null(current), description
+    return (current if tagged(current) else _without_null(current)), description
 
 
 def _without_null(annotation: Any) -> Any:

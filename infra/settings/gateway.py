@@ -9,6 +9,7 @@ from pydantic import Field
 from app.gateway.cache.settings import Guard, Sampled
 from app.gateway.config import Algorithm, Name
 from app.gateway.guards.settings import Judgement, Mode, PiiKind
+from app.gateway.intent.settings import BUILT_IN, MOST_LABELS
 from infra.settings.kinds import Decimal, Strict, Truth, Whole
 
 Rate = Annotated[Decimal, Field(ge=0.001, le=1_000_000)]
@@ -185,6 +186,23 @@ class Feedback(Strict):
     tenants: dict[Name, FeedbackTenant] = Field(description="What differs for single tenants.")
 
 
+class IntentLabel(Strict):
+    name: Name = Field(description="A label of your own.")
+    phrases: dict[Annotated[str, Field(min_length=1, max_length=80)], Annotated[Decimal, Field(gt=0, le=10)]] = Field(
+        min_length=1, max_length=500, description="Words and phrases with their weights; 1 tells it alone."
+    )
+
+
+class Intents(Strict):
+    built_in: Truth = Field(description=f"The labels {', '.join(BUILT_IN)}, by English words.")
+    classes: tuple[IntentLabel, ...] = Field(max_length=MOST_LABELS - len(BUILT_IN), description="More labels.")
+    model_file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*\.json$")] | None = Field(
+        description="A file in this repository, made by `python -m app.gateway.intent train`; null: rules alone."
+    )
+    least_score: Decimal = Field(gt=0, le=100, description="Below it rules alone tell nothing.")
+    least_probability: Decimal = Field(gt=0, lt=1, description="Below it rules and model tell nothing.")
+
+
 class Gateway(Strict):
     cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
     memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
@@ -205,6 +223,7 @@ class Gateway(Strict):
     jwt: Jwt | None = Field(description="Tokens of an OpenID Connect issuer beside API keys; null: keys alone.")
     cache: Cache = Field(description="Answers that are used again.")
     feedback: Feedback | None = Field(description="Whether clients may rate answers; null: they may not.")
+    intents: Intents | None = Field(description="What requests are after, for reports and routes; null: not asked.")
     guards: Guards | None = Field(description="What is masked or refused; null: nothing.")
     traces: Traces | None = Field(description="OpenTelemetry traces; null: none.")
     ledger: Ledger = Field(description="The ledger of usage in the database.")

@@ -35,6 +35,7 @@ from infra.settings.kinds import (
     Zone,
 )
 from infra.settings.outside import OutsideModel, Provider, Routing
+from infra.settings.pipelines import Pipelines
 from infra.settings.retrieval import Retrieval
 from infra.settings.served import Model
 
@@ -305,6 +306,7 @@ class Shape(Strict):
     gateway: Gateway
     jobs: Jobs
     retrieval: Retrieval
+    pipelines: Pipelines
     edge: Edge
     drain: Drain
     probes: Probes

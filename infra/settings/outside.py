@@ -53,7 +53,12 @@ class Task(Stated, routing.Task):
     pass
 
 
+class When(Stated, routing.When):
+    pass
+
+
 class Route(Stated, routing.Route):
+    when: tuple[When, ...] = Field(max_length=40, description="Models by intent (gateway.intents).")
     rules: tuple[Rule, ...] = Field(max_length=200, description="Answers without any model.")
     tasks: tuple[Task, ...] = Field(max_length=50, description="Models by task.")
 

@@ -12,6 +12,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from infra.settings.errors import tagged
 from infra.settings.model import NAMESPACE, Shape
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
@@ -48,12 +49,25 @@ def _rows(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str, s
     for field in model.model_fields.values():
         path = f"{above}{field.alias}"
         inner, suffix = _inner(field.annotation)
-        kind = "list" if suffix == "[]" else "object" if inner or suffix else _kind(field.annotation)
+        kind = (
+            "list"
+            if suffix == "[]" or _members(field.annotation)
+            else "object"
+            if inner or suffix
+            else _kind(field.annotation)
+        )
         if inner and _nullable(field.annotation):
             kind = "object or null"
         yield path, kind, _allowed(field), (field.description or "").replace("|", "\\|")
         if inner:
             yield from _rows(inner, f"{path}{suffix}.")
+        for name, member in _members(field.annotation).items():
+            yield from _rows(member, f"{path}[{name}].")
+
+
+def _members(annotation: Any) -> dict[str, type[BaseModel]]:
+    """What the items of a list may be, by their kind."""
+    return tagged(typing.get_args(annotation)[0]) if typing.get_origin(annotation) is tuple else {}
 
 
 def _inner(annotation: Any) -> tuple[type[BaseModel] | None, str]:

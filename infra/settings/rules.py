@@ -18,6 +18,7 @@ from infra.settings.memory_rules import MEMORY_RULES
 from infra.settings.model import ColourRelease, Shape
 from infra.settings.network_rules import NETWORK_RULES
 from infra.settings.outside_rules import OUTSIDE_RULES
+from infra.settings.pipeline_rules import PIPELINE_RULES
 from infra.settings.release_rules import RELEASE_RULES
 from infra.settings.scaling_rules import SCALING_RULES
 
@@ -273,6 +274,7 @@ RULES = (
     *GATEWAY_RULES,
     *NETWORK_RULES,
     *OUTSIDE_RULES,
+    *PIPELINE_RULES,
     engines_survive_a_zone,
     *CLUSTER_RULES,
     *ENGINE_RULES,

@@ -78,6 +78,7 @@ class Model(Strict):
     memory_mib: Whole = Field(ge=256, le=2_000_000, description="Memory request of one engine pod.")
     shared_memory_mib: Whole = Field(ge=64, le=1_000_000, description="Of memoryMib, for /dev/shm.")
     compile_cache_mib: Whole = Field(ge=64, le=1_000_000, description="Disk of one pod for what engines compile.")
+    required: Truth = Field(description="Gateways are ready only with an engine of it; false: without one, too.")
     priority: Literal["interactive", "batch"] = Field(description="batch gives its nodes to interactive pods.")
     spot_share: Percent | None = Field(
         description="Of engineReplicas, per cent that may be on spot nodes; what scaling adds is on spot while there "

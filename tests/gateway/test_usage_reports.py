@@ -20,7 +20,7 @@ from app.gateway.errors import Refused
 from app.gateway.ledger import report
 from app.gateway.ledger.database import Session
 from app.gateway.ledger.report import Question, Reports, parse
-from app.gateway.ledger.report_schema import GROUPS, REPORT
+from app.gateway.ledger.report_schema import GROUPS, WIDER_REPORT
 from app.gateway.ledger.row import encode
 from app.gateway.ledger.schema import LEDGER
 from app.gateway.ledger.settings import LedgerSettings
@@ -132,7 +132,7 @@ async def test_the_gateways_login_gets_sums_and_no_row(stored: Database):
 
 
 def test_the_function_and_the_gateway_offer_the_same_columns():
-    assert f"'{{{','.join(GROUPS)}}}'" in REPORT
+    assert f"'{{{','.join(GROUPS)}}}'" in WIDER_REPORT
 
 
 def test_without_dates_a_report_is_of_this_month():

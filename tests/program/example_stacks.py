@@ -61,6 +61,7 @@ ROUTING = """\
         to: {to}
         rules: []
         tasks: []
+        when: []
         experiment: null
         levels: []
         fallback: [{fallback}]

@@ -20,6 +20,16 @@ def settled(stack: str) -> Values:
     """A stack file's values with blue live and green idle: the files of the checkout move with every release."""
     values = stack_file_values(CHECKOUT / f"Pulumi.{stack}.yaml")
     values["release"]["blue"]["weight"], values["release"]["green"]["weight"] = 100, 0
+    return of_one_model(values) if stack == "local" else values
+
+
+def of_one_model(values: Values) -> Values:
+    """Without the model of retrieval and what stands on it: most rules are clearer where there is one model."""
+    del values["models"][1:]
+    for colour in ("blue", "green"):
+        del values["release"][colour]["engineReplicas"]["embed"]
+    values["retrieval"] |= {"enabled": False, "model": None}
+    values["pipelines"] |= {"names": [], "prompts": []}
     return values
 
 

@@ -47,6 +47,7 @@ ROUTE: dict[str, Any] = {
     "rules": [],
     "tasks": [],
     "experiment": None,
+    "when": [],
     "levels": [],
     "fallback": ["claude"],
     "cached": False,

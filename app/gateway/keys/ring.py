@@ -16,12 +16,15 @@ from app.gateway.keys.problems import EXPIRED, NOT_LOADED, REVOKED, ROTATED, ten
 if TYPE_CHECKING:
     from app.gateway.keys.tokens import Tokens
     from app.jobs.ticket import Tickets
+    from app.pipelines.authority import Authority
 
 MOST_REVOKED = 10_000
 """Revoked keys that are still known as such; an older one is answered like any wrong key."""
 DAY_SECONDS = 86_400
 TICKET = b"pj-"
 """How the tickets of workers begin."""
+STEP = b"ps-"
+"""How the tokens of pipelines' steps begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class KeyRing:
         """None where no issuer is configured."""
         self.tickets: Tickets | None = None
         """None where there are no jobs."""
+        self.steps: Authority | None = None
+        """None where there are no pipelines."""
         self.used: set[str] = set()
         """Stored keys that were used for the first time on a day, since this was emptied."""
         self.take_file(keys, admins)
@@ -94,6 +99,8 @@ class KeyRing:
         if grant is None:
             if self.tickets is not None and token.startswith(TICKET):
                 grant = self.tickets.grant(token)
+            elif self.steps is not None and token.startswith(STEP):
+                grant = self.steps.grant(token)
             elif self.tokens is not None and token.count(b".") == 2:
                 grant = self.tokens.grant(digest, token, last=last)
             elif digest in self._revoked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,6 +29,14 @@ def record(ledger: Ledger, exchange: Exchange, status: int, outcome: str, accoun
     paid = status == 200 and outcome == "ok"
     again = billed_as(exchange.request_id, paid=paid) if key.job else None
     identity, ended = again or (ledger.next_id(), time.time())
+    pipeline, step = exchange.step, None
+    if (
+        again and pipeline is not None
+    ):  # each request of a run has its row, and a second attempt of the job the same ones
+        identity = hashlib.sha256(f"{identity} {pipeline.name} {pipeline.call}".encode()).hexdigest()[:32]
+    name = None if target.pipeline is None else target.pipeline.name
+    if pipeline is not None:
+        name, step = pipeline.pipeline, pipeline.name
     ledger.record(
         Row(
             id=identity,
@@ -56,5 +65,8 @@ def record(ledger: Ledger, exchange: Exchange, status: int, outcome: str, accoun
             # Of a job only the answer is billed, and not the tries before it.
             cost_usd=0.0 if key.job and not paid else account.cost_usd,
             cache=exchange.cache_outcome,
+            intent=exchange.intent,
+            pipeline=name,
+            step=step,
         )
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-GROUPS = ("day", "tenant", "key", "feature", "model", "colour", "zone", "route", "outcome")
+GROUPS = (
+    "day", "tenant", "key", "feature", "model", "colour", "zone", "route", "outcome", "intent", "pipeline", "step",
+)  # fmt: skip
 """What a report may be broken down by."""
 
 REPORT = """
@@ -42,3 +44,13 @@ $body$;
 REVOKE ALL ON FUNCTION penstock_ledger.report(date, date, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION penstock_ledger.report(date, date, text[], integer) TO penstock_ledger_writer;
 """
+
+WIDER_REPORT = """
+ALTER TABLE penstock_ledger.usage ADD COLUMN intent text, ADD COLUMN pipeline text, ADD COLUMN step text;
+COMMENT ON COLUMN penstock_ledger.usage.step IS
+    'of a pipeline; null for the pipeline itself, whose row has no tokens and no cost: those of its steps have';
+""" + REPORT.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION").replace(
+    "{day,tenant,key,feature,model,colour,zone,route,outcome}",
+    "{day,tenant,key,feature,model,colour,zone,route,outcome,intent,pipeline,step}",
+)
+"""Intents, and the steps of pipelines."""

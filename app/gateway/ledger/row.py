@@ -37,6 +37,9 @@ COLUMNS = (
     ("resumed", "smallint"),
     ("cost_usd", "numeric"),
     ("cache", "text"),
+    ("intent", "text"),
+    ("pipeline", "text"),
+    ("step", "text"),
 )
 """Names and types in the order of a line. `ended` is in seconds since 1970."""
 
@@ -83,6 +86,12 @@ class Row(msgspec.Struct, frozen=True):
     cost_usd: float
     cache: str | None = None
     """What the cache did: hit, semantic, coalesced, miss or bypass; None where there is none. Hits cost nothing."""
+    intent: str | None = None
+    """What the request is after, as the classifier of traffic says; None where there is none."""
+    pipeline: str | None = None
+    """The pipeline that the request asked for, or that it is a step of."""
+    step: str | None = None
+    """The step; None for the pipeline itself, which costs nothing: its steps do."""
 
 
 def read_feature(header: bytes) -> str | None:
@@ -125,5 +134,6 @@ def encode(row: Row) -> bytes:
         f"\t{_count(row.input_tokens)}\t{_count(row.output_tokens)}\t{_count(row.cached_tokens)}"
         f"\t{'t' if row.estimated else 'f'}"
         f"\t{_number(row.ttft_ms)}\t{_number(row.itl_ms)}\t{row.duration_ms:.3f}\t{row.tries}\t{row.resumed}"
-        f"\t{max(row.cost_usd, 0.0):.10f}\t{_text(row.cache)}\n"
+        f"\t{max(row.cost_usd, 0.0):.10f}\t{_text(row.cache)}"
+        f"\t{_text(row.intent)}\t{_text(row.pipeline)}\t{_text(row.step)}\n"
     ).encode("ascii")

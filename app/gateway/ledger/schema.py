@@ -9,7 +9,7 @@ those older than the owner's `keep_days`. It cannot read, change or delete a row
 from __future__ import annotations
 
 from app.gateway.database.migrations import Schema
-from app.gateway.ledger.report_schema import REPORT
+from app.gateway.ledger.report_schema import REPORT, WIDER_REPORT
 from app.gateway.ledger.row import COLUMNS
 from app.gateway.ledger.tenant_schema import LEDGER_REQUEST
 
@@ -116,7 +116,11 @@ COMMENT ON COLUMN penstock_ledger.usage.cache IS
 """
 
 LEDGER = Schema(
-    SCHEMA, LOCK, WRITER_ROLE, (_FIRST, _SECOND, REPORT, LEDGER_REQUEST), after=f"SELECT {SCHEMA}.prepare_days()"
+    SCHEMA,
+    LOCK,
+    WRITER_ROLE,
+    (_FIRST, _SECOND, REPORT, LEDGER_REQUEST, WIDER_REPORT),
+    after=f"SELECT {SCHEMA}.prepare_days()",
 )
 
 STAGING = "penstock_ledger_staging"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -60,6 +60,13 @@ class Task(Strict):
     )
 
 
+class When(Strict):
+    """A model for requests that are after something, as the classifier of traffic tells (`intents`)."""
+
+    intent: tuple[Name, ...] = Field(min_length=1, max_length=40, description="Labels.")
+    to: Name = Field(description="The model for them.")
+
+
 class Level(Strict):
     score: float = Field(ge=0, le=1, description="From this complexity on, 0 to 1.")
     to: Name = Field(description="The model for it.")
@@ -68,14 +75,15 @@ class Level(Strict):
 class Route(Strict):
     """A name that clients send as `model`, the rules that choose a model for it, and what stands behind that one.
 
-    The order: `rules`, `tasks`, `experiment`, `levels`, `to`. Then a model whose context is too short for the request,
-    or that may cost more than the request's ceiling, is passed over for the next of the chain that fits.
+    The order: `rules`, `tasks`, `when`, `experiment`, `levels`, `to`. Then a model whose context is too short for the
+    request, or that may cost more than the request's ceiling, is passed over for the next of the chain that fits.
     """
 
     name: Name = Field(description="A new name, or that of a model: then all requests for it come this way.")
     to: Name = Field(description="The model where no other rule chooses.")
     rules: tuple[Rule, ...] = Field(default=(), max_length=200, description="Answers without any model.")
     tasks: tuple[Task, ...] = Field(default=(), max_length=50, description="Models by task.")
+    when: tuple[When, ...] = Field(default=(), max_length=40, description="Models by intent.")
     experiment: Experiment | None = Field(default=None, description="Models by a share of the tenants.")
     levels: tuple[Level, ...] = Field(default=(), max_length=10, description="Models by complexity, lowest first.")
     fallback: tuple[Name, ...] = Field(
@@ -105,6 +113,7 @@ class Route(Strict):
         """Each field that names a model, and the name."""
         yield "to", self.to
         yield from ((f"tasks.{n}.to", task.to) for n, task in enumerate(self.tasks))
+        yield from ((f"when.{n}.to", one.to) for n, one in enumerate(self.when))
         if self.experiment is not None:
             yield from ((f"experiment.shares.{n}.to", one.to) for n, one in enumerate(self.experiment.shares))
         yield from ((f"levels.{n}.to", level.to) for n, level in enumerate(self.levels))
@@ -162,6 +171,19 @@ class Routing(Strict):
                 if name not in models:
                     return f"routing.routes.{number}.{field}: there is no model `{name}`{_among(models)}"
         return ""
+
+
+def unknown_intents(routes: Sequence[Route], labels: Collection[str] | None) -> Iterator[tuple[str, str]]:
+    """Path and sentence of each label that no request can get. `labels` None: there is no classifier."""
+    for number, route in enumerate(routes):
+        for place, one in enumerate(route.when):
+            path = f"routing.routes.{number}.when.{place}.intent"
+            if labels is None:
+                yield path, "the gateway classifies no intents; allowed: `when` empty, or intents set"
+                return
+            for label in one.intent:
+                if label not in labels:
+                    yield path, f"there is no intent `{label}`{_among(labels)}"
 
 
 def _among(names: Collection[str]) -> str:

@@ -12,10 +12,11 @@ from app.gateway.routing.features import Features
 from app.gateway.routing.rules import Rules
 from app.gateway.routing.score import classify, complexity
 
-Reason = Literal["template", "task", "experiment", "complexity", "default", "context", "cost", "budget"]
+Reason = Literal["template", "task", "intent", "experiment", "complexity", "default", "context", "cost", "budget"]
 REASONS: tuple[Reason, ...] = (
     "template",
     "task",
+    "intent",
     "experiment",
     "complexity",
     "default",
@@ -42,6 +43,8 @@ class Wishes:
 
     tenant: str = ""
     task: str = ""
+    intent: str = ""
+    """What the classifier of traffic says; empty where there is none."""
     most_usd: float | None = None
     fallback: bool = True
 
@@ -128,6 +131,10 @@ def _first(route: Route, features: Features, wishes: Wishes) -> tuple[str, Reaso
         task = classify(features.text, route.tasks)
         if task is not None:
             return task.to, "task", f"{task.name} by words"
+    if wishes.intent:
+        for one in route.when:
+            if wishes.intent in one.intent:
+                return one.to, "intent", wishes.intent
     if route.experiment is not None:
         to = arm(route.experiment, wishes.tenant)
         if to is not None:

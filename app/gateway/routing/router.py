@@ -109,6 +109,8 @@ class Router:
         if plan is None:  # a plain model, of a client with a ceiling of cost
             plan = self._plain(admitted.model)
         features, wishes = read_features(body), read_wishes(exchange.wishes, exchange.key)
+        if exchange.intent is not None:
+            wishes = replace(wishes, intent=exchange.intent)
         decision = decide(plan.settings, plan.rules, features, wishes, plan.facts)
         if moved is not None and decision.reason not in ("template", "context", "cost"):
             decision = replace(decision, reason="budget")
@@ -162,6 +164,7 @@ class Router:
             "to": first,
             "fallback": tuple(dict.fromkeys(name for name in chain if name != first)),
             "tasks": tuple(one.model_copy(update={"to": to.get(one.to, one.to)}) for one in settings.tasks),
+            "when": tuple(one.model_copy(update={"to": to.get(one.to, one.to)}) for one in settings.when),
             "levels": tuple(one.model_copy(update={"to": to.get(one.to, one.to)}) for one in settings.levels),
         }
         if settings.experiment is not None:

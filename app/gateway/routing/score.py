@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from app.gateway.routing.config import Task
 from app.gateway.routing.features import Features
 
 # Words as they stand, and signs anywhere in the lowered text: a set and a few searches cost a hundredth of what an
@@ -70,7 +70,15 @@ def normal(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(" .!?…")
 
 
-def classify(text: str, tasks: Sequence[Task]) -> Task | None:
+class Worded(Protocol):
+    @property
+    def words(self) -> Sequence[str]: ...
+
+
+W = TypeVar("W", bound=Worded)
+
+
+def classify(text: str, tasks: Sequence[W]) -> W | None:
     """The task of which the most words and phrases are in the text; the first one of equals. None: of no task any."""
     words = _WORD.findall(text.casefold())
     known, joined = frozenset(words), f" {' '.join(words)} "

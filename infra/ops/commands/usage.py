@@ -7,7 +7,7 @@ import click
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
 from infra.ops.errors import UsageError
 
-GROUPS = "day, tenant, key, feature, model, colour, zone, route, outcome"
+GROUPS = "day, tenant, key, feature, model, colour, zone, route, outcome, intent, pipeline, step"
 
 
 @click.command()

@@ -1,0 +1,1 @@
+"""Pipelines: declared steps (classify, retrieve, prompt, model, validate, branch, call out) under a model's name."""
