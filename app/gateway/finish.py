@@ -46,11 +46,10 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
     more: dict[str, object] = {}
     if exchange.queued_seconds or exchange.hedge is not None:
         more |= log_fields(exchange)
-        fields |= log_fields(exchange)
     if exchange.step is not None:
-        fields["pipeline"], fields["step"] = exchange.step.pipeline, exchange.step.name
+        more["pipeline"], more["step"] = exchange.step.pipeline, exchange.step.name
     if exchange.intent is not None:
-        fields["intent"] = exchange.intent
+        more["intent"] = exchange.intent
     if exchange.course is not None:
         more |= exchange.course.log_fields()
     if target is not None and account is not None:

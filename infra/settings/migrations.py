@@ -43,6 +43,9 @@ class MigrationError(ValueError):
     """The file cannot be brought to this version. The message says why, and what to do."""
 
 
+PIPELINES = "names: []\nprompts: []\ncallOutHosts: []\ncallOutCidrs: []\n"
+
+
 def _version_and_schema(text: str) -> str:
     """1 to 2: the file says its version, and editors find the schema."""
     text = add(text, VERSION_KEY, "2", first=True)
@@ -53,16 +56,21 @@ def _version_and_schema(text: str) -> str:
     return f"{head}{newline}{line}{rest}" if head.startswith("#") else f"{line}{text}"
 
 
-def _scaling_and_memory(text: str) -> str:
-    """2 to 3: workers of jobs may scale, and a model's shape says what its key-value cache takes."""
+def _scaling_memory_and_pipelines(text: str) -> str:
+    """2 to 3: what a model's key-value cache takes, workers that scale, pipelines and intents: all off."""
     text = add(text, f"config.{NAMESPACE}:jobs.scaling", "null")
-    return add(text, f"config.{NAMESPACE}:models[].kvCache", "null")
+    text = add(text, f"config.{NAMESPACE}:models[].kvCache", "null")
+    text = add(text, f"config.{NAMESPACE}:pipelines", PIPELINES)
+    text = add(text, f"config.{NAMESPACE}:gateway.intents", "null")
+    text = add(text, f"config.{NAMESPACE}:models[].required", "true")
+    return add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
 
 
 STEPS: Mapping[int, Step] = {
     1: Step("the file says its version, and where editors find the schema", _version_and_schema),
     2: Step(
-        "workers of jobs may scale, and the memory of a model's key-value cache may be checked", _scaling_and_memory
+        "workers of jobs may scale, the memory of a key-value cache may be checked, and there are pipelines and intents",
+        _scaling_memory_and_pipelines,
     ),
 }
 """By the version that a step starts from."""

@@ -52,8 +52,8 @@ def _plain(value: Any) -> Any:
         return value
     made = {}
     for key, each in value.items():
-        if key == "title" and isinstance(each, str):
-            continue
+        if (key == "title" and isinstance(each, str)) or (key == "discriminator" and "oneOf" in value):
+            continue  # OpenAPI's word, which validators of JSON Schema do not know
         word = WORDS.get(key, key)
         made[word] = {name: _plain(child) for name, child in each.items()} if key in NAMED else _plain(each)
     if isinstance(made.get("description"), str):  # docstrings come with the source's margins

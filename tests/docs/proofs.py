@@ -93,6 +93,7 @@ BY_A_TEST = {
     "curl $GATEWAY/v1/retrieval/search": "tests/retrieval",
     "curl $GATEWAY/v1/retrieval/chat/completions": "tests/retrieval",
     "python -m app.gateway.database migrate": "tests/gateway/test_ledger_database.py",
+    "python -m app.gateway.intent": "tests/gateway/test_intents.py",
     "penstock rehearse prod": "tests/contracts/test_rehearsals.py",
     "penstock rehearse dev --upgrade-from 1.35": "tests/contracts/test_rehearsals.py",
     "penstock rehearse prod --keep": "tests/unit/ops",

@@ -18,6 +18,7 @@ from infra.rehearsal import UNKNOWN, Registration
 STACK = "pulumi:pulumi:Stack"
 BY_CONTENT = {
     "kubernetes:batch/v1:Job": "it runs once; a new one runs in its place",
+    "kubernetes:core/v1:ConfigMap": "it is immutable; pods of a new revision read a new one, and the old one goes last",
 }
 """Types whose replacement is how they change, with the reason."""
 

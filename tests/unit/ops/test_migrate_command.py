@@ -38,7 +38,7 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(checkout: Path):
     before = (checkout / "Pulumi.dev.yaml").read_bytes()
     result = penstock(checkout, "migrate", "--stack", "dev", "--dry-run")
     assert result.exit_code == 0
-    assert "+  penstock:schemaVersion: 2" in result.stdout
+    assert "+  penstock:schemaVersion: 3" in result.stdout
     assert (checkout / "Pulumi.dev.yaml").read_bytes() == before
 
 
