@@ -39,6 +39,7 @@ LinesReply = tuple[int, bytes, "bytes | Lines", Headers]
 
 JSON = b"application/json"
 DEBUG = "/debug"
+PIPELINES = "/admin/v1/pipelines"
 FEEDBACK = "/v1/feedback"
 MOST_FEEDBACK_BYTES = 1024 * 1024
 MODELS = "/v1/models"
@@ -196,6 +197,11 @@ class Pages:
             if method not in ("GET", "HEAD"):
                 raise Refused(wrong_method(method, path, READ_METHODS))
             return _json(snapshot(service))
+        if path == PIPELINES:
+            if method != "GET":
+                raise Refused(wrong_method(method, path, "GET"))
+            shown = [] if service.pipelines is None else service.pipelines.shown()
+            return _json({"object": "list", "data": shown}, 200, ((b"cache-control", b"no-store"),))
         if service.admin is None:
             raise Refused(admin.NO_DATABASE)
         idempotency = given.get(b"idempotency-key")

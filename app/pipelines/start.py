@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -11,7 +12,7 @@ from app.gateway.config import ModelRoute
 from app.gateway.errors import Problem, retry_after
 from app.gateway.metrics import REQUEST_BUCKETS
 from app.pipelines.authority import Authority
-from app.pipelines.config import Model, Pipeline
+from app.pipelines.config import CallOut, Model, Pipeline
 from app.pipelines.door import Door
 from app.pipelines.run import Run
 
@@ -102,6 +103,25 @@ class Pipelines:
     def ended(self, run: Run) -> None:
         self._under_way[run.pipeline.name] -= 1
         self.metrics.runs.labels(run.pipeline.name).dec()
+
+    def shown(self) -> list[dict[str, Any]]:
+        """For the operator: each pipeline's steps, and the secrets by which its hosts check what they are sent."""
+        return [
+            {
+                "name": pipeline.name,
+                "steps": [{"name": step.name, "kind": step.kind} for step in pipeline.steps],
+                "under_way": self._under_way.get(pipeline.name, 0),
+                "call_outs": [self._call_out(step) for step in pipeline.steps if isinstance(step, CallOut)],
+            }
+            for pipeline in self.config.pipelines
+        ]
+
+    def _call_out(self, step: CallOut) -> dict[str, Any]:
+        from app.pipelines.outcall import secret_of, shown  # aiohttp takes 8 MB
+
+        host = urlsplit(step.url).hostname or ""
+        secret = None if self.secret is None else shown(secret_of(self.secret, host))
+        return {"step": step.name, "host": host, "secret": secret}
 
     async def close(self) -> None:
         if self._door is not None:
