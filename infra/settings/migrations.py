@@ -69,7 +69,7 @@ def _scaling_memory_and_pipelines(text: str) -> str:
 STEPS: Mapping[int, Step] = {
     1: Step("the file says its version, and where editors find the schema", _version_and_schema),
     2: Step(
-        "workers of jobs may scale, the memory of a key-value cache may be checked, and there are pipelines and intents",
+        "workers of jobs may scale, the memory of a key-value cache may be checked; pipelines and intents",
         _scaling_memory_and_pipelines,
     ),
 }

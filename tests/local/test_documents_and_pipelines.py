@@ -1,4 +1,4 @@
-"""Documents and pipelines on the running platform: through Envoy, the gateways, PostgreSQL and the simulated engines."""
+"""Documents and pipelines on the running platform: Envoy, gateways, PostgreSQL and the simulated engines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def stranger(platform: Any) -> Iterator[Client]:
     client = Client(platform.variables["PENSTOCK_GATEWAY_URL"], made["key"])
     yield client
     client.call("DELETE", "/v1/retrieval/collections/handbook")
-    platform.penstock("key", "revoke", made["id"], "--yes")
+    platform.penstock("key", "revoke", made["id"])
 
 
 def test_documents_are_found_by_words_and_by_meaning_and_ground_a_chat(own: Client) -> None:
@@ -88,7 +88,9 @@ def test_another_tenant_sees_nothing_of_them(own: Client, stranger: Client) -> N
 
 
 def test_a_new_index_is_made_while_searches_go_on(own: Client) -> None:
-    status, _ = own.call("POST", "/v1/retrieval/collections/handbook/reindex", {"chunk_tokens": 64})
+    status, _ = own.call(
+        "POST", "/v1/retrieval/collections/handbook/reindex", {"chunk_tokens": 64, "overlap_tokens": 8}
+    )
     assert status == 202
     until = time.monotonic() + 60
     while True:
