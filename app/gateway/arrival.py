@@ -77,6 +77,8 @@ class Arrival(Reply):
     times: Timeouts | None = None
     """Other time-outs than the platform's, of a route."""
     permit: Permit | None = None
+    model_permit: Permit | None = None
+    """Under the own limits of a model that a chain brought it to."""
     token: bytes | None = None
     """An `Authorization` header whose signing key the issuer is asked for."""
     _size = 0

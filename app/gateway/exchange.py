@@ -132,12 +132,23 @@ class Exchange(AtEngines):
         except Exception as error:  # noqa: BLE001 - the connection must go on to its next request
             tell_fault(self, error)
             self.service.exchanges.discard(self)
-            if self.permit is not None:
-                self.permit.settle(0, 0)  # once settled it stays so
+            for permit in (self.permit, self.model_permit):
+                if permit is not None:
+                    permit.settle(0, 0)  # once settled it stays so
         self.body = b""
         self.attempt = self.kept = self.resumption = None
         if not self.disconnected:
             self.protocol.exchange_done(self)
+
+    def _settle_limits(self, status: int, account: Account | None) -> None:
+        if self.admitted is None or account is None or self.target is None:
+            return
+        asked = self.tries > 0 and status == CLIENT_GONE
+        used = charge(account, self.target.route, len(self.body) if asked else 0)
+        if self.permit is not None:
+            self.permit.settle(*used)
+        if self.model_permit is not None:
+            self.model_permit.settle(*used)
 
     def _settle(self, status: int, outcome: str, usage: Usage | None, events: int) -> None:
         """All that a request holds is given back, and what it used is told to all who count."""
@@ -150,8 +161,7 @@ class Exchange(AtEngines):
             self.service.guards.ended(self)
         account = self._account(status, outcome, usage, events)
         finish(self, status, outcome, account)
-        if self.permit is not None and self.admitted is not None and account is not None and self.target is not None:
-            asked = self.tries > 0 and status == CLIENT_GONE
-            self.permit.settle(*charge(account, self.target.route, len(self.body) if asked else 0))
+        if self.permit is not None or self.model_permit is not None:
+            self._settle_limits(status, account)
         if self.cache_part is not None:
             self.cache_part.done(status, outcome, usage)

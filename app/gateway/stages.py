@@ -95,7 +95,9 @@ class Stages(Arrival):
         if target.pipeline is not None and service.pipelines is not None:  # its steps are limited, each by itself
             service.pipelines.begin(self, target.pipeline)
             return
-        plan = None if self.key is None else service.limiter.plan(self.key, target.route)
+        # A chain may bring it to several models: each one's own limits are then asked for on its way (`Course`).
+        route = target.route if self.course is None else None
+        plan = None if self.key is None else service.limiter.plan(self.key, route)
         if plan is None:
             self._look(target)
             return

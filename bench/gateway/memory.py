@@ -1,13 +1,17 @@
 """Whether memory stays flat: `python -m bench.gateway.memory` sends 200,000 requests and reads the gateway's memory.
 
-Exit status: 0 where it grew by less than 2 MB after the warm-up, 1 where by more or where the run cannot be made.
+On a machine with other work it ends after `--seconds`, with what was sent until then. Exit status: 0 where memory grew
+by less than 2 MB after the first fifth, 1 where by more or where the run cannot be made.
 """
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import resource
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +24,14 @@ from bench.gateway.runner import Bench, Cores, Failed
 from bench.gateway.stores import stores
 from infra.local.toolchain.find import cache_folder
 
-WARM_REQUESTS, REQUESTS = 40_000, 200_000
+REQUESTS, SECONDS = 200_000, 600
+WARM_SHARE = 0.2
+"""Of the requests: until then pools, caches and the allocator's heap take what they need."""
 MOST_GROWTH_MB = 2.0
 WINDOW_SECONDS = 2.0
-MOST_WINDOWS = 120
 
 
-def measure(bench: Bench, requests: int) -> list[tuple[int, float]]:
+def measure(bench: Bench, requests: int, seconds: float) -> list[tuple[int, float]]:
     """Requests so far (streams among them: one window in five) and the process's MB. Raises Failed."""
     own = next(peer for peer in PEERS if peer.name == OWN)
     upstream = bench.start_upstream()
@@ -34,8 +39,8 @@ def measure(bench: Bench, requests: int) -> list[tuple[int, float]]:
     try:
         server = bench.start(own, own.source.install(cache_folder() / "bench"), upstream.port)
         try:
-            done = 0
-            for number in range(MOST_WINDOWS):
+            done, until = 0, time.monotonic() + seconds
+            for number in itertools.count():
                 mode: Mode = next(mode for mode in MODES if mode.name == ("sse" if number % 5 == 4 else "json"))
                 try:
                     run = bench.measure(own, replace(mode, seconds=WINDOW_SECONDS, warm_seconds=0.1), server)
@@ -45,7 +50,7 @@ def measure(bench: Bench, requests: int) -> list[tuple[int, float]]:
                 done += run.window.requests
                 seen.append((done, kernel.pss_mb(server.root)))
                 print(f"{done:>8,} requests: {seen[-1][1]:.1f} MB", file=sys.stderr, flush=True)
-                if done >= requests:
+                if done >= requests or time.monotonic() >= until:
                     break
         finally:
             server.end()
@@ -54,8 +59,9 @@ def measure(bench: Bench, requests: int) -> list[tuple[int, float]]:
     return seen
 
 
-def growth(seen: list[tuple[int, float]], warm: int) -> float:
+def growth(seen: list[tuple[int, float]]) -> float:
     """MB from the highest reading of the first half after the warm-up to the highest of the second."""
+    warm = seen[-1][0] * WARM_SHARE if seen else 0
     after = [memory for done, memory in seen if done >= warm]
     half = len(after) // 2
     if half < 1:
@@ -64,17 +70,22 @@ def growth(seen: list[tuple[int, float]], warm: int) -> float:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.gateway.memory", description=__doc__)
+    parser.add_argument("--requests", type=int, default=REQUESTS, metavar="N", help=f"default {REQUESTS:,}")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"the most that it takes, default {SECONDS}")
+    options = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
+    open_files = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, most))
     cache = cache_folder() / "bench"
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-memory-") as folder:
             load, upstream = compiled("load", cache), compiled("upstream", cache)
-            bench = Bench(Path(folder), load, upstream, Cores.of_this_machine(), 65_536)
+            bench = Bench(Path(folder), load, upstream, Cores.of_this_machine(), open_files)
             with stores(bench.folder) as found:
                 bench.store_environment = found.environment
-                seen = measure(bench, REQUESTS)
-                grown = growth(seen, WARM_REQUESTS)
+                seen = measure(bench, options.requests, options.seconds)
+                grown = growth(seen)
     except (Missing, Failed) as reason:
         print(f"the run cannot be made: {reason}", file=sys.stderr)
         return 1

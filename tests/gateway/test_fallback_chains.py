@@ -54,14 +54,20 @@ def model(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def config(route: dict[str, Any] | None = None, /, large: dict[str, Any] | None = None, **more: Any) -> GatewayConfig:
+def config(
+    route: dict[str, Any] | None = None,
+    /,
+    large: dict[str, Any] | None = None,
+    tiny: dict[str, Any] | None = None,
+    **more: Any,
+) -> GatewayConfig:
     routing = {
         "routes": [{"name": "smart", "to": "tiny", "fallback": ["large"], **(route or {})}],
         "templates": CANNED,
         **more.pop("routing", {}),
     }
     expensive = {"input_usd_per_million_tokens": 10.0, "output_usd_per_million_tokens": 20.0, "context_tokens": 8192}
-    models = [model("tiny", aliases=["small"]), model("large", **expensive | (large or {}))]
+    models = [model("tiny", aliases=["small"], **(tiny or {})), model("large", **expensive | (large or {}))]
     return make_config(models=models, routing=routing, **more)
 
 
@@ -402,6 +408,42 @@ async def test_metrics_have_no_label_that_a_client_chose():
             await both.ask(SMART, x_penstock_task=f"scan-{n}")
             await both.ask(CHAT | {"model": f"scan-{n}"})
         assert b"scan-" not in (await both.gateway.get("/metrics")).body
+
+
+async def test_the_own_limits_of_each_model_of_a_chain_count_for_it_alone():
+    one = {"requests_per_minute": 1, "burst_requests": 1}
+    async with two(fails(500), well, config(large={"limits": one}, limits={"requests_per_minute": 600})) as found:
+        first = await found.gateway.ask(SMART)
+        assert (first.status, first.headers["x-penstock-model"]) == (200, "large")
+        second = await found.gateway.ask(SMART)
+        assert second.status == 429, "the model that it falls back to has no room for it"
+        assert second.headers["x-penstock-limit"] == "model.requests_per_minute"
+        assert "model `large`" in second.error["message"]
+        assert int(second.headers["retry-after"]) > 0
+        found.tiny.answer = well
+        assert (await found.gateway.ask(SMART)).status == 200, "the first model's limits are its own"
+        assert not found.gateway.service.limiter.held
+
+
+async def test_a_model_whose_own_limits_are_reached_is_passed_over_in_a_chain():
+    one = {"requests_per_minute": 1, "burst_requests": 1}
+    async with two(well, well, config(tiny={"limits": one})) as found:
+        replies = [await found.gateway.ask(SMART) for _ in range(2)]
+        assert [reply.headers["x-penstock-model"] for reply in replies] == ["tiny", "large"]
+        assert replies[1].headers["x-penstock-fallback"] == "model; to=large; after=tiny; reason=limit"
+        breaker = found.gateway.service.router.breakers["tiny"]
+        assert breaker.allows(time.monotonic()), "a limit says nothing against a model's health"
+
+
+async def test_tokens_are_charged_to_the_limits_of_the_model_that_answered():
+    tokens = {"tokens_per_minute": 100_000}
+    async with two(fails(500), well, config(tiny={"limits": tokens}, large={"limits": tokens})) as found:
+        assert (await found.gateway.ask(SMART)).status == 200
+        states = found.gateway.service.limiter.book._states
+        await eventually(lambda: not any(state.open for state in states.values()))
+        used = 25 * 60_000_000 / 100_000  # microseconds until 25 tokens are free again
+        begun = states["model:tiny"].free_at["t"]
+        assert used * 0.9 < states["model:large"].free_at["t"] - begun < used + 2_000_000
 
 
 def key_with(**fields: Any) -> KeyFile:

@@ -173,3 +173,15 @@ def test_segments_that_wait_are_taken_over_oldest_first(tmp_path: Path):
     assert spool.adopt() == 2
     assert [segment.read() for segment in spool.sealed] == [b"a\n", b"b\n"]
     assert len(folder_of(tmp_path)) == 2
+
+
+def test_a_large_segment_is_read_in_parts_of_whole_lines(tmp_path: Path):
+    spool = Spool(tmp_path, 10_000_000)
+    lines = [b"%d %s\n" % (number, b"x" * (number % 50)) for number in range(2000)]
+    for line in lines:
+        spool.append(line)
+    spool.seal()
+    parts = list(spool.sealed[0].parts(1000))
+    assert b"".join(parts) == b"".join(lines)
+    assert max(map(len, parts)) <= 1000
+    assert all(part.endswith(b"\n") for part in parts)

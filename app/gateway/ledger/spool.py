@@ -15,13 +15,15 @@ import fcntl
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 SUFFIX = ".rows"
 UNFINISHED = ".new"
 MODE = 0o600
+PART_BYTES = 256 * 1024
+"""Stored at once, some 700 rows: whole segments, and the driver's copies of them, would make memory grow by 20 MB."""
 REST_SECONDS = 1.0
 """After a failed write the disk is left alone for so long: its errors cost time on the path of requests."""
 
@@ -35,14 +37,20 @@ class Segment:
     size: int = 0
     rows: int = 0
 
-    def read(self) -> bytes:
+    def parts(self, most: int = PART_BYTES) -> Iterator[bytes]:
         """Whole lines only: a line that the end of the process tore never counted. Raises OSError."""
-        parts, at = [], 0
-        while at < self.size and (part := os.pread(self.descriptor, self.size - at, at)):
-            parts.append(part)
-            at += len(part)
-        data = b"".join(parts)
-        return data[: data.rfind(b"\n") + 1]
+        at = 0
+        while at < self.size:
+            data = os.pread(self.descriptor, min(most, self.size - at), at)
+            end = data.rfind(b"\n") + 1
+            if not end:
+                return
+            yield data[:end]
+            at += end
+
+    def read(self) -> bytes:
+        """All of it. Raises OSError."""
+        return b"".join(self.parts())
 
 
 class SpoolError(Exception):

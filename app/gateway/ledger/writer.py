@@ -140,14 +140,17 @@ class Ledger:
             self._prepared_at = now
 
     async def _store_segment(self, session: Session, segment: Segment) -> None:
-        try:
-            data = segment.read()
-        except OSError as error:
-            self.spool.set_aside(segment)
-            self._log.event("ledger_unreadable", file=segment.path.name, reason=str(error))
-            return
-        if data:
-            await self._store(session, data)
+        parts = segment.parts()
+        while True:  # a failure between two parts is no matter: rows that come again are known by their ids
+            try:
+                part = next(parts, b"")
+            except OSError as error:
+                self.spool.set_aside(segment)
+                self._log.event("ledger_unreadable", file=segment.path.name, reason=str(error))
+                return
+            if not part:
+                break
+            await self._store(session, part)
         self.spool.drop(segment)
 
     async def _store_memory(self, session: Session) -> None:

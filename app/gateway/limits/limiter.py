@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from app.gateway.limits.book import EPOCH, Book, Verdict
 from app.gateway.limits.link import Link
-from app.gateway.limits.plan import LEASE, Plan, Settlement, make_plan
+from app.gateway.limits.plan import LEASE, Plan, Settlement, make_plan, model_plan
 from app.gateway.limits.told import LOCAL_LINE, limit_lines, refusal, too_much
 from app.gateway.tally import Counts
 
@@ -203,24 +203,32 @@ class Limiter:
         self._cap = of
         self._plans.clear()
 
-    def plan(self, key: Grant, route: ModelRoute) -> Plan | None:
-        """The limits of a key's requests to a model; None where there are none. Kept until the key changes."""
-        found = self._plans.get((key.id, route.name))
+    def plan(self, key: Grant, route: ModelRoute | None) -> Plan | None:
+        """The limits of a key's requests to a model; None where there are none. Kept until the key changes.
+
+        Without `route`: all but a model's, of a request that a chain may bring to several models.
+        """
+        name = "" if route is None else route.name
+        found = self._plans.get((key.id, name))
         if found is None or found[0] is not key:
-            if len(self._plans) >= MOST_PLANS:
-                self._plans.clear()
-            found = self._plans[key.id, route.name] = (
-                key,
-                make_plan(
-                    self._config,
-                    self._tenants,
-                    key,
-                    route,
-                    None if self._cap is None else self._cap(key.tenant),
-                    replicas=self.replicas,
-                ),
-            )
+            cap = None if self._cap is None else self._cap(key.tenant)
+            plan = make_plan(self._config, self._tenants, key, route, cap, replicas=self.replicas)
+            found = self._keep_plan(key, name, plan)
         return found[1]
+
+    def model_plan(self, key: Grant, route: ModelRoute) -> Plan | None:
+        """The model's own limits alone; None where it has none. The key says whether a request is of a batch."""
+        name = f"{route.name} alone"  # no name of a model has a space
+        found = self._plans.get((key.id, name))
+        if found is None or found[0] is not key:
+            found = self._keep_plan(key, name, model_plan(self._config, key, route, replicas=self.replicas))
+        return found[1]
+
+    def _keep_plan(self, key: Grant, name: str, plan: Plan | None) -> tuple[Grant, Plan | None]:
+        if len(self._plans) >= MOST_PLANS:
+            self._plans.clear()
+        found = self._plans[key.id, name] = (key, plan)
+        return found
 
     def permit(self, plan: Plan, tokens: int, nano: int) -> Permit:
         return Permit(self, plan, tokens, nano)

@@ -168,21 +168,31 @@ def make_plan(
     config: GatewayConfig,
     tenants: Mapping[str, Limits],
     key: Grant,
-    route: ModelRoute,
+    route: ModelRoute | None,
     cap: Limits | None = None,
     *,
     replicas: int = 1,
 ) -> Plan | None:
     """The plan of a key's requests to a model; None where nothing limits them. `cap`: the most that its tenant has;
-    `replicas`: gateways that share the limits while Redis is away."""
+    `replicas`: gateways that share the limits while Redis is away. Without `route`: all limits but a model's."""
     tenant = lowest(tenants.get(key.tenant, config.tenant_limits), cap)
     found = policy(
         [
             (Scope("key", key.id), key.limits),
             (Scope("tenant", key.tenant), tenant),
-            (Scope("model", route.name), route.limits),
+            *([] if route is None else [(Scope("model", route.name), route.limits)]),
             (Scope("all", ""), config.limits),
         ],
-        batch_share=config.batch_share if key.priority == "batch" else 1.0,
+        batch_share=_share(config, key),
     )
     return None if found is None else Plan(found, replicas)
+
+
+def model_plan(config: GatewayConfig, key: Grant, route: ModelRoute, *, replicas: int = 1) -> Plan | None:
+    """The model's own limits alone, for a request that a chain brings to it."""
+    found = policy([(Scope("model", route.name), route.limits)], batch_share=_share(config, key))
+    return None if found is None else Plan(found, replicas)
+
+
+def _share(config: GatewayConfig, key: Grant) -> float:
+    return config.batch_share if key.priority == "batch" else 1.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from app.gateway.account import Usage, settle
 from app.gateway.balance import placing
 from app.gateway.errors import no_engine
+from app.gateway.limits.charge import reservation
 from app.gateway.retry import Failure, bad_output
 from app.gateway.routing.adapt import body_for, held
 from app.gateway.routing.answers import EVENTS, JSON, TEXT_ROUTES, answer, text_of
@@ -18,7 +19,9 @@ from app.gateway.routing.judge import judge
 if TYPE_CHECKING:
     import asyncio
 
+    from app.gateway.errors import Problem
     from app.gateway.exchange import Exchange
+    from app.gateway.limits.limiter import Permit
     from app.gateway.routing.config import Route
     from app.gateway.routing.decide import Decision, Wishes
     from app.gateway.routing.features import Features
@@ -174,6 +177,7 @@ class Course:
         if old.target is not None and exchange.target is not old.target:
             exchange.turn_to(old.target, old.body, b"")
         exchange.route_lines, exchange.times = old.route_lines, old.times
+        exchange.model_permit, old.model_permit = old.model_permit, exchange.model_permit
         self._exchange, exchange.course, old.course = exchange, self, None
 
     def ceiling(self, model: str) -> int:
@@ -230,7 +234,8 @@ class Course:
         return self._without_model(failure, reason or "circuit_open", 0)
 
     def _ask(self, target: Target) -> None:
-        exchange, router = self._exchange, self._router
+        exchange = self._exchange
+        self._leave_limits()
         if target is not exchange.target:
             if exchange.hedge is not None:
                 exchange.hedge.close()
@@ -239,6 +244,34 @@ class Course:
                 target,
                 *body_for(exchange.route, self._base, self.named, self.features.asked_tokens, route),
             )
+        plan = None if exchange.key is None else exchange.service.limiter.model_plan(exchange.key, target.route)
+        if plan is None:
+            self._begin(target)
+            return
+        assert exchange.admitted is not None  # noqa: S101 - a course follows admission
+        exchange.deadline = inf  # it was the last attempt's; limits answer within 50 ms
+        tokens, nano = reservation(exchange.admitted, len(self._base), target.route)
+        exchange.model_permit = permit = exchange.service.limiter.permit(plan, tokens, nano)
+        permit.ask(lambda problem: self._limited(target, permit, problem))
+
+    def _limited(self, target: Target, permit: Permit, problem: Problem | None) -> None:
+        """The model's own limits let the request in or not: then the next model is asked."""
+        exchange = self._exchange
+        if exchange.response_complete or exchange.model_permit is not permit:
+            return
+        try:
+            if problem is None:
+                self._begin(target)
+            else:
+                self._left = target.route.name
+                failure = Failure("limit", problem, rest="no")
+                if not self._next(failure):
+                    exchange.answer(problem)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            exchange.broke(error)
+
+    def _begin(self, target: Target) -> None:
+        exchange, router = self._exchange, self._router
         exchange.times = self._times(target)
         self._asked += 1
         self._left = target.route.name
@@ -247,6 +280,12 @@ class Course:
         breaker = router.breakers.get(target.route.name)
         self._probe = breaker is not None and breaker.enter(self._asked_at)
         placing.place(exchange, target, self._asked_at)
+
+    def _leave_limits(self) -> None:
+        """The last model's own limits get back what was reserved there: another one answers."""
+        permit, self._exchange.model_permit = self._exchange.model_permit, None
+        if permit is not None:
+            permit.settle(0, 0)
 
     def _times(self, target: Target) -> Any:
         config = self._router.config.timeouts if target.outside is None else target.outside.times
@@ -284,6 +323,7 @@ class Course:
             target, _, content_type, body, usage, status = self._bad
             self._bad = None
             self._tell("model", target.route.name, "nothing_better")
+            self._leave_limits()
             exchange.turn_to(target, exchange.body, b"")
             exchange.reply(content_type, body, usage, status)
             return True
@@ -315,6 +355,7 @@ class Course:
         """Nothing is charged: no model made this."""
         exchange, admitted = self._exchange, self._exchange.admitted
         assert admitted is not None  # noqa: S101 - a course follows admission
+        self._leave_limits()
         if exchange.target is not self._router.none:
             exchange.turn_to(self._router.none, b"", b"")
         content_type, body = answer(
