@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from app.gateway.server import Gateway
+from components.engines import ENGINES
 from infra.local import vllm
 from infra.ops import scrape
 from tests.gateway.harness import CHAT, Client, Reply, Running, running
@@ -183,6 +184,9 @@ async def _metrics_have_the_names_that_we_read(engine: Engine) -> None:
         "vllm:request_success_total",
     ):
         assert f"\n{name}{{" in text, name
+    named = ENGINES["vllm"].metrics  # what alarms, dashboard and collector read
+    for name in (*named.watched, named.itl):
+        assert f"# TYPE {name} " in text, name
 
 
 async def _a_stream_survives_its_engine(

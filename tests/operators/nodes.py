@@ -146,7 +146,13 @@ class Provisioner:
         }
 
     def until(self, what: str, condition: Any, seconds: float = 150.0) -> None:
-        eventually(condition, what, seconds)
+        child = self.plane.processes.children["karpenter"]
+
+        def looked() -> Any:
+            assert child.running, f"Karpenter ended: {child.last_words(20)}"
+            return condition()
+
+        eventually(looked, what, seconds)
 
     def clear(self) -> None:
         """Nothing is left of what a test made."""
@@ -190,6 +196,7 @@ def start_karpenter(plane: Plane) -> Generator[Provisioner]:
     own = {
         "KUBECONFIG": str(known),
         "SYSTEM_NAMESPACE": NAMESPACE,
+        "LEADER_ELECTION_NAMESPACE": NAMESPACE,  # in a cluster it is read from the account's folder
         "METRICS_PORT": str(free_port()),
         "HEALTH_PROBE_PORT": str(free_port()),
         "INSTANCE_TYPES_FILE_PATH": str(plane.layout.state / "types.json"),
