@@ -27,12 +27,14 @@ from tests.contracts.control_planes import a_free_slot, toolchain
 
 pytestmark = [
     pytest.mark.toolchain,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
 ]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 BINDING = "TargetGroupBinding"
+STALLED_SECONDS = 10
+"""Time for the scheduler to say why, also on a busy machine."""
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Cluster:
     def kubectl(self, *arguments: str) -> str:
         """Another person's hand on the cluster."""
         command = [str(self.toolchain.path("kubectl")), "--kubeconfig", str(self.layout.admin_kubeconfig), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -286,13 +288,17 @@ def test_replicas_that_an_autoscaler_set_are_not_taken_back_by_an_update(program
 
 
 def rollout(options: pulumi.ResourceOptions, settings: dict[str, Any]) -> None:
-    metadata: Any = {"namespace": "default", "name": "stuck", "annotations": {"pulumi.com/timeoutSeconds": "4"}}
+    metadata: Any = {
+        "namespace": "default",
+        "name": "stuck",
+        "annotations": {"pulumi.com/timeoutSeconds": str(STALLED_SECONDS)},
+    }
     k8s.apps.v1.Deployment("stuck", metadata=metadata, spec=pods("vllm", settings["replicas"]), opts=options)
 
 
 def test_a_rollout_that_stalls_says_why_and_can_be_repaired(program: Any) -> None:
     small = program(rollout)
-    with pytest.raises(UpdateError, match="Deployment default/stuck was not ready within 4 s"):
+    with pytest.raises(UpdateError, match=f"Deployment default/stuck was not ready within {STALLED_SECONDS} s"):
         small.up(replicas=2)
     said = "".join(small.lines)
     assert "cannot be scheduled: no nodes available to schedule pods" in said

@@ -25,12 +25,12 @@ from infra.ops.errors import ExitCode
 from infra.ops.progress import Progress
 from tests.contracts.control_planes import toolchain
 
-pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(600)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = "eu-central-1"
-END_SECONDS = 5.0
-"""By then every server of a killed supervisor is gone."""
+END_SECONDS = 60.0
+"""By then every server of a killed supervisor is gone: a second here, and never for want of time on a busy machine."""
 
 SERVERS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 
@@ -108,7 +108,7 @@ def make_a_database_and_a_cache(layout: Layout) -> None:
         assert database["DBInstanceStatus"] != "failed", (layout.logs / "aws.log").read_text()[-2000:]
         return database["DBInstanceStatus"] == "available"
 
-    eventually(ready, 60)
+    eventually(ready, 180)
 
 
 def test_a_killed_supervisor_takes_all_with_it_and_the_next_start_and_stop_leave_nothing(

@@ -11,7 +11,7 @@ from infra.local.toolchain.tools import TOOLS
 from infra.ops.progress import Progress
 from infra.ops.rehearse import Rehearsal, Report
 
-pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(1800)]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from app.gateway.database import connection
 from app.gateway.database.connection import FAILURES, connect
 from app.gateway.database.settings import Database
 from infra.local.certificates import make_server_certificate
@@ -81,11 +83,11 @@ async def encrypted(empty_database: Database, tmp_path: Path) -> AsyncIterator[T
 
 
 async def signs_in(database: Database) -> bool:
-    connection = await connect(database)
+    made = await connect(database)
     try:
-        return await connection.fetchval("SELECT true")
+        return await made.fetchval("SELECT true")
     finally:
-        connection.terminate()
+        made.terminate()
 
 
 async def test_a_server_with_the_right_name_and_root_is_taken(encrypted: TlsDatabase):
@@ -126,3 +128,17 @@ async def test_certificates_that_are_missing_are_a_failure_and_not_a_crash(encry
     with pytest.raises(FileNotFoundError) as raised:
         await signs_in(replace(encrypted.database, tls="verify-full", ca_file=tmp_path / "none.pem"))
     assert isinstance(raised.value, FAILURES)
+
+
+async def test_certificates_are_read_once_and_anew_when_their_file_changes(encrypted: TlsDatabase, tmp_path: Path):
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(encrypted.authority.read_bytes())
+    database = replace(encrypted.database, tls="verify-full", ca_file=roots)
+    assert await signs_in(database)
+    before = connection._trust.cache_info()
+    assert await signs_in(database)
+    assert connection._trust.cache_info().misses == before.misses, "no stream waits while certificates are read"
+    roots.write_bytes(make_server_certificate(["database.test"], ["127.0.0.1"]).authority)
+    os.utime(roots, ns=(1, 1))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await signs_in(database)

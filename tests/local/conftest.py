@@ -15,7 +15,7 @@ from infra.ops.endpoint import Endpoint, from_outputs
 from infra.ops.stacks import UNWANTED
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COMMAND_SECONDS = 240
+COMMAND_SECONDS = 500
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ QUESTION = "Why do spot nodes need a drain?"
 @pytest.fixture
 def client(platform: Platform):
     endpoint = platform.endpoint
-    with openai.OpenAI(base_url=endpoint.base_url, api_key=endpoint.key, max_retries=0, timeout=30) as found:
+    with openai.OpenAI(base_url=endpoint.base_url, api_key=endpoint.key, max_retries=0, timeout=90) as found:
         yield found
 
 

@@ -1,79 +1,125 @@
-"""Every drill on the running platform, short, and what each must hold."""
+"""Every drill on the running platform: first all but one under one load, then the one that ends the platform.
+
+What does not depend on the machine's speed must hold whatever else it does. What does is told beside its aim, and is
+held to a bound that a machine five times as slow meets: the published table is what the aims themselves are for.
+"""
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from infra.ops.drill.catalogue import CATALOGUE
+from infra.ops.drill.catalogue import CATALOGUE, Aim
 from tests.local.conftest import CHECKOUT, Platform
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
 AT_THE_BALANCER = {"zone-loss": {"no failed request"}}
 """Aims that an application load balancer does not allow to be held: docs/drills.md says why. What gateways answer and
 the streams that they hold are held to all of them."""
-BUSY_SECONDS = 2.0
-"""What other work on the machine may add to a stall here. The published table is held to the aims themselves."""
-LONG = {"bad-release", "supervisor-crash"}
+SLOWER, BUSY_SECONDS = 5.0, 10.0
+"""A timed aim may be missed by so much here, and other work on the machine may stop everything for so long."""
+LAST = "supervisor-crash"
 
 
-def drilled(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Drilled:
+    results: dict[str, dict[str, Any]] = field(repr=False)
+    errors: str = field(repr=False)
+    live: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def of(self, name: str) -> dict[str, Any]:
+        assert name in self.results, f"{name} was not run to its end:\n{self.errors[-1500:]}"
+        return self.results[name]
+
+
+def drill(*arguments: str) -> tuple[list[dict[str, Any]], str]:
     done = subprocess.run(
         [
-            sys.executable, "-m", "infra.ops.cli", "drill", name, "--yes", "--no-record", "--json",
-            "--rate", "20", "--streams", "10", "--seconds", "8",
+            sys.executable, "-m", "infra.ops.cli", "drill", *arguments, "--yes", "--no-record", "--json",
+            "--rate", "20", "--streams", "8", "--calm", "2",
         ],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=420, check=False,
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=1100, check=False,
     )  # fmt: skip
-    assert done.returncode in (0, 1), f"{done.stdout}\n{done.stderr}"
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
-    with capsys.disabled():
-        told = {
-            key: found[key] for key in ("requests", "retried", "failed", "streams", "cut", "resumed", "worst_stall")
-        }
-        print(f"\n{name}: {told}, stall before {found['stall_before']} s, missed {found['missed']}")
-    return found
+    return found if isinstance(found, list) else [found], done.stderr
 
 
-def missed(name: str, found: dict[str, Any]) -> set[str]:
-    """Aims that were missed, stalls by more than a busy machine explains."""
-    stalls = {aim.words: aim.most for aim in CATALOGUE[name].aims if aim.figure == "worst_stall"}
-    stalls |= {aim.words: 0.2 for aim in CATALOGUE[name].aims if aim.figure == "stalled_200ms"}
-    return {words for words in found["missed"] if found["worst_stall"] > stalls.get(words, -10.0) + BUSY_SECONDS}
+@pytest.fixture(scope="module")
+def drilled(platform: Platform, pytestconfig: pytest.Config) -> Drilled:
+    text, live = platform.stack_file.read_bytes(), {"before": platform.penstock_json("release", "status")["live"]}
+    results, errors = drill("all", "--skip", LAST)
+    live["after"] = platform.penstock_json("release", "status")["live"]
+    tell(results, pytestconfig)
+    assert platform.stack_file.read_bytes() == text
+    return Drilled({found["drill"]: found for found in results}, errors, live)
 
 
-@pytest.mark.timeout(450)
-@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in LONG])
-def test_a_drill_holds_its_aims_and_leaves_the_platform_whole(
-    platform: Platform, name: str, capsys: pytest.CaptureFixture[str]
-):
-    found = drilled(name, capsys)
-    assert missed(name, found) <= AT_THE_BALANCER.get(name, set()), found
-    assert found["failed_in_gateway"] == 0
-    assert found["unresumed"] == 0
-    status = platform.penstock_json("status")
-    assert all(pod["ready"] for pod in status["pods"])
+def tell(results: list[dict[str, Any]], config: pytest.Config) -> None:
+    """What was measured beside what is aimed at, whoever holds the output."""
+    lines = [f"drills at a load average of {os.getloadavg()[0]:.0f}:"]
+    for found in results:
+        aims = [
+            f"{aim.words}: {found[aim.figure]}{' MISSED' if aim.words in found['missed'] else ''}"
+            for aim in CATALOGUE[found["drill"]].aims
+        ]
+        kept = ", ".join(f"{found[name]} {name}" for name in ("requests", "retried", "streams", "resumed"))
+        lines.append(f"  {found['drill']}: {kept}; client late {found['client_late']} s; {'; '.join(aims)}")
+    manager = config.pluginmanager.getplugin("capturemanager")
+    with manager.global_and_fixture_disabled():
+        print("", *lines, sep="\n")
 
 
-@pytest.mark.timeout(450)
-@pytest.mark.usefixtures("stack_files_unchanged")
-def test_a_bad_release_is_drilled_and_leaves_the_weights_as_they_were(
-    platform: Platform, capsys: pytest.CaptureFixture[str]
-):
-    before = platform.penstock_json("release", "status")["live"]
-    found = drilled("bad-release", capsys)
-    assert found["missed"] == [], found
-    assert platform.penstock_json("release", "status")["live"] == before
+def too_slow(aim: Aim, found: dict[str, Any]) -> bool:
+    if aim.figure == "stalled_200ms":
+        return found["worst_stall"] > BUSY_SECONDS
+    return found[aim.figure] is None or found[aim.figure] > max(SLOWER * aim.most, BUSY_SECONDS)
 
 
-@pytest.mark.timeout(450)
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name != LAST])
+def test_a_drill_holds_its_aims(drilled: Drilled, name: str):
+    found, aims = drilled.of(name), CATALOGUE[name].aims
+    assert not [aim.words for aim in aims if aim.timed and too_slow(aim, found)], found
+    missed = {aim.words for aim in aims if not aim.timed} & set(found["missed"])
+    assert missed <= AT_THE_BALANCER.get(name, set()), found
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in (LAST, "bad-release")])
+def test_in_a_drill_no_gateway_fails_a_request_and_no_stream_is_lost_that_could_go_on(drilled: Drilled, name: str):
+    found = drilled.of(name)
+    assert found["requests"] > 0
+    assert found["streams"] > 0
+    assert found["failed_in_gateway"] == 0, found
+    assert found["unresumed"] == 0, found
+
+
+def test_streams_of_an_engine_that_died_or_hangs_go_on_at_another_one(drilled: Drilled):
+    for name in ("engine-crash", "engine-hang"):
+        assert drilled.of(name)["resumed"] > 0, "the drill hit no stream, and shows nothing"
+
+
+def test_a_bad_release_counts_who_saw_it_and_leaves_the_weights_as_they_were(drilled: Drilled):
+    found = drilled.of("bad-release")
+    assert found["seen"] > 0, "the requests that met the bad engines are counted"
+    assert found["failed"] <= found["seen"]
+    assert drilled.live["after"] == drilled.live["before"]
+
+
+def test_after_all_drills_every_pod_is_ready(drilled: Drilled, platform: Platform):
+    assert len(drilled.results) == len(CATALOGUE) - 1
+    assert all(pod["ready"] for pod in platform.penstock_json("status")["pods"])
+
+
 def test_a_platform_whose_supervisor_is_killed_leaves_nothing_and_comes_back(
-    platform: Platform, capsys: pytest.CaptureFixture[str]
+    platform: Platform, pytestconfig: pytest.Config
 ):
-    found = drilled("supervisor-crash", capsys)
-    assert found["missed"] == [], found
-    assert found["left_behind"] == 0
+    results, errors = drill(LAST)
+    tell(results, pytestconfig)
+    found = Drilled({one["drill"]: one for one in results}, errors).of(LAST)
+    assert found["left_behind"] == 0, found
+    assert not [aim.words for aim in CATALOGUE[LAST].aims if aim.timed and too_slow(aim, found)], found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 
 import asyncpg
@@ -21,9 +22,19 @@ class DatabaseError(Exception):
 
 
 def _tls(database: Database) -> ssl.SSLContext | str:
+    """Raises OSError for a file of certificates that cannot be read."""
     if database.tls != "verify-full":
         return database.tls
-    return ssl.create_default_context(cafile=None if database.ca_file is None else str(database.ca_file))
+    if database.ca_file is None:
+        return _trust(None, 0)
+    return _trust(str(database.ca_file), database.ca_file.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2)
+def _trust(ca_file: str | None, changed: int) -> ssl.SSLContext:
+    """Kept until the file changes: reading certificates takes 25 ms, in which no stream goes on, and while the database
+    is away every gateway tries anew every few seconds."""
+    return ssl.create_default_context(cafile=ca_file)
 
 
 async def connect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,6 +54,8 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
                          help="Streams open at all times."),
             click.option("--seconds", type=click.FloatRange(1, 600),
                          help="How long the fault stays. Without it: the drill's own time."),
+            click.option("--calm", type=click.FloatRange(0, 60), default=4.0, show_default=True,
+                         help="Seconds of load before the fault, to compare with."),
             click.option("--record/--no-record", default=True, show_default=True,
                          help="Keep the result in docs/failures.json and write docs/failures.md anew."),
             click.option("--zone", help="On AWS: the zone that loses its power, such as eu-central-1a."),
@@ -82,7 +84,7 @@ def _one(
         return
     if not asking(yes, "Break it?")([chosen.about]):
         raise RefusedError("The drill was not confirmed.")
-    found = _run(context, chosen, **given)
+    (found,) = _run(context, [chosen], **given)
     if as_json:
         echo_json(found.as_dict())
     else:
@@ -112,15 +114,26 @@ def _on_aws(context: Context, chosen: Drill, stack: str, zone: str | None, typed
         raise SystemExit(ExitCode.FAILURE)
 
 
-def _run(context: Context, chosen: Drill, rate: float, streams: int, seconds: float | None, record: bool) -> Result:
+def _run(
+    context: Context,
+    chosen: Sequence[Drill],
+    rate: float,
+    streams: int,
+    seconds: float | None,
+    record: bool,
+    calm: float,
+    done: Callable[[Result], None] = lambda _: None,
+) -> list[Result]:
     from infra.ops.drill import table
     from infra.ops.drill.run import Options, Runner
 
-    runner = Runner(context.open(LOCAL), Options(rate, streams, seconds), context.progress())
-    found = runner.run(chosen)
-    if record:
-        table.record(context.checkout, found, f"{rate:g} requests/s and {streams} streams")
-    return found
+    def ended(found: Result) -> None:
+        if record:
+            table.record(context.checkout, found, f"{rate:g} requests/s and {streams} streams")
+        done(found)
+
+    runner = Runner(context.open(LOCAL), Options(rate, streams, seconds, calm), context.progress())
+    return runner.run(chosen, ended)
 
 
 def _text(chosen: Drill, found: Result) -> list[str]:
@@ -131,7 +144,7 @@ def _text(chosen: Drill, found: Result) -> list[str]:
         f"done           {found.done}",
         f"requests       {figures['requests']} sent, {figures['retried']} more than once, {figures['failed']} failed",
         f"streams        {figures['streams']} opened, {figures['cut']} cut, {figures['resumed']} resumed",
-        f"worst stall    {seconds(figures['worst_stall'])}",
+        f"worst stall    {seconds(figures['worst_stall'])} (client itself late: {seconds(figures['client_late'])})",
         f"full capacity  {seconds(figures['full_capacity_seconds'])} after the fault",
     ]
     lines += [f"degraded       {name} {text}" for name, text in found.degraded.items()]
@@ -157,28 +170,41 @@ for _drill in CATALOGUE.values():
 
 
 @drill.command("all")
+@click.option("--skip", multiple=True, type=click.Choice(list(CATALOGUE)), help="Leave this drill out; repeatable.")
 @options
 def every(
-    context: Context, stack: str, yes: bool, as_json: bool, zone: str | None, typed: str | None, **given: Any
+    context: Context,
+    stack: str,
+    yes: bool,
+    as_json: bool,
+    zone: str | None,
+    typed: str | None,
+    skip: tuple[str, ...],
+    **given: Any,
 ) -> None:
-    """Run every drill, one after the other; the one that ends the platform is the last.
+    """Run every drill under one load, one after the other; the one that ends the platform is the last.
 
     A drill that misses an aim does not stop the rest; one whose undo fails does.
 
     \b
-    JSON: a list of results, as of one drill.
+    JSON: a list of results, as of one drill; those that were had, where one could not be run.
     """
     if stack != LOCAL or zone or typed:
         raise UsageError("All drills together run on this machine alone.", "On AWS: one drill at a time.")
-    if not asking(yes, "Break all of it?")([f"{len(CATALOGUE)} drills: {', '.join(CATALOGUE)}."]):
+    chosen = [each for each in CATALOGUE.values() if each.name not in skip]
+    if not asking(yes, "Break all of it?")([f"{len(chosen)} drills: {', '.join(each.name for each in chosen)}."]):
         raise RefusedError("The drills were not confirmed.")
-    results = []
-    for chosen in CATALOGUE.values():
-        found = _run(context, chosen, **given)
+    results: list[Result] = []
+
+    def done(found: Result) -> None:
         results.append(found)
         if not as_json:
-            click.echo(f"\n{chosen.name}\n" + "\n".join(f"  {line}" for line in _text(chosen, found)))
-    if as_json:
-        echo_json([found.as_dict() for found in results])
+            click.echo(f"\n{found.drill}\n" + "\n".join(f"  {line}" for line in _text(CATALOGUE[found.drill], found)))
+
+    try:
+        _run(context, chosen, **given, done=done)
+    finally:
+        if as_json:
+            echo_json([found.as_dict() for found in results])
     if not all(found.passed for found in results):
         raise SystemExit(ExitCode.FAILURE)

@@ -43,6 +43,7 @@ WORKLOAD_NAMES = ("chat", "code", "long")
 @click.option("--request-tokens", default=8, show_default=True, help="max_tokens of a JSON request.")
 @click.option("--stream-tokens", default=64, show_default=True, help="max_tokens of a stream.")
 @click.option("--timeout", "timeout_seconds", default=60.0, show_default=True, help="Longest silence, in seconds.")
+@click.option("--same-text", is_flag=True, help="Ask streams at temperature 0 and compare their text.")
 @click.option("--url", envvar="PENSTOCK_GATEWAY_URL", show_envvar=True, help="The gateway. Without it: the stack's.")
 @click.option("--key", envvar="PENSTOCK_API_KEY", show_envvar=True, help="The API key. Without it: the stack's.")
 @click.option("--allow-remote", is_flag=True, help="Send load to a gateway that is not on this machine.")
@@ -65,7 +66,8 @@ def load(
     Without --workload: JSON requests at a constant rate, and a number of streams that are always open. With it: streams
     of the lengths and arrivals of published traces, at --rate (open loop) or from --clients (closed loop).
 
-    A stream is whole when it has a finish reason, [DONE], and as many tokens as its usage says; any other
+    A stream is whole when it has a finish reason, [DONE], and as many events as its usage has tokens (one more
+    is let pass); with --same-text, when it has the text and usage of an answer asked for beforehand. Any other
     that began is cut. Exits with 1 where a request failed or a stream was cut; in a sweep only where the
     lowest rate was already too much.
 

@@ -127,7 +127,7 @@ class SpotReclaim(Fault):
 @dataclass
 class EngineCrash(Fault):
     def inject(self, place: Place) -> str:
-        engine = first_engine(place)
+        engine = busiest_engine(place)
         signal_all(place.processes_of(engine), signal.SIGKILL)
         return f"SIGKILL to an engine in {engine.pod.zone}"
 
@@ -139,13 +139,21 @@ class Stopped(Fault):
     find: Callable[[Place], tuple[list[int], str]] = lambda _: ([], "")
     pids: list[int] = field(default_factory=list)
     name: str = ""
+    late: bool = False
+    """Which one they are is known at the moment of the fault alone."""
 
     def prepare(self, place: Place) -> None:
+        if not self.late:
+            self._look(place)
+
+    def _look(self, place: Place) -> None:
         self.pids, self.name = self.find(place)
         if not self.pids:
             raise RefusedError(f"There is no process of {self.name}.")
 
     def inject(self, place: Place) -> str:
+        if self.late:
+            self._look(place)
         signal_all(self.pids, signal.SIGSTOP)
         return f"SIGSTOP to {self.name}"
 
@@ -162,7 +170,7 @@ class SlowEngine(Fault):
     _thread: threading.Thread | None = None
 
     def inject(self, place: Place) -> str:
-        engine = first_engine(place)
+        engine = busiest_engine(place)
         self.pids = place.processes_of(engine)
         self._thread = threading.Thread(target=self._slow, name="drill-slow", daemon=True)
         self._thread.start()
@@ -214,11 +222,12 @@ class DatabaseFailover(Fault):
         return f"RebootDBInstance {name}"
 
 
-def first_engine(place: Place) -> Seen:
+def busiest_engine(place: Place) -> Seen:
+    """The one with the most requests under way: a fault that hits none shows nothing."""
     engines = place.engines()
     if len(engines) < 2:
         raise RefusedError(f"The live colour has {len(engines)} ready engines; a drill needs two.")
-    return engines[0]
+    return max(engines, key=place.running_at)
 
 
 def evict(place: Place, seen: Seen) -> None:
@@ -245,7 +254,7 @@ def each_of(names: list[str], act: Callable[[str], object]) -> None:
 
 
 def an_engine(place: Place) -> tuple[list[int], str]:
-    engine = first_engine(place)
+    engine = busiest_engine(place)
     return place.processes_of(engine), f"an engine in {engine.pod.zone}"
 
 
@@ -253,7 +262,7 @@ FAULTS: Mapping[str, Callable[[], Fault]] = {
     "zone-loss": ZoneLoss,
     "spot-reclaim": SpotReclaim,
     "engine-crash": EngineCrash,
-    "engine-hang": lambda: Stopped(find=an_engine),
+    "engine-hang": lambda: Stopped(find=an_engine, late=True),
     "slow-engine": SlowEngine,
     "cache-primary": lambda: Killed(find=lambda place: (place.cache_processes(), "Redis")),
     "database-failover": DatabaseFailover,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.ops.drill.catalogue import Drill
+from infra.ops.drill.catalogue import PROMISED_SECONDS, Drill
 from infra.ops.load.buckets import GROWTH, LEAST_SECONDS, Buckets
 from infra.ops.load.records import Records
 
@@ -63,6 +63,10 @@ class Counters:
             if key.startswith(f"{RESUMED}{{") and key not in marks and value
         }
 
+    def untold(self, telling: Iterable[str]) -> list[str]:
+        """Those that have not moved."""
+        return [name for name in telling if not self.degraded([name])]
+
     def degraded(self, watched: Iterable[str]) -> dict[str, str]:
         """Of the watched metrics those that moved, in words."""
         said = {}
@@ -107,6 +111,12 @@ def gaps_over(buckets: Buckets, seconds: float) -> int:
     return sum(
         count for index, count in buckets.counts.items() if LEAST_SECONDS * GROWTH ** (index - 1) >= seconds * 0.999
     )
+
+
+def failed_after(records: Records, moment: float) -> int:
+    """Requests for good, and streams that never began, that were due later, by the load's clock."""
+    requests = sum(bool(one.failure) and one.due > moment for one in records.requests)
+    return requests + sum(bool(one.failure) and not one.cut and one.start > moment for one in records.streams)
 
 
 def outage(records: Records, since: float) -> float:
@@ -165,6 +175,7 @@ def result(
         "requests": whole.requests,
         "retried": sum(one.retries > 0 for one in (*records.requests, *records.streams)),
         "failed": whole.failed_requests + whole.failed_streams - whole.cut_streams,
+        "failed_late": failed_after(records, injected_at + PROMISED_SECONDS),
         "failed_in_gateway": sum(bool(one.colour) for one in refused),
         "streams": whole.streams,
         "cut": whole.cut_streams,
@@ -174,6 +185,7 @@ def result(
         "stalled_200ms": gaps_over(stalls, 0.2),
         "outage_seconds": outage(records, injected_at - 1.0),
         "full_capacity_seconds": capacity_seconds,
+        "untold": len(counters.untold(drill.telling)),
         "rows_lost": counters.counted("penstock_ledger_rows_lost_total"),
         **more,
     }

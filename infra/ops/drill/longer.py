@@ -110,6 +110,7 @@ class BadRelease(Fault):
             raise PenstockError("The release was not taken back: there is no report.", "See `penstock release status`.")
         content = json.loads(reports[-1].read_text())
         self.figures["weight_back_seconds"] = float(content["weight_back_seconds"])
+        self.figures["seen"] = float(content["seen"]["failed"])
         self.over = time.monotonic()
         return f"engines of {self.colour} fail under traffic: {content['reason'][:120]}"
 

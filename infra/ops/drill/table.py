@@ -111,6 +111,8 @@ def section(name: str, found: Mapping[str, Any]) -> str:
         for aim in drill.aims
     ]
     lines.append(f"- Worst stall in the seconds before the fault: {seconds(found['stall_before'])}.")
+    if "client_late" in found:
+        lines.append(f"- The client itself waited for the machine for {seconds(found['client_late'])} at most.")
     if found["failed"] or found["cut"] or found["retried"]:
         lines.append(f"- Failures: {failures(found)}.")
     if found["degraded"]:

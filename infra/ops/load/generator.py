@@ -14,24 +14,28 @@ import ipaddress
 import itertools
 import time
 import urllib.parse
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import aiohttp
 import msgspec
 
 from infra.ops.endpoint import Endpoint
-from infra.ops.errors import UsageError
+from infra.ops.errors import PenstockError, UsageError
 from infra.ops.load.buckets import Buckets
+from infra.ops.load.reader import Expected, StreamReader, answer_of
 from infra.ops.load.records import Records, Request, Stream
 from infra.ops.load.workloads import WORDS_ARE_TOKENS, WORKLOADS, Ask, Tokens, Workload, asks, gaps
-from infra.ops.sse import DONE, EventParser
 
 PATH = "/v1/chat/completions"
 MOST_REQUESTS = 1_000_000
 PROMPT = "Count the litres that a penstock carries."
 RETRY_SECONDS = 0.5
 """Before a request is sent again, twice as long each time: as OpenAI's client does it."""
+TICK_SECONDS = 0.02
+REFERENCE_TRIES = 5
+PAST_THE_CACHES = {"x-penstock-cache": "no-store"}
 REOPEN_SECONDS = 0.2
 """Pause after a failed stream, so that an outage is not met with a storm."""
 
@@ -63,6 +67,9 @@ class Plan:
     seed: int = 1
     retries: int = 0
     """How often a client sends a request again that had no answer, or one of 500 and above (OpenAI's client: 2)."""
+    same_text: bool = False
+    """Constant load: streams are asked at temperature 0, past the caches, and must have the very text and usage of an
+    answer that was asked for beforehand. What is missing, or comes twice, then shows whatever an event holds."""
 
     def check(self, endpoint: Endpoint) -> None:
         """Raises UsageError for a plan beyond the bounds, or a target that is not on this machine."""
@@ -86,6 +93,8 @@ class Plan:
             raise UsageError(f"--rate times --seconds is more than {MOST_REQUESTS} requests.")
         if self.workload is None and self.clients:
             raise UsageError(f"--clients needs --workload; allowed: {', '.join(WORKLOADS)}.")
+        if self.workload is not None and self.same_text:
+            raise UsageError("--same-text is for constant load: a workload's requests all differ.")
         if not (self.allow_remote or is_loopback(endpoint.url)):
             raise UsageError(f"{endpoint.url} is not on this machine.", "Pass --allow-remote to send load there.")
 
@@ -96,71 +105,6 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    role: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
-    finish_reason: str | None = None
-    token_ids: list[int] | None = None
-
-
-class _Usage(msgspec.Struct):
-    completion_tokens: int = 0
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: object = None
-
-
-class StreamReader:
-    """Follows one stream's events and says at its end what was wrong with it."""
-
-    def __init__(self) -> None:
-        self._parser = EventParser()
-        self._decoder = msgspec.json.Decoder(_Chunk)
-        self._usage: int | None = None
-        self._finish = ""
-        self._error = ""
-        self._done = False
-        self.tokens = 0
-
-    def feed(self, chunk: bytes) -> None:
-        for event in self._parser.feed(chunk):
-            if event == DONE:
-                self._done = True
-            else:
-                self._take(self._decoder.decode(event))
-
-    def _take(self, chunk: _Chunk) -> None:
-        if chunk.error is not None:
-            self._error = self._error or f"error event: {str(chunk.error)[:200]}"
-        if chunk.usage is not None:
-            self._usage = chunk.usage.completion_tokens
-        for choice in chunk.choices:
-            if choice.token_ids:
-                self.tokens += len(choice.token_ids)
-            elif choice.delta.content is not None and not (choice.delta.role and not choice.delta.content):
-                self.tokens += 1  # vLLM sends an event for each token, even one without a whole character
-            self._finish = choice.finish_reason or self._finish
-
-    def fault(self) -> str:
-        """Empty for a stream that ended whole: finish reason, usage that equals the tokens that came, and [DONE]."""
-        if self._error:
-            return self._error
-        if not self._done:
-            return "cut: no [DONE]"
-        if not self._finish:
-            return "cut: no finish_reason"
-        if self._usage is not None and self._usage != self.tokens:
-            return f"cut: {self.tokens} tokens came, usage says {self._usage}"
-        return "" if self._usage is not None else "cut: no usage"
 
 
 class Load:
@@ -177,9 +121,30 @@ class Load:
         self.stopped_early = False
         self.finished = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
+        self._expected: Expected | None = None
+        self._under_way: dict[int, float] = {}
+        self._numbers = itertools.count()
         self.records = Records()
         self.open_streams = 0
         """Streams whose answer is arriving now."""
+
+        self.late = 0.0
+        """The longest time, in seconds, that this process wanted to run and did not: a gap that it measured in a stream
+        may be so much too long. May be set back to 0."""
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest request or stream that has not ended was due, on this run's clock."""
+        return min(self._under_way.values(), default=None)
+
+    @contextmanager
+    def _counted(self, due: float) -> Generator[None]:
+        number = next(self._numbers)
+        self._under_way[number] = due
+        try:
+            yield
+        finally:
+            del self._under_way[number]
 
     @property
     def now(self) -> float:
@@ -197,16 +162,42 @@ class Load:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=plan.timeout_seconds)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._headers) as session:
             self._session = session
+            if plan.same_text:
+                self._expected = await self._undisturbed()
             self._started = self._clock()
             ending = asyncio.get_running_loop().call_later(plan.seconds, self._stopping.set)
+            ticking = asyncio.create_task(self._tick())
             try:
                 async with asyncio.TaskGroup() as group:
                     for starting in self._parts(group):
                         group.create_task(starting)
             finally:
+                ticking.cancel()
                 ending.cancel()
                 self.finished.set()
         return self.records
+
+    async def _tick(self) -> None:
+        while True:
+            due = self.now + TICK_SECONDS
+            await asyncio.sleep(TICK_SECONDS)
+            self.late = max(self.late, self.now - due)
+
+    async def _undisturbed(self) -> Expected:
+        """The streams' answer in one piece. Raises PenstockError where there is none."""
+        body = self._body(self._plan.stream_tokens, stream=False, exact=True)
+        problem = ""
+        for tried in range(REFERENCE_TRIES):
+            await self._pause(RETRY_SECONDS * tried)
+            try:
+                async with self._post(body) as response:
+                    content = await response.read()
+                    if response.status == 200:
+                        return answer_of(content)
+                    problem = f"HTTP {response.status}: {content[:200].decode('utf-8', 'replace')}"
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                problem = _reason(error)
+        raise PenstockError(f"The answer to compare streams with could not be had: {problem}", "See `penstock status`.")
 
     def _parts(self, group: asyncio.TaskGroup) -> Iterator[Coroutine[None, None, None]]:
         plan = self._plan
@@ -272,12 +263,13 @@ class Load:
 
     async def _request(self, due: float, body: bytes) -> None:
         retries = 0
-        colour, failure, again = await self._tried(body)
-        while again and retries < self._plan.retries and not self._stopping.is_set():
-            await self._pause(RETRY_SECONDS * 2**retries)
-            retries += 1
+        with self._counted(due):
             colour, failure, again = await self._tried(body)
-        self.records.requests.append(Request(due, self.now - due, colour, failure, retries))
+            while again and retries < self._plan.retries and not self._stopping.is_set():
+                await self._pause(RETRY_SECONDS * 2**retries)
+                retries += 1
+                colour, failure, again = await self._tried(body)
+            self.records.requests.append(Request(due, self.now - due, colour, failure, retries))
 
     async def _tried(self, body: bytes) -> tuple[str, str, bool]:
         """Colour, failure, and whether a client would send it again."""
@@ -298,10 +290,11 @@ class Load:
     async def _keep_open(self, number: int) -> None:
         """One place for a stream. The first ones start spread over a second, so that they do not end together."""
         await self._pause(number / max(1, self._plan.streams))
-        body = self._body(self._plan.stream_tokens, stream=True)
+        body = self._body(self._plan.stream_tokens, stream=True, exact=self._plan.same_text)
         while not self._stopping.is_set():
-            stream = await self._stream(body)
-            self.records.streams.append(stream)
+            with self._counted(self.now):
+                stream = await self._stream(body)
+                self.records.streams.append(stream)
             if stream.failure:
                 await self._pause(REOPEN_SECONDS)
 
@@ -342,23 +335,25 @@ class Load:
             failure = f"cut: {_reason(error)}" if began else _reason(error)
         finally:
             self.open_streams -= began
-        failure = failure or reader.fault()
+        failure = failure or reader.fault(self._expected)
         return Stream(start, ttft, self.now - start, reader.tokens, colour, failure, cut=began and bool(failure))
 
     def _post(self, body: bytes) -> aiohttp.client._RequestContextManager:
         if self._session is None:
             raise RuntimeError("the run has not begun")
-        return self._session.post(self._url, data=body)
+        return self._session.post(self._url, data=body, headers=PAST_THE_CACHES if self._plan.same_text else None)
 
     def _ask_body(self, ask: Ask) -> bytes:
         return self._body(ask.output_tokens, stream=True, prompt=ask.prompt)
 
-    def _body(self, tokens: int, *, stream: bool, prompt: str = PROMPT) -> bytes:
+    def _body(self, tokens: int, *, stream: bool, prompt: str = PROMPT, exact: bool = False) -> bytes:
         content: dict[str, object] = {
             "model": self._plan.model,
             "messages": [{"role": "user", "content": prompt}],
             "max_tokens": tokens,
         }
+        if exact:
+            content["temperature"] = 0
         if stream:
             content |= {"stream": True, "stream_options": {"include_usage": True}}
         return msgspec.json.encode(content)

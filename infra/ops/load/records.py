@@ -87,6 +87,15 @@ class Records:
     gaps: dict[str, Buckets] = field(default_factory=dict)
     """By colour: seconds between arrivals of tokens inside streams."""
 
+    def mark(self) -> tuple[int, int]:
+        """For `since`."""
+        return len(self.requests), len(self.streams)
+
+    def since(self, mark: tuple[int, int]) -> Records:
+        """What ended after the mark. The gaps are those of the whole run."""
+        requests, streams = mark
+        return Records(self.requests[requests:], self.streams[streams:], self.gaps)
+
     def all_gaps(self) -> Buckets:
         whole = Buckets()
         for each in self.gaps.values():

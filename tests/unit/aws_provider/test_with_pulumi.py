@@ -15,7 +15,7 @@ from infra.local.toolchain.find import cache_folder, cached, on_path
 from infra.local.toolchain.tools import TOOLS
 from tests.unit.aws_provider.conftest import CHECKOUT
 
-pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(900)]
 
 PROGRAM = Path(__file__).with_name("pulumi_program.py")
 
@@ -47,7 +47,7 @@ def report(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
     command = [sys.executable, str(PROGRAM), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=880, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return json.loads(done.stdout.splitlines()[-1])
 

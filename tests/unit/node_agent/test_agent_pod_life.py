@@ -1,6 +1,7 @@
 """A pod's life on the agent, with real processes and an API server in memory."""
 
 import asyncio
+import copy
 import time
 from pathlib import Path
 
@@ -305,3 +306,15 @@ async def test_status_survives_an_api_server_that_refuses_for_a_while(server, ku
     await asyncio.sleep(0.3)
     del server.refuse["PATCH", path]
     await eventually(lambda: "running" in state(server, "penstock/patient"))
+
+
+async def test_a_pod_that_the_node_controller_marked_unready_late_is_ready_again(server, kubelet, eventually):
+    """It marks the pods of a silent node, and may do so after the node has come back."""
+    server.put(PODS, pod("worker", ["-c", "import time; time.sleep(60)"]))
+    await eventually(lambda: conditions(server, "penstock/worker").get("Ready") == "True")
+    marked = copy.deepcopy(server.get(PODS, "penstock/worker"))
+    for condition in marked["status"]["conditions"]:
+        if condition["type"] == "Ready":
+            condition["status"] = "False"
+    server.put(PODS, marked)
+    await eventually(lambda: conditions(server, "penstock/worker").get("Ready") == "True")

@@ -18,9 +18,9 @@ from tests.unit.ops.test_ci_tools import TOKEN, hub  # noqa: F401 - the fixture
 
 REPOSITORY = Path(__file__).parents[3]
 EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
-STEP_SECONDS = 240
+STEP_SECONDS = 600
 
-pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(1800)]
 
 
 class Runner:

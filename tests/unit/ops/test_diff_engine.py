@@ -48,12 +48,12 @@ def recorded(bench):
     return text
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_same_program_changes_nothing(bench, recorded):
     assert parse(bench.preview(diff_edits.REPOSITORY, diff_edits.STACK, recorded)) == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_engine_says_what_each_edit_brings(bench, recorded, tmp_path):
     text = diff_edits.edited(recorded, diff_edits.STACK_FILE)
     preview = bench.preview(diff_edits.head(tmp_path), diff_edits.STACK, text)
@@ -86,7 +86,7 @@ def trimmed(row):
     return slim
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_shallow_clone_of_a_fork_is_compared_with_its_tip(tmp_path):
     origin, clone = tmp_path / "origin", tmp_path / "clone"
     diff_edits.head(origin)

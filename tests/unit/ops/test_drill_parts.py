@@ -27,7 +27,8 @@ RESUMED = "penstock_resumed_streams_total"
 def a_result(name="zone-loss", records=None, counters=None, stalls=None, **more):
     return result(
         CATALOGUE[name], "done", records or Records(), counters or Counters(),
-        injected_at=4.0, capacity_seconds=1.5, stalls=stalls or Buckets(), more={"stall_before": 0.02, **more},
+        injected_at=4.0, capacity_seconds=1.5, stalls=stalls or Buckets(),
+        more={"stall_before": 0.02, "client_late": 0.01, **more},
     )  # fmt: skip
 
 
@@ -37,6 +38,13 @@ def test_every_drill_has_a_fault_and_its_aims_name_figures_that_are_measured():
         known = a_result(name).figures.keys() | {"refused_after_seconds", "weight_back_seconds", "left_behind"}
         assert drill.aims
         assert {aim.figure for aim in drill.aims} <= known
+
+
+def test_what_takes_time_is_told_apart_from_what_holds_at_any_speed():
+    for drill in CATALOGUE.values():
+        for aim in drill.aims:
+            speed = aim.figure in ("worst_stall", "stalled_200ms") or aim.figure.endswith("_seconds")
+            assert aim.timed is speed, f"{drill.name}: {aim.words}"
 
 
 def test_the_drill_that_ends_the_platform_is_the_last():
@@ -92,6 +100,23 @@ def gauges(local, up, spool, age):
     }
 
 
+def test_a_metric_that_must_move_is_untold_until_it_has():
+    counters = Counters()
+    counters.take({"a": gauges(0, 1, 0, 1)})
+    assert counters.untold(CATALOGUE["cache-down"].telling) == ["penstock_cache_up"]
+    counters.take({"a": gauges(0, 0, 0, 1)})
+    assert counters.untold(CATALOGUE["cache-down"].telling) == []
+    assert "what degrades is told in metrics" in a_result("cache-down").missed
+    assert a_result("cache-down", counters=counters).passed
+
+
+def test_what_fails_after_the_load_balancer_has_left_a_zone_out_is_counted_apart():
+    early = Records(requests=[Request(18.9, 1.0, "", "HTTP 502")], streams=[Stream(19.1, 0.1, 2.0, 9, "", "cut", True)])
+    assert a_result(records=early).figures["failed_late"] == 0
+    late = Records(requests=[Request(19.1, 1.0, "", "HTTP 502")], streams=[Stream(19.1, None, 0.1, 0, "", "HTTP 502")])
+    assert a_result(records=late).figures["failed_late"] == 2
+
+
 def test_metrics_are_summed_over_their_labels_but_for_the_outcome():
     text = (
         "# TYPE penstock_resumed_streams_total counter\n"
@@ -100,6 +125,8 @@ def test_metrics_are_summed_over_their_labels_but_for_the_outcome():
         "# TYPE penstock_engines_resting gauge\n"
         'penstock_engines_resting{model="a"} 1\npenstock_engines_resting{model="b"} 2\n'
         "# TYPE process_open_fds gauge\nprocess_open_fds 12\n"
+        "# TYPE penstock_ttft_seconds histogram\n"
+        'penstock_ttft_seconds_bucket{le="+Inf",model="a"} 3\npenstock_ttft_seconds_count{model="a"} 3\n'
     )
     assert figures_of(text) == {
         f"{RESUMED}{{resumed}}": 2.0,

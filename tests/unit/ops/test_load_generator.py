@@ -1,13 +1,16 @@
 import asyncio
+import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.ops.endpoint import Endpoint
-from infra.ops.errors import UsageError
-from infra.ops.load.generator import Load, Plan, StreamReader, is_loopback
+from infra.ops.errors import PenstockError, UsageError
+from infra.ops.load.generator import Load, Plan, is_loopback
+from infra.ops.load.reader import StreamReader
 from infra.ops.load.records import OTHER_REASONS, Records, Request, Stream, percentile, reasons
+from infra.ops.load.workloads import WORKLOADS
 from tests.unit.ops.fake_gateway import events
 
 
@@ -59,6 +62,7 @@ async def test_what_a_client_got_wrong_is_not_sent_again(gateway):
     [
         (events(done=False), "cut: no [DONE]"),
         (events(finish=None), "cut: no finish_reason"),
+        (events(tokens=5, usage=3), "cut: 5 tokens came, usage says 3"),
         (events(tokens=3, usage=5), "cut: 3 tokens came, usage says 5"),
         ([*events()[:-2], b"data: [DONE]\n\n"], "cut: no usage"),
         ([b'data: {"error":{"message":"lost"}}\n\n', *events()], "error event"),
@@ -70,6 +74,83 @@ async def test_a_stream_that_is_not_whole_is_cut(gateway, chunks, fault):
     figures = (await load.run()).figures()
     assert figures.cut_streams == figures.streams > 0
     assert all(reason.startswith(fault) for reason in figures.reasons), figures.reasons
+
+
+def answer(text="t0 t1 t2 ", tokens=3):
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return json.dumps({"choices": [choice], "usage": {"completion_tokens": tokens}}).encode()
+
+
+async def run_with_text(gateway, chunks):
+    gateway.reply, gateway.stream = answer, lambda: chunks
+    load = Load(gateway.endpoint, Plan("tiny", rate=0, streams=1, seconds=0.1, same_text=True))
+    return (await load.run()).figures()
+
+
+async def test_streams_are_compared_with_an_answer_that_was_asked_for_beforehand(gateway):
+    figures = await run_with_text(gateway, events(tokens=3))
+    assert figures.failures == 0, figures.reasons
+    assert [body["temperature"] for body in gateway.requests] == [0] * len(gateway.requests)
+
+
+def content(text, finish=None):
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "fault"),
+    [
+        ([*events()[:4], content("t1 "), *events()[4:]], "cut: the text differs from character 7 on: '1 t2 ' instead"),
+        ([*events()[:3], *events()[4:]], "cut: the text differs from character 4 on: '2 ' instead of '1 t2 '"),
+        (events(usage=4), "cut: usage says 4 tokens, an undisturbed answer has 3"),
+    ],
+    ids=["twice", "lost", "usage"],
+)
+async def test_text_that_comes_twice_or_not_at_all_is_found(gateway, chunks, fault):
+    figures = await run_with_text(gateway, chunks)
+    assert figures.cut_streams == figures.streams > 0
+    assert all(reason.startswith(fault) for reason in figures.reasons), figures.reasons
+
+
+async def test_the_same_text_in_other_events_is_whole(gateway):
+    one_more = [*events()[:2], content("t"), content("0 "), *events()[3:]]
+    assert (await run_with_text(gateway, one_more)).failures == 0
+
+
+async def test_a_run_that_cannot_compare_ends_before_it_begins(gateway, monkeypatch):
+    monkeypatch.setattr("infra.ops.load.generator.RETRY_SECONDS", 0.01)
+    gateway.status = 503
+    with pytest.raises(PenstockError, match="HTTP 503"):
+        await Load(gateway.endpoint, Plan("tiny", rate=9, streams=1, seconds=5, same_text=True)).run()
+
+
+def test_a_stream_of_unknown_text_may_have_one_event_more_than_tokens_and_none_less():
+    for tokens, whole in ((4, True), (3, True), (5, False), (2, False)):
+        reader = StreamReader()
+        for chunk in events(tokens=tokens, usage=3):
+            reader.feed(chunk)
+        assert (reader.fault() == "") is whole
+
+
+async def eventually(reached):
+    async with asyncio.timeout(30):
+        while not reached():  # noqa: ASYNC110 - another part of the program is watched
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_under_way_is_known_by_when_it_was_due(gateway):
+    load = Load(gateway.endpoint, Plan("tiny", rate=20, streams=2, seconds=600))
+    assert load.oldest is None
+    running = asyncio.create_task(load.run())
+    await eventually(lambda: load.records.streams)
+    mark, since = load.records.mark(), load.now
+    await eventually(lambda: load.oldest is not None and load.oldest > since)
+    load.stop()
+    await asyncio.wait_for(running, 10)
+    assert load.oldest is None
+    later = load.records.since(mark)
+    assert 0 < len(later.streams) < len(load.records.streams)
 
 
 async def test_a_gateway_that_is_not_there_is_counted_not_raised():
@@ -114,6 +195,7 @@ def test_token_ids_count_where_an_event_carries_several():
         (Plan("m", rate=9999), "http://127.0.0.1", "--rate is 9999; allowed: 0 to 5000"),
         (Plan("m", streams=-1), "http://127.0.0.1", "--streams"),
         (Plan("m", seconds=0), "http://127.0.0.1", "--seconds"),
+        (Plan("m", workload=WORKLOADS["chat"], same_text=True), "http://127.0.0.1", "--same-text"),
         (Plan("m", rate=5000, seconds=3600), "http://127.0.0.1", "more than 1000000 requests"),
     ],
 )

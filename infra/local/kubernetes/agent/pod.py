@@ -22,7 +22,7 @@ from infra.local.kubernetes.agent.launch import Launch, prepare
 from infra.local.kubernetes.agent.mounts import mounts_of
 from infra.local.kubernetes.agent.objects import ObjectOnly
 from infra.local.kubernetes.agent.options import Options
-from infra.local.kubernetes.agent.status import Record, Waiting, pod_status, resumed
+from infra.local.kubernetes.agent.status import Record, Waiting, overruled, pod_status, resumed
 from infra.local.kubernetes.agent.volumes import Volumes, volume_references
 from infra.local.layout import Layout
 
@@ -294,7 +294,7 @@ class PodWorker:
         status = pod_status(
             self.pod, *records, address=self.address, node_address=self.site.address, previous=before, now=now
         )
-        if status == before or self._gone:
+        if self._gone or (status == before and not overruled(status, self.pod)):
             return
         sent = status
         if before.get("podIP") not in (None, self.address):

@@ -84,6 +84,14 @@ def phase_of(init: Sequence[Record], main: Sequence[Record]) -> str:
     return "Running"
 
 
+def overruled(sent: Json, pod: Json) -> bool:
+    """Whether the pod says otherwise of its readiness than what was sent. The node controller marks pods of a silent
+    node unready, and may do so after the node has come back; a kubelet then says again what it knows."""
+    told = {condition["type"]: condition["status"] for condition in sent.get("conditions") or ()}
+    given = {c["type"]: c["status"] for c in (pod.get("status") or {}).get("conditions") or ()}
+    return given.get("Ready") not in (None, told.get("Ready"))
+
+
 def pod_status(
     pod: Json,
     init: Sequence[Record],
