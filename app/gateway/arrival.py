@@ -58,6 +58,10 @@ class Arrival(Reply):
     total_deadline = FOREVER
     first_event_at = 0.0
     trace = b""
+    unshadowed = False
+    """True for a request that must not be copied to the other colour: the client's wish, or a copy itself."""
+    replied = b""
+    """A whole JSON answer, where copies are compared."""
     feature: str | None = None
     """The client's tag for reports."""
     body = b""
@@ -136,6 +140,8 @@ class Arrival(Reply):
                 self.sticky_headers = (*self.sticky_headers, (name, value))
             elif name == b"x-penstock-cache" or name == b"cache-control":
                 self.cache_headers = (*self.cache_headers, (name, value))
+            elif name == b"x-penstock-shadow":
+                self.unshadowed = True
             elif name in WISHES:
                 self.wishes = {**self.wishes, name: value}
             elif name == b"x-penstock-feature":

@@ -17,6 +17,7 @@ from app.gateway.guards.settings import GuardConfig
 from app.gateway.intent.settings import OTHER, IntentConfig
 from app.gateway.providers.config import Provider
 from app.gateway.routing.config import Routing, unknown_intents
+from app.gateway.shadow.settings import ShadowConfig
 from app.gateway.strict import Name, Strict
 from app.gateway.trace.settings import TraceConfig
 from app.jobs.config import JobsConfig
@@ -200,6 +201,9 @@ class GatewayConfig(Strict):
     guards: GuardConfig | None = Field(default=None, description="What is masked or refused; nothing by default.")
     feedback: FeedbackConfig | None = Field(default=None, description="Whether clients may rate answers; they may not.")
     budget: BudgetActions | None = Field(default=None, description="What follows when money runs out; nothing yet.")
+    shadow: ShadowConfig | None = Field(
+        default=None, description="Copies of some requests to the other colour; none by default."
+    )
     jobs: JobsConfig | None = Field(default=None, description="Files, batches and jobs; off by default.")
     retrieval: RetrievalConfig | None = Field(default=None, description="Documents to search; off by default.")
     intents: IntentConfig | None = Field(default=None, description="What requests are after; not asked by default.")
@@ -248,6 +252,10 @@ class GatewayConfig(Strict):
         unknown = self.routing.unknown_models(models)
         if unknown:
             raise ValueError(unknown)
+        own = {model.name for model in self.models}
+        for number, shadowed in enumerate(() if self.shadow is None else self.shadow.targets):
+            if shadowed.model not in own:
+                raise ValueError(f"shadow.targets.{number}.model: there is no model `{shadowed.model}`")
         aliases = {name for model in (*self.models, *self.outside_models) for name in model.aliases}
         if self.budget is not None:
             unknown = self.budget.unknown_names(

@@ -165,3 +165,5 @@ class Exchange(AtEngines):
             self._settle_limits(status, account)
         if self.cache_part is not None:
             self.cache_part.done(status, outcome, usage)
+        if self.service.shadow is not None:
+            self.service.shadow.ended(self, status, outcome, account)

@@ -66,6 +66,7 @@ class Reply:
     resumption: Resumption | None = None
     request_id: bytes = b""
     body: bytes
+    replied: bytes
     chunked: bool
     keep_alive: bool
     more_body: bool
@@ -194,6 +195,8 @@ class Reply:
             self.answer(NO_STREAM)
             return
         self._account(status, "ok", usage, 0)
+        if self.service.shadow is not None:
+            self.replied = body
         self.protocol.transport.write(self._head(status, content_type, len(body)) + body)
         if self.cache_part is not None:
             self.cache_part.add(body)

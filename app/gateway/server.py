@@ -90,6 +90,10 @@ class Gateway:
         self._keep_guards()
         self._keep_traces()
         self._keep_jobs()
+        if self.config.shadow is not None:
+            from app.gateway.shadow.mirror import Mirror
+
+            service.shadow = Mirror(service, self.config.shadow)
         self._server = await loop.create_server(
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
@@ -238,8 +242,25 @@ class Gateway:
 
             watch = PodWatch(api, self.config.namespace, model.selector, model.port, changed, connected)
             self._spawn(watch.run())
+        self._watch_the_other_colour(api)
         if self.config.peers is not None:
             self._watch_peers(api, self.config.peers)
+
+    def _watch_the_other_colour(self, api: Api) -> None:
+        """Its engines, where copies of requests go there. A watch that is lost shows with the peers' one, as both ask
+        the same API server."""
+        from app.gateway.watch import PodWatch
+
+        shadow, config = self.service.shadow, self.config.shadow
+        if shadow is None or config is None:
+            return
+        for target in config.targets:
+
+            def changed(sightings: Any, model: str = target.model) -> None:
+                shadow.update(model, sightings)
+
+            watch = PodWatch(api, self.config.namespace, target.selector, target.port, changed, lambda *_: None)
+            self._spawn(watch.run())
 
     def _watch_peers(self, api: Api, selector: str) -> None:
         """Counts the gateways that share the limits. While the API server is away the last count stays."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from app.gateway.protocol import Connection
     from app.gateway.providers.outside import Outside
     from app.gateway.routing.course import LastAnswers
+    from app.gateway.shadow.mirror import Mirror
     from app.gateway.trace.tracer import Tracer
     from app.jobs.api import JobsApi
     from app.pipelines.config import Pipeline
@@ -139,6 +140,8 @@ class Service:
         self.budget_follower: BudgetFollower | None = None
         self.feedback: Feedback | None = None
         """None where clients cannot rate answers."""
+        self.shadow: Mirror | None = None
+        """None where nothing is copied to the other colour."""
         self._id_prefix, self._id_numbers = os.urandom(8).hex().encode(), count()
         self.ledger: Ledger | None = None
         """None where no database is configured."""
@@ -184,6 +187,8 @@ class Service:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self.shadow is not None:
+            self.shadow.close()
         self.client.close()
         for target in self.outside.values():
             if target.outside is not None:
