@@ -79,7 +79,7 @@ docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.ops.grafana
 	@$(BIN)/python -m infra.ops.drill.table
 
-drills: $(READY)  ## break the running platform in every way, 12 minutes; writes docs/failures.md
+drills: $(READY)  ## break the running platform in every way, 8 minutes; writes docs/failures.md
 	@$(BIN)/penstock drill all --yes
 
 scan: $(READY)  ## run checkov over what dev and prod make (installs it in an environment of its own)

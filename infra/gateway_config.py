@@ -9,6 +9,7 @@ from app.gateway.cache.settings import CacheConfig, CachePolicy, SemanticCache
 from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
 from app.gateway.feedback.settings import FeedbackConfig, FeedbackPolicy
 from app.gateway.guards.settings import Classifier, GuardConfig, GuardModes, TenantModes, Topic
+from app.gateway.shadow.settings import ShadowConfig, ShadowTarget
 from app.gateway.trace.settings import TraceConfig
 from app.retrieval.config import RetrievalConfig
 from components import manifests
@@ -57,6 +58,7 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         traces=None if gateway.traces is None else TraceConfig(**gateway.traces.model_dump()),
         budget=budget_actions(settings),
         feedback=_feedback(gateway.feedback),
+        shadow=_shadow(settings, colour),
         jobs=jobs_config(settings),
         retrieval=_retrieval(settings),
         intents=intents(settings),
@@ -83,6 +85,26 @@ def _route(model: Model, colour: Colour, name: str, aliases: tuple[str, ...]) ->
         slow_start_seconds=model.slow_start_seconds,
         queue=None if model.queue is None else QueueRules(**model.queue.model_dump()),
         hedge=None if model.hedge is None else HedgeRules(**model.hedge.model_dump()),
+    )
+
+
+def _shadow(settings: Settings, colour: Colour) -> ShadowConfig | None:
+    """To the other colour's engines, whichever has the traffic: a shift changes no gateway."""
+    shape = settings.release.shadow
+    if not shape.percent or not settings.models:
+        return None
+    other: Colour = "green" if colour == "blue" else "blue"
+    return ShadowConfig(
+        share_percent=shape.percent,
+        text=shape.text,
+        tenants_left_out=shape.leave_out_tenants,
+        targets=tuple(
+            ShadowTarget(
+                model=name, selector=manifests.selector("engine", other, model.name), port=manifests.ENGINE_PORT
+            )
+            for model in settings.models
+            for name in (model.name, *(adapter.name for adapter in model.lora_adapters))
+        ),
     )
 
 

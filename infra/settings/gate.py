@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from infra.settings.kinds import Decimal, Strict, Whole
+from app.gateway.strict import Name
+from infra.settings.kinds import Decimal, Strict, Truth, Whole
 
 Shares = Annotated[tuple[Annotated[Whole, Field(ge=1, le=100)], ...], Field(min_length=1, max_length=20)]
 
@@ -26,3 +27,19 @@ class Gate(Strict):
     false_alarm_percent: Decimal = Field(
         ge=0.001, le=20, description="How probable it may be that a whole release of an equal colour is taken back."
     )
+
+
+class Shadow(Strict):
+    """Copies of requests to the other colour, whose answers are compared and thrown away. Docs: shadow.md."""
+
+    percent: Decimal = Field(
+        ge=0, le=100, description="So many of a hundred answered requests are copied to the other colour; 0: none."
+    )
+    text: Truth = Field(description="Compare the texts too, of requests at temperature 0.")
+    text_points: Decimal = Field(
+        ge=0, le=100, description="So many texts in a hundred may differ before a colour may not have traffic."
+    )
+    min_copies: Whole = Field(
+        ge=0, le=1_000_000, description="Compared before a colour gets its first traffic; 0: that is not a gate."
+    )
+    leave_out_tenants: tuple[Name, ...] = Field(max_length=1000, description="Of these tenants nothing is copied.")

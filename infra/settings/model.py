@@ -13,7 +13,7 @@ from pydantic import Field
 from app.gateway.config import Name
 from infra.settings.acting import BudgetActions
 from infra.settings.controllers import Access, Collector, ContainerInsights, Controllers
-from infra.settings.gate import Gate, Shares
+from infra.settings.gate import Gate, Shadow, Shares
 from infra.settings.gateway import Gateway
 from infra.settings.jobs import Jobs
 from infra.settings.kinds import (
@@ -176,6 +176,7 @@ class Release(Strict):
     steps: Shares = Field(description="Rising shares of `penstock release promote`, in per cent; the last one is 100.")
     soak_seconds: Whole = Field(ge=1, le=86_400, description="Each step is watched so long at the least.")
     gate: Gate
+    shadow: Shadow
 
 
 class Edge(Strict):

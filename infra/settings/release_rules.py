@@ -30,4 +30,13 @@ def a_step_is_watched_before_it_is_held(shape: Shape) -> Iterator[Problem]:
         )
 
 
-RELEASE_RULES = (steps_rise_to_a_hundred, a_step_is_watched_before_it_is_held)
+def copies_that_are_waited_for_are_made(shape: Shape) -> Iterator[Problem]:
+    shadow = shape.release.shadow
+    if shadow.min_copies and not shadow.percent:
+        yield Problem(
+            "release.shadow.minCopies",
+            f"{shadow.min_copies} copies are waited for, and release.shadow.percent is 0; allowed: 0, or a percent",
+        )
+
+
+RELEASE_RULES = (steps_rise_to_a_hundred, a_step_is_watched_before_it_is_held, copies_that_are_waited_for_are_made)

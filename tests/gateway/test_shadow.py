@@ -11,6 +11,7 @@ import pytest
 
 from app.gateway.choose import Sighting
 from app.gateway.shadow.compare import Answer, certain, compared, read_reply, read_stream
+from app.gateway.shadow.mirror import Mirror
 from tests.gateway.harness import (
     CHAT,
     Client,
@@ -38,12 +39,16 @@ def shadowed(**rules: Any) -> Any:
     return make_config(shadow={"share_percent": 100, "targets": [target], "text": True, **rules})
 
 
+def of(gateway: Running) -> Mirror:
+    assert gateway.service.shadow is not None
+    return gateway.service.shadow
+
+
 @asynccontextmanager
 async def mirrored(live: Engine, idle: Engine, **rules: Any) -> AsyncGenerator[Running]:
     await idle.start()
     async with running(live, config=shadowed(**rules)) as gateway:
-        assert gateway.service.shadow is not None
-        gateway.service.shadow.update("tiny", [Sighting("g", "green-1", "127.0.0.1", idle.port, "", True, False)])
+        of(gateway).update("tiny", [Sighting("g", "green-1", "127.0.0.1", idle.port, "", True, False)])
         yield gateway
     await idle.stop()
 
@@ -134,7 +139,7 @@ async def test_a_copy_that_hangs_ends_at_its_time_and_holds_nobody_up():
         for _ in range(3):
             assert (await gateway.ask(SURE)).status == 200
         assert await until(gateway, status_false=3) == {"status false": 3}
-        assert not any(e.in_flight for e in gateway.service.shadow.pools["tiny"].engines.values())
+        assert not any(e.in_flight for e in of(gateway).pools["tiny"].engines.values())
 
 
 async def test_copies_are_neither_billed_nor_counted_nor_logged():
@@ -161,7 +166,7 @@ async def test_copies_are_neither_billed_nor_counted_nor_logged():
 async def test_what_must_not_be_copied_is_not(headers: dict[str, str], rules: dict[str, Any]):
     async with mirrored(Engine(says("a")), idle := Engine(says("a")), **rules) as gateway:
         assert (await gateway.ask(SURE, **headers)).status == 200
-        assert not gateway.service.shadow._running
+        assert not of(gateway)._running
         assert not idle.requests
 
 
@@ -169,14 +174,14 @@ async def test_answers_that_are_no_engines_own_are_not_copied():
     async with mirrored(Engine(fails(400)), idle := Engine(says("a"))) as gateway:
         assert (await gateway.ask(SURE)).status == 400
         assert (await gateway.ask({"input": "x", "model": "tiny"}, "/v1/embeddings")).status == 400
-        assert not gateway.service.shadow._running
+        assert not of(gateway)._running
         assert not idle.requests
 
 
 async def test_a_share_is_copied():
     async with mirrored(Engine(says("a")), idle := Engine(says("a")), share_percent=25) as gateway:
         draws = iter([0.1, 0.3, 0.24, 0.9])
-        gateway.service.shadow._draw = lambda: next(draws)
+        of(gateway)._draw = lambda: next(draws)
         for _ in range(4):
             await gateway.ask(SURE)
         await until(gateway, status_true=2)
@@ -189,7 +194,7 @@ async def test_what_has_no_room_is_dropped_and_counted():
         for _ in range(4):
             assert (await gateway.ask(SURE)).status == 200
         assert await dropped(gateway, "full") == 2
-        gateway.service.shadow.update("tiny", [])
+        of(gateway).update("tiny", [])
         assert (await gateway.ask(SURE)).status == 200
         assert await dropped(gateway, "no_engine") == 1
 
@@ -210,7 +215,7 @@ async def test_texts_are_compared_at_temperature_0_alone():
 
 async def test_a_mistake_in_copying_is_logged_and_the_answer_stands(monkeypatch: pytest.MonkeyPatch):
     async with mirrored(Engine(says("a")), Engine(says("a"))) as gateway:
-        monkeypatch.setattr(gateway.service.shadow, "_copy", None)
+        monkeypatch.setattr(of(gateway), "_copy", None)
         client = await gateway.connect()
         for _ in range(2):
             await client.send(Client.request(SURE))

@@ -246,6 +246,8 @@ class Load:
         body = self._body(self._plan.request_tokens, stream=False)
         while not self._stopping.is_set():
             due = number / self._plan.rate
+            if due >= self._plan.seconds:
+                return
             if due > self.now:
                 await self._pause(due - self.now)
                 continue

@@ -159,7 +159,7 @@ def _of_model(finding: Finding, model: str) -> Finding:
 
 
 def _rules(live: ModelSample, new: ModelSample, limits: Limits, alpha: float) -> Iterator[Finding]:
-    yield _compare(
+    yield compare(
         "errors",
         Count(live.failed, live.requests),
         Count(new.failed, new.requests),
@@ -167,13 +167,13 @@ def _rules(live: ModelSample, new: ModelSample, limits: Limits, alpha: float) ->
         limits.min_requests,
         alpha,
     )
-    yield _latency("TTFT p95", live.ttft, new.ttft, live.ttft.total, new.ttft.total, limits, alpha)
+    yield latency("TTFT p95", live.ttft, new.ttft, live.ttft.total, new.ttft.total, limits, alpha)
     # Gaps of one stream go together: a stream counts once, however many tokens it has (Kish's design effect is the
     # cluster's size at most), so this is on the safe side.
-    yield _latency("ITL p95", live.itl, new.itl, live.ttft.total, new.ttft.total, limits, alpha)
+    yield latency("ITL p95", live.itl, new.itl, live.ttft.total, new.ttft.total, limits, alpha)
 
 
-def _latency(
+def latency(
     rule: str, live: Histogram, new: Histogram, live_units: int, new_units: int, limits: Limits, alpha: float
 ) -> Finding:
     """Compares the shares above the bucket bound that holds the live colour's 95th percentile.
@@ -190,7 +190,7 @@ def _latency(
         reason = "the live colour is beyond the largest bucket: nothing is slower"
         state: State = "good" if enough else "waiting"
         return Finding(rule, state, Count(0, new_units), Count(0, live_units), limits.slow_margin, None, reason)
-    finding = _compare(
+    finding = compare(
         rule,
         _scaled(live.above(over), live.total, live_units, math.ceil),
         _scaled(new.above(over), new.total, new_units, math.floor),
@@ -215,7 +215,7 @@ def _scaled(bad: int, total: int, units: int, rounding: Any) -> Count:
     return Count(min(units, rounding(bad * units / total)), units)
 
 
-def _compare(rule: str, live: Count, new: Count, margin: float, least: int, alpha: float) -> Finding:
+def compare(rule: str, live: Count, new: Count, margin: float, least: int, alpha: float) -> Finding:
     low, high = lower_bound(new, alpha / 2), upper_bound(live, alpha / 2)
     told = f"{new} against {live}, margin {margin:.2%}"
     if new.total and live.total and low > high + margin:

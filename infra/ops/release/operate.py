@@ -19,6 +19,7 @@ from infra.ops.release.machine import COLOURS, Release, other
 from infra.ops.release.needs import Needs, needs
 from infra.ops.release.probe import Validation, token, validate
 from infra.ops.release.runner import Runner, Watched
+from infra.ops.release.shadow import CopyLimits, CopyWatch
 from infra.ops.release.shift import PREVIEW_SECONDS, validate_stack_file
 from infra.ops.release.stack_text import edit_colour
 from infra.ops.release.watching import Watcher, unpacked
@@ -26,6 +27,7 @@ from infra.ops.release.world import StackWorld, journal_folder, settings_of
 from infra.ops.stacks import StackAccess
 from infra.ops.weights import read_text, replace_file
 from infra.settings import Settings
+from infra.settings.model import Release as ReleaseSettings
 
 STAGE_SECONDS = 30.0
 READY_SECONDS = 120.0
@@ -52,7 +54,7 @@ class Operator:
             done = [entry.get("reference") for entry in self.journal.entries() if entry["event"] in ("passed", "begin")]
             return Watcher(
                 world.source(),
-                limits_of(release.gate, len(release.steps)),
+                limits_of(release.gate, looks(release)),
                 settings.model_names,
                 release.soak_seconds,
                 release.gate.wait_seconds,
@@ -146,10 +148,32 @@ class Operator:
             chosen = colour or (release.colour if release and going_on else rising(world))
             if not going_on:
                 self._validate(world, chosen)
+                self._copies_are_good(world, settings, chosen)
             runner = Runner(world, journal, self._reporter(world), self.progress.say)
             began = time.monotonic()
             done = runner.promote(chosen, settings.release.steps, identifier())
             return self._told(done, time.monotonic() - began)
+
+    def _copies_are_good(self, world: StackWorld, settings: Settings, colour: str) -> None:
+        """Before the first traffic: what copies of the live colour's requests showed. Raises PenstockError."""
+        shadow, release = settings.release.shadow, settings.release
+        if not shadow.min_copies or world.live().of(colour):
+            return
+        given = CopyLimits(limits_of(release.gate, looks(release)), shadow.text_points / 100, shadow.min_copies)
+        watch = CopyWatch(world.source(), given, settings.model_names, release.gate.wait_seconds, self.progress)
+        with self.progress.step(f"Comparing {shadow.min_copies} copies of requests"):
+            watched = watch.watch(colour)
+        self.journal.append("copies", colour=colour, state=watched.state, reason=watched.reason, **watched.details)
+        if watched.state == "bad":
+            raise PenstockError(
+                f"{colour} is worse, as copies of requests show: {watched.reason}.",
+                "It has no traffic, and gets none. `penstock release stage` brings up another version.",
+            )
+        if watched.state == "short":
+            raise PenstockError(
+                f"Copies of requests did not show enough of {colour} in time: {watched.reason}.",
+                "It has no traffic. Try again, or set penstock:release.shadow.minCopies lower.",
+            )
 
     def rollback(self, reason: str) -> dict[str, Any]:
         """Everything to the other colour at once. Raises RefusedError, PenstockError."""
@@ -177,6 +201,11 @@ class Operator:
             self.progress.say(f"The weight was back after {seconds:.2f} s. Report: {path}")
 
         return report
+
+
+def looks(release: ReleaseSettings) -> int:
+    """Among so many gates the probability of a false alarm is divided: the steps, and the one before them."""
+    return len(release.steps) + bool(release.shadow.min_copies)
 
 
 def told(release: Release) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Key = tuple[str, ...]
@@ -12,6 +12,9 @@ Reading = Mapping[Key, float]
 """One scrape of one gateway: counters by (what, model, more)."""
 
 REQUESTS, FAILED, TTFT, ITL = "requests", "failed", "ttft", "itl"
+SHADOW_STATUS, SHADOW_TEXT = "shadow_status", "shadow_text"
+SHADOW_TTFT = {"original": "shadow_ttft_original", "copy": "shadow_ttft_copy"}
+COMPARED = {"status": SHADOW_STATUS, "text": SHADOW_TEXT}
 HISTOGRAMS = {"penstock_ttft_seconds_bucket": TTFT, "penstock_itl_seconds_bucket": ITL}
 
 
@@ -52,6 +55,19 @@ class ModelSample:
 
 
 @dataclass(frozen=True)
+class ShadowSample:
+    """Copies of requests that the original's colour answered well. `failed`: the copy was not, or not whole."""
+
+    failed: int = 0
+    compared: int = 0
+    texts_differ: int = 0
+    texts: int = 0
+    original: Histogram = field(default_factory=Histogram)
+    copy: Histogram = field(default_factory=Histogram)
+    """Times to the first event, of the same streams."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """A colour in a window of time."""
 
@@ -66,15 +82,30 @@ class Sample:
         def count(kind: str) -> int:
             return round(sum(value for key, value in self.counters.items() if key[0] == kind and key[1] in wanted))
 
-        def histogram(kind: str) -> Histogram:
-            found: dict[float, float] = {}
-            for key, value in self.counters.items():
-                if key[0] == kind and key[1] in wanted:
-                    found[float(key[2])] = found.get(float(key[2]), 0.0) + value
-            return Histogram.cumulative(found)
-
         requests = count(REQUESTS)
-        return ModelSample(requests, min(requests, count(FAILED)), histogram(TTFT), histogram(ITL))
+        ttft, itl = self._histogram(TTFT, wanted), self._histogram(ITL, wanted)
+        return ModelSample(requests, min(requests, count(FAILED)), ttft, itl)
+
+    def shadow(self, models: Sequence[str]) -> ShadowSample:
+        """What the requests that were copied to the other colour showed, as the gateways they came from count it."""
+        wanted = set(models)
+
+        def pair(kind: str) -> tuple[int, int]:
+            same, other = (
+                round(sum(self.counters.get((kind, model, answer), 0.0) for model in wanted))
+                for answer in ("true", "false")
+            )
+            return other, same + other
+
+        original, copy = (self._histogram(SHADOW_TTFT[of], wanted) for of in ("original", "copy"))
+        return ShadowSample(*pair(SHADOW_STATUS), *pair(SHADOW_TEXT), original, copy)
+
+    def _histogram(self, kind: str, models: Collection[str]) -> Histogram:
+        found: dict[float, float] = {}
+        for key, value in self.counters.items():
+            if key[0] == kind and key[1] in models:
+                found[float(key[2])] = found.get(float(key[2]), 0.0) + value
+        return Histogram.cumulative(found)
 
 
 def read(text: str) -> Reading:
@@ -90,6 +121,12 @@ def read(text: str) -> Reading:
                 found[FAILED, model] += sample.value if sample.labels.get("code", "").startswith("5") else 0.0
             elif sample.name == "penstock_interrupted_streams_total":
                 found[FAILED, model] += sample.value
+            elif sample.name == "penstock_shadow_compared_total":
+                if kind := COMPARED.get(sample.labels["what"]):
+                    found[kind, model, sample.labels["same"]] += sample.value
+            elif sample.name == "penstock_shadow_ttft_seconds_bucket":
+                of = SHADOW_TTFT[sample.labels["of"]]
+                found[of, model, str(float(sample.labels["le"].replace("+Inf", "inf")))] += sample.value
             elif kind := HISTOGRAMS.get(sample.name):
                 found[kind, model, str(float(sample.labels["le"].replace("+Inf", "inf")))] += sample.value
     return dict(found)

@@ -190,6 +190,40 @@ def test_a_promotion_goes_through_all_steps_and_each_is_an_update(played):
     assert played.validation, "a colour is checked before its first traffic"
 
 
+def compare_copies(played, monkeypatch, failed: int) -> None:
+    """The stack waits for 30 copies; blue's gateways compare 100 in each second, of which so many fail."""
+    played.file.write_text(played.text.replace("minCopies: 0", "minCopies: 30"))
+    plain = world.ClusterSource.scrape
+
+    def scrape(source: object) -> dict:
+        found = plain(source)  # ty: ignore[invalid-argument-type]
+        count = played.cluster.scrapes
+        statuses = {"true": (100 - failed) * count, "false": failed * count}
+        counted = {("shadow_status", "tiny", same): float(value) for same, value in statuses.items()}
+        return {**found, "blue": {"gateway": {**found["blue"]["gateway"], **counted}}}
+
+    monkeypatch.setattr(world.ClusterSource, "scrape", scrape)
+    real = operate.CopyWatch
+    monkeypatch.setattr(operate, "CopyWatch", lambda *given: real(*given, sleep=lambda seconds: None))
+
+
+def test_a_colour_whose_copies_fail_gets_no_traffic_and_nothing_is_changed(played, monkeypatch):
+    compare_copies(played, monkeypatch, failed=40)
+    text = played.file.read_text()
+    with pytest.raises(PenstockError, match=r"green is worse, as copies of requests show: errors of copies: 40 of 100"):
+        played.operator().promote("green")
+    assert (played.updates, played.balancer.direct, played.balancer.weights) == (0, [], Weights(100, 0))
+    assert played.file.read_text() == text
+    (entry,) = played.operator().journal.entries()
+    assert (entry["event"], entry["state"]) == ("copies", "bad")
+    assert played.operator().journal.release() is None
+
+
+def test_a_colour_whose_copies_are_well_is_promoted(played, monkeypatch):
+    compare_copies(played, monkeypatch, failed=0)
+    assert played.operator().promote("green")["outcome"] == "promoted"
+
+
 def test_a_bad_colour_loses_its_traffic_directly_and_file_and_state_follow(played):
     played.cluster.failing = 0.3
     done = played.operator().promote("green")
