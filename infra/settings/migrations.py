@@ -18,6 +18,9 @@ VERSION_KEY = f"config.{NAMESPACE}:schemaVersion"
 SCHEMA_COMMENT = "# yaml-language-server: $schema="
 SCHEMA_PATH = "docs/schema/stack.schema.json"
 
+NO_COPIES = "{percent: 0, text: false, textPoints: 5, minCopies: 0, leaveOutTenants: []}"
+"""Of release.shadow."""
+
 Change = Callable[[str], str]
 
 
@@ -57,10 +60,11 @@ def _version_and_schema(text: str) -> str:
 
 
 def _scaling_memory_and_pipelines(text: str) -> str:
-    """2 to 3: what a model's key-value cache takes, workers that scale, pipelines and intents: all off."""
+    """2 to 3: what a model's key-value cache takes, workers that scale, pipelines, intents and copies: all off."""
     text = add(text, f"config.{NAMESPACE}:jobs.scaling", "null")
     text = add(text, f"config.{NAMESPACE}:models[].kvCache", "null")
     text = add(text, f"config.{NAMESPACE}:pipelines", PIPELINES)
+    text = add(text, f"config.{NAMESPACE}:release.shadow", NO_COPIES)
     text = add(text, f"config.{NAMESPACE}:gateway.intents", "null")
     text = add(text, f"config.{NAMESPACE}:models[].required", "true")
     return add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
@@ -69,7 +73,7 @@ def _scaling_memory_and_pipelines(text: str) -> str:
 STEPS: Mapping[int, Step] = {
     1: Step("the file says its version, and where editors find the schema", _version_and_schema),
     2: Step(
-        "workers of jobs may scale, the memory of a key-value cache may be checked; pipelines and intents",
+        "workers of jobs may scale, the memory of a key-value cache may be checked; pipelines, intents and copies",
         _scaling_memory_and_pipelines,
     ),
 }
