@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -172,6 +173,71 @@ async def test_a_bad_release_is_taken_back_by_itself_within_5_seconds(
     status = platform.penstock_json("release", "status")
     assert status["settled"] is True
     assert status["live"] == {"blue": 100, "green": 0}
+
+
+COPIES = 150
+"""Requests that are not streamed are most of them, and have no text to compare at temperature 0."""
+
+
+@pytest.fixture
+def copies_waited_for(platform: Platform) -> Iterator[bytes]:
+    """A release waits for so many copies of requests. The setting is the command's alone: nothing is deployed."""
+    before = platform.stack_file.read_bytes()
+    platform.stack_file.write_text(before.decode().replace("minCopies: 0", f"minCopies: {COPIES}"))
+    yield before
+    platform.stack_file.write_bytes(before)
+
+
+def compared(platform: Platform) -> dict[str, float]:
+    """What blue's gateways counted of copies, by what was compared and how it came out."""
+    found: dict[str, float] = {}
+    for pod in json.loads(platform.run("kubectl", "-n", NAMESPACE, "get", "pods", "-o", "json").stdout)["items"]:
+        labels = pod["metadata"]["labels"]
+        if (labels.get("app.kubernetes.io/name"), labels.get("penstock.dev/colour")) != ("gateway", "blue"):
+            continue
+        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8080/metrics", timeout=30) as reply:
+            text = reply.read().decode()
+        for line in text.splitlines():
+            if line.startswith("penstock_shadow_compared_total{"):
+                labels = dict(re.findall(r'(\w+)="(\w+)"', line))
+                name = f"{labels['what']} {labels['same']}"
+                found[name] = found.get(name, 0.0) + float(line.rpartition(" ")[2])
+    return found
+
+
+async def until_compared(platform: Platform, what: str, count: float) -> dict[str, float]:
+    while (found := await asyncio.to_thread(compared, platform)).get(what, 0.0) < count:  # noqa: ASYNC110 - gateways count
+        await asyncio.sleep(0.5)
+    return found
+
+
+@pytest.mark.timeout(1100)
+async def test_a_colour_that_says_other_things_gets_no_traffic_as_copies_of_requests_show(
+    platform: Platform, load: Load, copies_waited_for: bytes, capsys: pytest.CaptureFixture[str]
+):
+    text = platform.stack_file.read_bytes()
+    before = await asyncio.to_thread(compared, platform)
+    different = before.get("text false", 0.0)
+    after = await until_compared(platform, "text true", before.get("text true", 0.0) + 5)
+    assert after.get("text false", 0.0) == different, "both colours say the same"
+
+    with engines_with(PENSTOCK_SIM_SEED="7"):
+        await until_compared(platform, "text false", different + 1)
+        code, _, errors = await penstock(platform, "release", "promote", "--colour", "green", "--yes")
+    with capsys.disabled():
+        print(
+            f"\ncopies of requests: {await asyncio.to_thread(compared, platform)}\n"
+            f"  {errors.strip().splitlines()[-1][:300]}"
+        )
+    assert code == 1, errors
+    assert "texts of copies" in errors
+    load.stop()
+    await asyncio.wait_for(load.finished.wait(), END_SECONDS)
+    figures = load.records.figures()
+    assert figures.failures == 0, figures.reasons
+    assert set(figures.colours) == {"blue"}
+    assert platform.penstock_json("release", "status")["live"] == {"blue": 100, "green": 0}
+    assert platform.stack_file.read_bytes() == text
 
 
 @pytest.mark.timeout(1100)

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.local.conftest import Platform
@@ -38,3 +41,16 @@ def test_logs_of_servers_and_pods_can_be_read(platform: Platform):
     unknown = platform.penstock("logs", "nonsense", check=False)
     assert unknown.returncode == 2
     assert "There are:" in unknown.stderr
+
+
+def test_load_leaves_a_page_with_its_pictures_and_the_same_figures_as_json(platform: Platform, tmp_path: Path):
+    done = platform.penstock_json(
+        "load", "--rate", "5", "--streams", "2", "--seconds", "4", "--same-text", "--report", str(tmp_path / "report")
+    )
+    assert done["failed_requests"] == done["failed_streams"] == 0, done["reasons"]
+    assert done["requests"] > 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 1
+    assert (tmp_path / "report" / "seconds.png").read_bytes().startswith(b"\x89PNG")
+    kept = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert kept["requests"] == done["requests"]
