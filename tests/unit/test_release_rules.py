@@ -45,7 +45,7 @@ def test_each_colour_copies_to_the_others_engines_and_a_shift_changes_neither():
     for colour, other in colours:
         shadow = gateway_config(settings, colour).shadow
         assert shadow is not None
-        assert [target.model for target in shadow.targets] == ["tiny"]
+        assert [target.model for target in shadow.targets] == [model.name for model in settings.models]
         assert f"penstock.dev/colour={other}" in shadow.targets[0].selector
     moved = settled("local")
     moved["release"]["blue"]["weight"], moved["release"]["green"]["weight"] = 0, 100

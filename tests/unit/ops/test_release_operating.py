@@ -152,7 +152,7 @@ def test_a_stage_writes_the_idle_colours_images_asks_updates_and_validates(playe
     )
     assert (played.updates, len(played.asked)) == (1, 1)
     assert played.validation == [("secret", "green", 7)]
-    assert done["needs"]["gpus"] == 3
+    assert done["needs"]["gpus"] == 4, "three of the model tiny, and one of embed"
 
 
 def test_a_stage_that_would_touch_more_than_the_idle_colour_is_refused_and_the_file_put_back(played):
