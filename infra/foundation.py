@@ -17,6 +17,7 @@ from components.security_groups import SecurityGroups
 from components.stores import Registry, Weights, WeightsArgs
 from infra.parts import network_endpoints
 from infra.settings import Settings
+from infra.settings.regions import partition_of
 
 IMAGES = ("gateway", "engine", "karpenter")
 
@@ -31,11 +32,6 @@ def images_of(settings: Settings) -> tuple[str, ...]:
         "collector": settings.watch.collector.enabled,
     }
     return (*IMAGES, *(image for image, wanted in chosen.items() if wanted))
-
-
-def partition_of(region: str) -> str:
-    """The AWS partition, the second part of every ARN."""
-    return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rsplit("-", 2)[0], "aws")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from infra.ops.context import Context
 from infra.ops.errors import MEANINGS, ExitCode, PenstockError
 
 COMMANDS = {
+    "init": "init:init",
+    "doctor": "doctor:doctor",
     "up": "platform:up",
     "down": "platform:down",
     "preview": "platform:preview",
@@ -53,7 +55,7 @@ EPILOG = (
     + """
 Progress goes to standard error, data to standard output. NO_COLOR switches colours off, and a pipe does too.
 
-Completion of commands, options and stacks: `penstock completion --help`.
+Completion of commands, options and stacks: `penstock completion bash` (zsh, fish).
 """
 )
 

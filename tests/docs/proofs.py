@@ -14,6 +14,8 @@ HERE = (
     "penstock policy preview --stack prod --json",
     "penstock policy preview -s prod --json",
     "penstock drill list",
+    "penstock doctor",
+    "penstock migrate --dry-run",
 )
 """Run as they stand, without a platform or a network."""
 
@@ -110,12 +112,20 @@ BY_A_TEST = {
     ),
     "penstock provider key anthropic -s prod < key.txt": "tests/unit/ops",
     "penstock provider list -s prod": "tests/unit/ops",
+    "penstock migrate": "tests/unit/ops/test_migrate_command.py",
+    "penstock diff --base main --stack dev": "tests/unit/ops/test_ci_step_by_step.py",
+    "make preview STACK=dev": "tests/unit/ops/test_ci_step_by_step.py",
+    "git fetch upstream && git merge v0.1.0": "tests/upgrades/test_upgrades.py",
+    "penstock init": "tests/unit/ops/test_init.py",
+    "penstock doctor --stack dev --json": "tests/unit/ops/test_doctor.py",
+    "npm install": "tests/library/test_library.py",
+    "pulumi stack init dev": "tests/library/test_library.py",
+    "pulumi config set aws:region eu-central-1": "tests/library/test_library.py",
+    "pulumi preview": "tests/library/test_library.py",
 }
 """A test elsewhere runs it: by the beginning of the command, the path or the id of that test."""
 
 NEEDS_AN_ACCOUNT = {
-    "aws iam create-open-id-connect-provider": "the AWS CLI is the user's",
-    "aws iam create-role": "the AWS CLI is the user's",
     "gh attestation verify": "GitHub signs a release",
     "penstock drill zone-loss --stack prod": "breaks a deployed stack; see tests/unit/ops/test_drill_on_aws.py",
     "penstock drill spot-reclaim --stack prod": "breaks a deployed stack; see tests/unit/ops/test_drill_on_aws.py",

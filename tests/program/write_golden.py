@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from infra.ops import typescript
 from infra.rehearsal import penstock_program, rehearse_stack
 from infra.resource_table import committed_table
 from tests.program import example_stacks
@@ -33,6 +34,7 @@ def main() -> None:
 
     schema = json.dumps(package_schema(), indent=2, sort_keys=True) + "\n"
     _write(CHECKOUT / "tests" / "components" / "golden" / "schema.json", schema)
+    _write(CHECKOUT / "examples" / "library" / "typescript" / "penstock.ts", typescript.module(package_schema()))
 
 
 def _write(path: Path, content: str) -> None:

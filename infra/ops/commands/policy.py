@@ -56,6 +56,7 @@ def made(context: Context, stack: str, kind: Kind, boundary: str | None) -> list
     from infra.policy.deployer import Place, PolicyError, policies
     from infra.rehearsal import rehearse_stack
     from infra.settings import Settings
+    from infra.settings.regions import partition_of
 
     context.require_checkout()
     file = context.checkout / f"Pulumi.{stack}.yaml"
@@ -68,8 +69,6 @@ def made(context: Context, stack: str, kind: Kind, boundary: str | None) -> list
     aws = Settings.from_stack_file(file).aws
     with context.progress().step(f"Running the program of {stack} without a cloud", REHEARSAL_SECONDS):
         registrations = rehearse_stack(file).registrations
-    from infra.foundation import partition_of  # the rehearsal silences the warnings of the SDK that this imports
-
     place = Place(partition_of(aws.region), aws.region, aws.account_id, stack)
     try:
         return policies(kind, registrations, place, boundary)

@@ -1,0 +1,1 @@
+"""`penstock doctor`: is this machine, and is this account, as Penstock needs them?"""
