@@ -108,6 +108,8 @@ def section(name: str, found: Mapping[str, Any]) -> str:
     lines.append(f"- Done: {escaped(found['done'])}.")
     lines += [
         f"- {'Missed' if aim.words in found['missed'] else 'Held'}: {aim.words} ({told(aim.figure, found)})."
+        if aim.figure in found
+        else f"- Not asked then: {aim.words}."
         for aim in drill.aims
     ]
     lines.append(f"- Worst stall in the seconds before the fault: {seconds(found['stall_before'])}.")
