@@ -13,7 +13,7 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -380,6 +380,15 @@ class JobsApi:
         if line["response"] is None:
             raise Refused(Problem(502, line["error"]["message"], line["error"]["code"]))
         return _json(line["response"]["body"], line["response"]["status_code"])
+
+    async def erase(self, keys: Sequence[str]) -> None:
+        """Files of a tenant that is forgotten. Raises Refused (503)."""
+        try:
+            await self._objects.delete(*keys)
+        except StorageError as error:
+            self._log.event("erase_failed", reason=str(error)[:200])
+            message = "The bucket did not delete the tenant's files, so no row was erased. Try again."
+            raise Refused(Problem(503, message, "bucket_away", headers=retry_after())) from None
 
     def close(self) -> None:
         self._pool.close()

@@ -143,6 +143,23 @@ GRANT INSERT, UPDATE, DELETE ON penstock_jobs.rows, penstock_jobs.parts, penstoc
     TO penstock_jobs_worker;
 """
 
-JOBS = Schema(SCHEMA, LOCK, API_ROLE, (_FIRST,))
+_ERASE = """
+-- All rows of one tenant go, and the names of its objects in the bucket come back: gateways cannot delete batches.
+CREATE FUNCTION penstock_jobs.erase(whose text) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    RETURN QUERY SELECT p.object_key FROM penstock_jobs.parts p JOIN penstock_jobs.batches b ON b.id = p.batch
+        WHERE b.tenant = whose;
+    RETURN QUERY SELECT b.input_object FROM penstock_jobs.batches b WHERE b.tenant = whose;
+    RETURN QUERY DELETE FROM penstock_jobs.files f WHERE f.tenant = whose RETURNING f.object_key;
+    DELETE FROM penstock_jobs.batches b WHERE b.tenant = whose;
+    DELETE FROM penstock_jobs.tenants t WHERE t.tenant = whose;
+END
+$body$;
+REVOKE ALL ON FUNCTION penstock_jobs.erase(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION penstock_jobs.erase(text) TO penstock_jobs_api;
+"""
+
+JOBS = Schema(SCHEMA, LOCK, API_ROLE, (_FIRST, _ERASE))
 WORKERS = replace(JOBS, role=WORKER_ROLE)
 """The same tables, for the logins of workers."""

@@ -182,6 +182,9 @@ class Feedback(Strict):
     evaluation_percent: Decimal = Field(
         ge=0, le=100, description="Share of requests given with consent that is kept, masked, to measure models by."
     )
+    epsilon_per_month: Decimal = Field(
+        ge=0, le=1000, description="Epsilon that private reports may spend on one tenant in a month; then they end."
+    )
     masked: tuple[PiiKind, ...] = Field(description="Personal data that is masked before anything is stored.")
     tenants: dict[Name, FeedbackTenant] = Field(description="What differs for single tenants.")
 

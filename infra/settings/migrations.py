@@ -66,6 +66,7 @@ def _scaling_memory_and_pipelines(text: str) -> str:
     text = add(text, f"config.{NAMESPACE}:pipelines", PIPELINES)
     text = add(text, f"config.{NAMESPACE}:release.shadow", NO_COPIES)
     text = add(text, f"config.{NAMESPACE}:gateway.intents", "null")
+    text = add(text, f"config.{NAMESPACE}:gateway.feedback.epsilonPerMonth", "4")
     text = add(text, f"config.{NAMESPACE}:models[].required", "true")
     return add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
 

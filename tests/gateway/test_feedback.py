@@ -159,6 +159,27 @@ async def test_an_admin_gets_sums_plain_and_private(empty_database: Database, tm
             assert (reply.status, reply.error["code"]) == (400, "invalid_query")
 
 
+async def test_private_reports_end_when_the_month_s_epsilon_of_a_tenant_is_spent(
+    empty_database: Database, tmp_path: Path
+):
+    async with gateway_with_feedback(empty_database, tmp_path, epsilon_per_month=2.0) as gateway:
+        identity = (await gateway.ask()).headers["x-request-id"]
+        assert (await stored(gateway, identity)).status == 201
+        spent = [await admin(gateway, "GET", "feedback?epsilon=0.75") for _ in range(3)]
+        assert [one.status for one in spent] == [200, 200, 429]
+        assert [one.json["epsilon_left"] for one in spent[:2]] == [1.25, 0.5]
+        assert spent[2].error["code"] == "privacy_budget_spent"
+        assert "0.5 is left" in spent[2].error["message"]
+        assert (await admin(gateway, "GET", "feedback?epsilon=0.5")).status == 200, "what was refused spent nothing"
+        elsewhere = "feedback?since=2020-01-01&until=2020-01-31&epsilon=5"
+        assert (await admin(gateway, "GET", elsewhere)).status == 200, "a report about nobody spends nothing"
+        assert (await admin(gateway, "GET", "feedback")).json["epsilon_left"] is None
+        held = await rows(empty_database, "privacy")
+        assert [(row["tenant"], float(row["epsilon"])) for row in held] == [("default", 2.0)]
+        at_once = await asyncio.gather(*(admin(gateway, "GET", "feedback?epsilon=0.1") for _ in range(3)))
+        assert {one.status for one in at_once} == {429}
+
+
 def test_noise_has_the_spread_that_epsilon_asks_for_and_no_lean():
     chance = Random(11)
     for scale in (2.0, 20.0):

@@ -412,7 +412,8 @@ async def test_the_command_migrates_makes_a_writer_and_can_be_run_again(
     monkeypatch.setenv("PENSTOCK_DATABASE_LOGIN_PASSWORD", "pass")
     for ledger, keys, rest in (("applied 1, 2, 3, 4, 5", "applied 1, 2", "applied 1"), ("nothing to apply",) * 3):
         assert await asyncio.to_thread(command.main, ["migrate", "--keep-days", "30", "--login", "hand"]) == 0
-        said = f"ledger: {ledger}; keys: {keys}; budget: {rest}; feedback: {rest}; hand may use all\n"
+        feedback = keys
+        said = f"ledger: {ledger}; keys: {keys}; budget: {rest}; feedback: {feedback}; hand may use all\n"
         assert capsys.readouterr().out == said
     session = await Session.open(replace(as_owner, user="hand", password="pass"))
     assert await session.store(encode(make_row())) == 1

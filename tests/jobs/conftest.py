@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ import boto3
 import openai
 import pytest
 
+from app.gateway.config import AdminKey, KeyFile
 from app.gateway.database.connection import connect
 from app.gateway.database.migrations import make_login, migrate
 from app.gateway.database.settings import Database
@@ -39,6 +41,7 @@ ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-of-the-tests-alone"
 LOGIN_PASSWORD = "of-gateways-and-workers"
 OTHER_KEY = "sk-test-of-another-tenant"
+ADMIN_KEY = "adm-test-of-jobs"
 
 
 @dataclass
@@ -276,7 +279,9 @@ def base(
         config_of_the_tests(),
     )
     keys = key_file(test=KEY, other=OTHER_KEY)
-    keys = keys.model_copy(update={"keys": (keys.keys[0], keys.keys[1].model_copy(update={"tenant": "other"}))})
+    admin = AdminKey(id="ops", sha256=hashlib.sha256(ADMIN_KEY.encode()).hexdigest())
+    first, other = keys.keys
+    keys = KeyFile(keys=(first, other.model_copy(update={"tenant": "other"})), admins=(admin,))
     (folder / "gateway.json").write_text(make_config(jobs=config.model_dump()).model_dump_json())
     (folder / "keys.json").write_text(keys.model_dump_json())
     (folder / "spool").mkdir()
@@ -299,7 +304,7 @@ def base(
         cwd=ROOT, stdout=one.log("gateway"), stderr=subprocess.STDOUT,
         env=one.environment
         | variables_of(as_login(database, "gateway"))
-        | {"PENSTOCK_LEDGER_FOLDER": str(folder / "spool")},
+        | {"PENSTOCK_LEDGER_FOLDER": str(folder / "spool"), "PENSTOCK_KEYS_DATABASE": "true"},
     )  # fmt: skip
     try:
         asyncio.run(one.find_gateway(gateway))

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from app.gateway.errors import Problem, Refused, retry_after, wrong_method
 from app.gateway.feedback.forms import MOST_TAGS, NewFeedback
 from app.gateway.feedback.privacy import DELTA, Group, private
-from app.gateway.feedback.schema import FEEDBACK
+from app.gateway.feedback.schema import FEEDBACK, SPEND
 from app.gateway.guards.pii import Finder, masked
 from app.gateway.keys import forms
 from app.gateway.ledger.schema import LEDGER
@@ -57,6 +57,7 @@ class Feedback:
         self._service = service
         self._database = database
         self._config = config
+        self.epsilon_per_month = config.epsilon_per_month
         self._finder = Finder(config.masked) if config.masked else None
         self._places = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
@@ -177,9 +178,12 @@ def work(service: Service, call: Call, parts: list[str]) -> Callable[[Store], Aw
         f"{'GROUP BY ' + ', '.join(columns) if columns else ''} ORDER BY 2 DESC, 1 LIMIT {MOST_GROUPS}"
     )
 
+    most = service.feedback.epsilon_per_month
+
     async def ask(store: Store) -> tuple[int, Any]:
         first, last = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (since, until + dt.timedelta(days=1)))
         rows = await store.connection.fetch(statement, first, last)
+        left = None if epsilon is None else await _spend(store.connection, first, last, epsilon, most)
         found = [Group(tuple(row["labels"]), row["count"], row["total"] or 0) for row in rows]
         shown = found if epsilon is None else private(found, epsilon, MOST_TAGS if "tag" in by else 1, SystemRandom())
         return 200, {
@@ -189,6 +193,7 @@ def work(service: Service, call: Call, parts: list[str]) -> Callable[[Store], Aw
             "by": by,
             "epsilon": epsilon,
             "delta": None if epsilon is None else DELTA,
+            "epsilon_left": left,
             "rows": [
                 {
                     **dict(zip(by, one.labels, strict=True)),
@@ -201,6 +206,22 @@ def work(service: Service, call: Call, parts: list[str]) -> Callable[[Store], Aw
         }
 
     return ask
+
+
+async def _spend(
+    connection: asyncpg.Connection, first: dt.datetime, last: dt.datetime, epsilon: float, most: float
+) -> float:
+    """What the tenant with the least has left of this month. Raises Refused, and then nothing is spent."""
+    async with connection.transaction():
+        spent = max((row["epsilon"] for row in await connection.fetch(SPEND, first, last, epsilon)), default=0.0)
+        if spent > most + 1e-9:
+            left = max(most - spent + epsilon, 0.0)
+            text = (
+                f"Private reports may spend {most:g} of epsilon on a tenant in a month (UTC); {left:g} is left, and "
+                f"this one asks for {epsilon:g}. Ask for less, or publish a report that was made already."
+            )
+            raise Refused(Problem(429, text, "privacy_budget_spent", "epsilon"))
+    return round(most - spent, 6)
 
 
 def _question(query: str, today: dt.date) -> tuple[dt.date, dt.date, list[str], float | None]:

@@ -45,4 +45,24 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON penstock_feedback.feedback, penstock_fee
     TO penstock_feedback_gateway;
 """
 
-FEEDBACK = Schema(SCHEMA, 8099000947049456532, ROLE, (_FIRST,))
+_PRIVACY = """
+CREATE TABLE penstock_feedback.privacy (
+    tenant text NOT NULL,
+    month date NOT NULL, -- UTC, its first day: when the reports were made
+    epsilon numeric NOT NULL CHECK (epsilon >= 0),
+    PRIMARY KEY (tenant, month)
+);
+COMMENT ON TABLE penstock_feedback.privacy IS 'What private reports told: spent epsilon never comes back';
+GRANT SELECT, INSERT, UPDATE, DELETE ON penstock_feedback.privacy TO penstock_feedback_gateway;
+"""
+
+FEEDBACK = Schema(SCHEMA, 8099000947049456532, ROLE, (_FIRST, _PRIVACY))
+
+SPEND = """
+INSERT INTO penstock_feedback.privacy AS spent (tenant, month, epsilon)
+SELECT DISTINCT tenant, date_trunc('month', now() AT TIME ZONE 'UTC')::date, $3::numeric
+FROM penstock_feedback.feedback WHERE at >= $1 AND at < $2 ORDER BY 1
+ON CONFLICT (tenant, month) DO UPDATE SET epsilon = spent.epsilon + excluded.epsilon
+RETURNING tenant, epsilon::float8 AS epsilon
+"""
+"""Charges a report to each tenant that it is about. Of two reports at once the second sees what the first spent."""

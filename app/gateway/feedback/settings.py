@@ -26,6 +26,9 @@ class FeedbackConfig(Strict):
     masked: tuple[PiiKind, ...] = Field(
         default=PII_KINDS, description="Kinds of personal data that are masked before anything is stored."
     )
+    epsilon_per_month: float = Field(
+        default=4.0, ge=0, le=1000, description="Epsilon that private reports may spend on one tenant in a month."
+    )
     tenants: dict[Name, FeedbackPolicy] = Field(default={}, description="What differs for single tenants.")
 
     def keep(self, tenant: str) -> int:

@@ -38,6 +38,7 @@ _TABLES = {
 }
 _ERASED = {
     "feedback": ("DELETE", "DELETE FROM penstock_feedback.feedback WHERE tenant = $1"),
+    "privacy": ("DELETE", "DELETE FROM penstock_feedback.privacy WHERE tenant = $1"),
     "collections": ("DELETE", "DELETE FROM penstock_retrieval.collections WHERE tenant = $1"),
 }
 """Part -> the right that it takes, and the statement. What hangs on these rows goes with them."""
@@ -127,6 +128,11 @@ async def erase(service: Service, store: Store, tenant: str) -> dict[str, Any]:
         for part, (right, statement) in _ERASED.items():
             if await _may(connection, statement, right):
                 found[part] = _count(await connection.execute(statement, tenant))
+        erases = "SELECT to_regprocedure('penstock_jobs.erase(text)')"
+        if service.jobs is not None and await connection.fetchval(erases):
+            rows = await connection.fetch("SELECT DISTINCT penstock_jobs.erase($1)", tenant)
+            await service.jobs.erase([row[0] for row in rows])  # before the rows that name them are gone for good
+            found["job_files"] = len(rows)
         if await connection.fetchval("SELECT to_regprocedure('penstock_ledger.erase(text)')"):
             found["usage_rows_unnamed"] = await connection.fetchval("SELECT penstock_ledger.erase($1)", tenant)
         await store.audit_row("tenant.erase", tenant, found)
