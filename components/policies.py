@@ -172,6 +172,8 @@ def read_weights(bucket_arn: str, key_arn: str) -> dict[str, Any]:
     return document(
         {"Sid": "ListWeights", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket_arn},
         {"Sid": "ReadWeights", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket_arn}/*"},
+        # Evaluation records hold parts of answers.
+        {"Sid": "NotTheRegistry", "Effect": "Deny", "Action": "s3:GetObject", "Resource": f"{bucket_arn}/registry/*"},
         {"Sid": "DecryptWeights", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key_arn},
     )
 

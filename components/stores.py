@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
+from components import policies, registry_policies
 from components.buckets import private_bucket
 
 IMAGES_KEPT = 50
@@ -34,6 +34,7 @@ class Weights(pulumi.ComponentResource):
             self,
             name,
             protected=args["protected"],
+            policy=registry_policies.weights_bucket,
             key_arn=args["key_arn"],
             rule="old-versions",
             old_version_days=args["old_version_days"],

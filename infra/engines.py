@@ -19,6 +19,7 @@ from infra.settings.starting import cooldown_seconds, expected_seconds, limit_se
 
 def engine_shape(model: Model, release: ColourRelease, settings: Settings, foundation: Foundation) -> EngineShape:
     """One model's engines in one colour."""
+    model = release.carried(model)
     prefix = model.source.removeprefix(WEIGHTS_SCHEME)
     bucket = foundation.weights_bucket
     shape: EngineShape = {

@@ -111,7 +111,7 @@ def _shadow(settings: Settings, colour: Colour) -> ShadowConfig | None:
 def _revisions(settings: Settings, release: ColourRelease) -> dict[str, str]:
     """What an answer depends on beside the request: a release with other engines or weights begins anew."""
     found = {model.name: f"{model.provider} {model.upstream}" for model in settings.outside_models}
-    for model in settings.models:
+    for model in map(release.carried, settings.models):
         own = f"{release.engine_images.get(model.name, release.engine_image)} {model.source} {model.max_model_len}"
         if model.quantisation != "none":
             own += f" {model.quantisation}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -209,6 +210,8 @@ class Job:
         ids = answer.generated() if self.plan.token_ids else None
         found = logprobs(answer) if self.plan.logprobs is not None else None
         choice = Choice(answer.index, text, answer.finish or "stop", answer.stop, ids, found)
+        if self.plan.prompt_logprobs is not None:
+            choice.prompt_logprobs = prompt_logprobs(self.engine.tokenizer, answer.prompt.tokens)
         if self.plan.tool is not None:
             name, arguments = self.plan.tool
             function = {"name": name, "arguments": arguments}
@@ -271,6 +274,17 @@ def chat_logprob(tokenizer: Tokenizer, token: int, plan: Plan) -> Json:
     text = piece.decode(errors="replace")
     entry: Json = {"token": text, "logprob": -0.1, "bytes": list(piece)}
     return {**entry, "top_logprobs": [dict(entry)] if plan.logprobs else []}
+
+
+def prompt_logprobs(tokenizer: Tokenizer, ids: list[int]) -> list[Json | None]:
+    """In vLLM's shape: null for the first token, then each token by its id. The simulator knows nothing of language,
+    so every token of its vocabulary is as likely as any other, and a text's perplexity is the vocabulary's size."""
+    logprob = -math.log(tokenizer.size)
+    told: list[Json | None] = [
+        {str(token): {"logprob": logprob, "rank": 1, "decoded_token": tokenizer.pieces[token].decode(errors="replace")}}
+        for token in ids[1:]
+    ]
+    return [None, *told]
 
 
 def completion_logprobs(tokenizer: Tokenizer, ids: list[int], offset: int) -> Json:

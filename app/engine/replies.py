@@ -100,6 +100,7 @@ class Choice:
     stop_reason: str | None
     token_ids: list[int] | None = None
     logprobs: Json | None = None
+    prompt_logprobs: list[Json | None] | None = None
     tool_calls: list[Json] | None = None
 
 
@@ -122,7 +123,7 @@ def chat(identity: Identity, choices: Sequence[Choice], used: Json) -> Json:
         "service_tier": None,
         "system_fingerprint": identity.fingerprint,
         "usage": used,
-        "prompt_logprobs": None,
+        "prompt_logprobs": choices[0].prompt_logprobs,
         "prompt_token_ids": None,
         "prompt_text": None,
         "kv_transfer_params": None,
@@ -168,7 +169,7 @@ def completion(identity: Identity, choices: Sequence[Choice], used: Json) -> Jso
                 "finish_reason": choice.finish_reason,
                 "stop_reason": choice.stop_reason,
                 "token_ids": choice.token_ids,
-                "prompt_logprobs": None,
+                "prompt_logprobs": choice.prompt_logprobs,
                 "prompt_token_ids": None,
                 "routed_experts": None,
             }

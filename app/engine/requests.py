@@ -61,6 +61,7 @@ class Plan:
     include_usage: bool = False
     continuous_usage: bool = False
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     token_ids: bool = False
     echo: bool = False
     answer: str | None = None
@@ -264,9 +265,19 @@ def _plan(served: Served, body: Json, model: str, prompts: list[Prompt], default
     plan.include_usage = bool(options.get("include_usage"))
     plan.continuous_usage = plan.include_usage and bool(options.get("continuous_usage_stats"))
     plan.token_ids = bool(body.get("return_token_ids"))
+    plan.prompt_logprobs = _prompt_logprobs(body, stream)
     if body.get("cache_salt"):
         plan.salt = crc32(str(body["cache_salt"]).encode())
     return plan
+
+
+def _prompt_logprobs(body: Json, stream: bool) -> int | None:
+    """How many of each prompt token's likeliest are told beside it. vLLM takes it of whole answers alone."""
+    wanted = _integer(body, "prompt_logprobs", None, 0, 20)
+    if wanted is not None and stream:
+        message = "Value error, `prompt_logprobs` are not available when `stream=True`."
+        raise invalid("value_error", "body", message, body)
+    return wanted
 
 
 def _sampling(plan: Plan, body: Json) -> None:

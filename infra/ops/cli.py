@@ -39,6 +39,7 @@ COMMANDS = {
     "logs": "logs:logs",
     "env": "env:env",
     "release": "release:release",
+    "model": "model:model",
     "load": "load:load",
     "drill": "drill:drill",
     "policy": "policy:policy",

@@ -9,6 +9,7 @@ from pydantic import Field
 from app.gateway.strict import Name
 from infra.settings.kinds import Decimal, Strict, Truth, Whole
 
+SuiteFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*\.yaml$")]
 Shares = Annotated[tuple[Annotated[Whole, Field(ge=1, le=100)], ...], Field(min_length=1, max_length=20)]
 
 
@@ -43,3 +44,14 @@ class Shadow(Strict):
         ge=0, le=1_000_000, description="Compared before a colour gets its first traffic; 0: that is not a gate."
     )
     leave_out_tenants: tuple[Name, ...] = Field(max_length=1000, description="Of these tenants nothing is copied.")
+
+
+class Validation(Strict):
+    """What a version of the registry must show before it gets traffic. Docs: registry.md."""
+
+    required: Truth = Field(
+        description="No colour gets traffic with weights:// that are no validated version of the registry."
+    )
+    suite: SuiteFile = Field(description="The evaluation suite, as a path in the checkout.")
+    suites: dict[str, SuiteFile] = Field(max_length=50, description="By model's or adapter's name, in place of suite.")
+    max_age_days: Whole = Field(ge=1, le=3650, description="An older evaluation record counts no more.")

@@ -68,13 +68,24 @@ def _scaling_memory_and_pipelines(text: str) -> str:
     text = add(text, f"config.{NAMESPACE}:gateway.intents", "null")
     text = add(text, f"config.{NAMESPACE}:gateway.feedback.epsilonPerMonth", "4")
     text = add(text, f"config.{NAMESPACE}:models[].required", "true")
-    return add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
+    text = add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
+    return _versions_of_models(text)
+
+
+def _versions_of_models(text: str) -> str:
+    """Still 2 to 3: a colour may carry versions of models, and weights by hand are carried as before."""
+    release = f"config.{NAMESPACE}:release"
+    for colour in ("blue", "green"):
+        text = add(text, f"{release}.{colour}.sources", "{}")
+    wanted = "required: false\nsuite: infra/evaluation/standard.yaml\nsuites: {}\nmaxAgeDays: 90\n"
+    return add(text, f"{release}.validation", wanted)
 
 
 STEPS: Mapping[int, Step] = {
     1: Step("the file says its version, and where editors find the schema", _version_and_schema),
     2: Step(
-        "workers of jobs may scale, the memory of a key-value cache may be checked; pipelines, intents and copies",
+        "workers of jobs may scale, the memory of a key-value cache may be checked; pipelines, intents, copies and "
+        "versions of models",
         _scaling_memory_and_pipelines,
     ),
 }

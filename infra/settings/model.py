@@ -13,7 +13,7 @@ from pydantic import Field
 from app.gateway.config import Name
 from infra.settings.acting import BudgetActions
 from infra.settings.controllers import Access, Collector, ContainerInsights, Controllers
-from infra.settings.gate import Gate, Shadow, Shares
+from infra.settings.gate import Gate, Shadow, Shares, Validation
 from infra.settings.gateway import Gateway
 from infra.settings.jobs import Jobs
 from infra.settings.kinds import (
@@ -37,7 +37,7 @@ from infra.settings.kinds import (
 from infra.settings.outside import OutsideModel, Provider, Routing
 from infra.settings.pipelines import Pipelines
 from infra.settings.retrieval import Retrieval
-from infra.settings.served import Model
+from infra.settings.served import Model, Source
 
 NAMESPACE = "penstock"
 """The project's config namespace: each key is written as `penstock:<key>` in a stack file."""
@@ -167,7 +167,20 @@ class ColourRelease(Strict):
     engine_images: dict[str, Image] = Field(
         max_length=50, description="By model's name, in place of engineImage: where a model has another engine."
     )
+    sources: dict[str, Source] = Field(
+        max_length=50,
+        description="By model's or adapter's name, in place of its own source: `penstock model promote` writes it.",
+    )
     engine_replicas: dict[str, Annotated[Whole, Field(ge=0, le=500)]] = Field(description="For each model's name.")
+
+    def carried(self, model: Model) -> Model:
+        """The model as this colour has it: with the versions that `sources` names."""
+        adapters = tuple(
+            adapter.model_copy(update={"source": self.sources.get(adapter.name, adapter.source)})
+            for adapter in model.lora_adapters
+        )
+        source = self.sources.get(model.name, model.source)
+        return model.model_copy(update={"source": source, "lora_adapters": adapters})
 
 
 class Release(Strict):
@@ -177,6 +190,7 @@ class Release(Strict):
     soak_seconds: Whole = Field(ge=1, le=86_400, description="Each step is watched so long at the least.")
     gate: Gate
     shadow: Shadow
+    validation: Validation
 
 
 class Edge(Strict):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from components.engines import ENGINES
 from infra.settings.errors import Problem
 from infra.settings.model import Shape
+from infra.settings.served import WEIGHTS_SCHEME
 
 
 def steps_rise_to_a_hundred(shape: Shape) -> Iterator[Problem]:
@@ -39,4 +41,41 @@ def copies_that_are_waited_for_are_made(shape: Shape) -> Iterator[Problem]:
         )
 
 
-RELEASE_RULES = (steps_rise_to_a_hundred, a_step_is_watched_before_it_is_held, copies_that_are_waited_for_are_made)
+def sources_name_what_is_served(shape: Shape) -> Iterator[Problem]:
+    """A colour's own sources: of models and adapters that there are, and such as their engines can load."""
+    models = {model.name: model for model in shape.models}
+    adapters = {adapter.name for model in shape.models for adapter in model.lora_adapters}
+    for colour, release in (("blue", shape.release.blue), ("green", shape.release.green)):
+        for name, source in release.sources.items():
+            path = f"release.{colour}.sources.{name}"
+            if name not in models and name not in adapters:
+                yield Problem(path, f"no such model; allowed here: {', '.join([*models, *sorted(adapters)])}")
+            elif source == WEIGHTS_SCHEME:
+                yield Problem(path, f"{source!r} names the whole bucket; allowed: {WEIGHTS_SCHEME}<prefix>")
+            elif shape.network.nat_gateways == "none" and _outside(source):
+                yield Problem(
+                    path, f"{source!r} is outside, and network.natGateways is none; allowed: {WEIGHTS_SCHEME}<prefix>"
+                )
+            elif name in models and source.startswith(WEIGHTS_SCHEME):
+                engine = ENGINES[models[name].engine]
+                if not engine.takes("streamed"):
+                    yield Problem(path, f"{engine.kind} cannot load it; allowed: a path or name that the image knows")
+
+
+def suites_name_what_is_served(shape: Shape) -> Iterator[Problem]:
+    served = [name for model in shape.models for name in (model.name, *(a.name for a in model.lora_adapters))]
+    for name in shape.release.validation.suites.keys() - set(served):
+        yield Problem(f"release.validation.suites.{name}", f"no such model; allowed here: {', '.join(served)}")
+
+
+def _outside(source: str) -> bool:
+    return "/" in source and not source.startswith((WEIGHTS_SCHEME, "/"))
+
+
+RELEASE_RULES = (
+    steps_rise_to_a_hundred,
+    a_step_is_watched_before_it_is_held,
+    copies_that_are_waited_for_are_made,
+    sources_name_what_is_served,
+    suites_name_what_is_served,
+)

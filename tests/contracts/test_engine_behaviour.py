@@ -312,3 +312,21 @@ async def test_a_hung_engine_stays_healthy_but_silent(start_engine) -> None:
 def test_the_default_settings_are_those_of_the_documentation() -> None:
     assert SimulatorSettings().decode_tokens_per_second == 80
     assert EngineFlags().shutdown_timeout == 0
+
+
+async def test_the_logprobs_of_a_prompt_have_the_shape_of_vllm(start_engine) -> None:
+    engine = await start_engine()
+    asked = {"model": "tiny", "prompt": "The river rises in the hills.", "max_tokens": 1, "prompt_logprobs": 0}
+    answer = (await engine.call("POST", "/v1/completions", asked)).json()
+    entries = answer["choices"][0]["prompt_logprobs"]
+    assert len(entries) == answer["usage"]["prompt_tokens"]
+    assert entries[0] is None, "nothing comes before the first token"
+    for entry in entries[1:]:
+        (told,) = entry.values()
+        assert told.keys() == {"logprob", "rank", "decoded_token"}
+        assert told["logprob"] < 0
+    chat = (await engine.chat(messages=QUESTION, max_tokens=1, prompt_logprobs=0)).json()
+    assert chat["prompt_logprobs"][0] is None, "of a chat they stand beside the choices"
+    assert (await engine.chat(messages=QUESTION, max_tokens=1)).json()["prompt_logprobs"] is None
+    refused = await engine.call("POST", "/v1/completions", {**asked, "stream": True})
+    assert refused.status == 400

@@ -35,5 +35,7 @@ def test_a_topic_takes_messages_from_services_of_the_account_alone():
 
 def test_engines_read_weights_and_nothing_else():
     document = policies.read_weights("arn:bucket", "arn:key")
-    granted = {(each["Action"], each["Resource"]) for each in document["Statement"]}
+    granted = {(each["Action"], each["Resource"]) for each in document["Statement"] if each["Effect"] == "Allow"}
     assert granted == {("s3:ListBucket", "arn:bucket"), ("s3:GetObject", "arn:bucket/*"), ("kms:Decrypt", "arn:key")}
+    refused = [each["Resource"] for each in document["Statement"] if each["Effect"] == "Deny"]
+    assert refused == ["arn:bucket/registry/*"], "evaluation records hold parts of answers"

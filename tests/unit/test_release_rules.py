@@ -54,3 +54,23 @@ def test_each_colour_copies_to_the_others_engines_and_a_shift_changes_neither():
 
 def test_a_share_of_0_copies_nothing():
     assert gateway_config(Settings.parse(settled("prod")), "blue").shadow is None
+
+
+def test_a_colours_own_sources_name_what_is_served_and_what_its_engine_can_load():
+    version = "weights://tiny/sha256-" + "a" * 64
+    assert problems(put("release.green.sources", {"tiny": version})) == {}
+    found = problems(put("release.green.sources", {"tyni": version}))
+    assert "no such model; allowed here: tiny" in found["release.green.sources.tyni"]
+    found = problems(put("release.green.sources", {"tiny": "weights://"}))
+    assert "names the whole bucket" in found["release.green.sources.tiny"]
+
+    def on_tgi(values: dict) -> None:
+        values["models"][0]["engine"] = "tgi"
+        values["release"]["blue"]["sources"] = {"tiny": version}
+
+    assert "tgi cannot load it" in problems(on_tgi)["release.blue.sources.tiny"]
+
+
+def test_a_suite_of_a_model_that_is_not_there_is_refused():
+    found = problems(put("release.validation.suites", {"tyni": "x.yaml"}))
+    assert "no such model; allowed here: tiny" in found["release.validation.suites.tyni"]

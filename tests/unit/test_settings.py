@@ -31,7 +31,7 @@ def test_an_unknown_key_is_named_with_its_path_and_the_keys_that_are_allowed():
     found = problems(put("release.green.wieght", 5))
     assert found == {
         "release.green.wieght": "unknown key; did you mean weight? "
-        "allowed here: weight, gatewayImage, gatewayReplicas, engineImage, engineImages, engineReplicas"
+        "allowed here: weight, gatewayImage, gatewayReplicas, engineImage, engineImages, sources, engineReplicas"
     }
 
 

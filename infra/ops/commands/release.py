@@ -12,8 +12,16 @@ from infra.ops.context import Context, echo_json, json_option, pass_context, sta
 from infra.ops.errors import ExitCode, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from infra.ops.release.operate import Operator
 
+unvalidated_option = click.option(
+    "--unvalidated",
+    metavar="REASON",
+    default="",
+    help="Let versions of models through that have not passed their evaluation; journal and history keep it.",
+)
 colour_choice = click.Choice(["blue", "green"])
 
 
@@ -80,17 +88,25 @@ def stage(
 @click.option("--colour", type=colour_choice, help="The colour that is to take over; else the one with less traffic.")
 @yes_option
 @click.option("--allow-other-changes", is_flag=True, help="Go on where a preview changes more than the weights.")
+@unvalidated_option
 @json_option
 @pass_context
 def promote(
-    context: Context, stack: str, colour: str | None, yes: bool, allow_other_changes: bool, as_json: bool
+    context: Context,
+    stack: str,
+    colour: str | None,
+    yes: bool,
+    allow_other_changes: bool,
+    unvalidated: str,
+    as_json: bool,
 ) -> None:
     """Give a colour all the traffic, step by step, with a gate at each step.
 
     The steps, their soak and the gate stand under release in Pulumi.STACK.yaml. Each step edits the two
     weight lines, previews, asks and applies; then errors, TTFT and gaps of tokens are compared with the other
     colour's. A breach puts the weight back at once, and leaves a report. Too few samples hold the release
-    where it is. An interrupted or held release goes on with the same command.
+    where it is. An interrupted or held release goes on with the same command. Before the first step the colour's
+    versions of models must have passed their evaluation (`penstock model validate`).
 
     Exit code 1 when the release was taken back or held.
 
@@ -98,7 +114,9 @@ def promote(
     JSON: {id, colour, steps, passed, direction, outcome, reason, seconds, reports};
     outcome is promoted, rolled back or held.
     """
-    done = operator(context, stack, yes, allow_other_changes=allow_other_changes).promote(colour)
+    done = operator(context, stack, yes, allow_other_changes=allow_other_changes, unvalidated=unvalidated).promote(
+        colour
+    )
     if as_json:
         echo_json(done)
     elif done["outcome"] == "promoted":
@@ -144,6 +162,7 @@ def rollback(context: Context, stack: str, reason: str, yes: bool, as_json: bool
 @yes_option
 @click.option("--allow-other-changes", is_flag=True, help="Go on where the preview changes more than the weights.")
 @click.option("--allow-unhealthy", is_flag=True, help="Go on where a colour without healthy targets would get traffic.")
+@unvalidated_option
 @json_option
 @pass_context
 def shift(
@@ -153,6 +172,7 @@ def shift(
     yes: bool,
     allow_other_changes: bool,
     allow_unhealthy: bool,
+    unvalidated: str,
     as_json: bool,
 ) -> None:
     """Set the share of each colour by hand, without a gate: green=50 gives blue the other 50.
@@ -168,13 +188,23 @@ def shift(
     from infra.ops.weights import parse_shift
 
     wanted = parse_shift(weights)
+    access = context.open(stack)
+
+    def check_versions(colours: Sequence[str]) -> None:
+        from infra.ops.release.journal import Journal
+        from infra.ops.release.versions import check_validated
+        from infra.ops.release.world import journal_folder, settings_of
+
+        check_validated(access, settings_of(access), colours, Journal(journal_folder(access)), unvalidated)
+
     shifter = logic.Shifter(
-        access=context.open(stack),
+        access=access,
         progress=context.progress(),
         confirm=asking(yes),
         validate=logic.validate_stack_file,
         allow_other_changes=allow_other_changes,
         allow_unhealthy=allow_unhealthy,
+        check_versions=check_versions,
     )
     done = shifter.shift(wanted)
     if as_json:

@@ -22,6 +22,7 @@ from infra.ops.release.runner import Runner, Watched
 from infra.ops.release.shadow import CopyLimits, CopyWatch
 from infra.ops.release.shift import PREVIEW_SECONDS, validate_stack_file
 from infra.ops.release.stack_text import edit_colour
+from infra.ops.release.versions import check_present, check_validated, in_production
 from infra.ops.release.watching import Watcher, unpacked
 from infra.ops.release.world import StackWorld, journal_folder, settings_of
 from infra.ops.stacks import StackAccess
@@ -42,6 +43,8 @@ class Operator:
     progress: Progress
     confirm: Callable[[Sequence[str]], bool]
     validations: int = 20
+    unvalidated: str = ""
+    """Why a version without a good evaluation record may have traffic; empty: it may not."""
     allow_other_changes: bool = False
 
     @property
@@ -84,6 +87,7 @@ class Operator:
             try:
                 validate_stack_file(file)
                 after = Settings.from_stack_file(file)
+                check_present(self.access, after, colour)
                 wanted = self._needs(before, after, colour)
                 self.progress.say(wanted.text(colour))
                 changes = self._bring_up(world, colour)
@@ -146,12 +150,16 @@ class Operator:
             release = journal.release()
             going_on = release is not None and not release.ended
             chosen = colour or (release.colour if release and going_on else rising(world))
+            check_validated(self.access, settings, [chosen], journal, self.unvalidated)
             if not going_on:
                 self._validate(world, chosen)
                 self._copies_are_good(world, settings, chosen)
             runner = Runner(world, journal, self._reporter(world), self.progress.say)
             began = time.monotonic()
             done = runner.promote(chosen, settings.release.steps, identifier())
+            if done.ended:
+                ahead = done.colour if done.ended == "promoted" else other(done.colour)
+                in_production(self.access, settings, ahead, f"release {done.identifier}", self.progress)
             return self._told(done, time.monotonic() - began)
 
     def _copies_are_good(self, world: StackWorld, settings: Settings, colour: str) -> None:
@@ -179,10 +187,14 @@ class Operator:
         """Everything to the other colour at once. Raises RefusedError, PenstockError."""
         journal = self.journal
         with journal.locked():
-            world = self.world(settings_of(self.access))
+            settings = settings_of(self.access)
+            world = self.world(settings)
             runner = Runner(world, journal, self._reporter(world), self.progress.say)
             began = time.monotonic()
-            return self._told(runner.rollback(reason), time.monotonic() - began)
+            done = runner.rollback(reason)
+            told = self._told(done, time.monotonic() - began)
+            in_production(self.access, settings, other(done.colour), f"rollback of {done.identifier}", self.progress)
+            return told
 
     def _told(self, release: Release, seconds: float) -> dict[str, Any]:
         return {**told(release), "seconds": round(seconds, 1), "reports": report_names(self.journal)}

@@ -89,6 +89,8 @@ class Shifter:
     validate: Callable[[Path], None]
     allow_other_changes: bool = False
     allow_unhealthy: bool = False
+    check_versions: Callable[[Sequence[str]], None] = lambda colours: None
+    """Raises RefusedError for colours that may have no more traffic than they have."""
 
     def shift(self, weights: Weights) -> Shift:
         """Raises RefusedError where nothing was changed, PenstockError where the update failed."""
@@ -100,6 +102,7 @@ class Shifter:
             balancer = self.access.aws("elbv2")
             before = traffic.live_weights(balancer, way)
             self._check_targets(weights, before, traffic.target_health(balancer, way))
+            self.check_versions([c for c in traffic.COLOURS if weights.of(c) > before.of(c)])
 
         def live() -> Weights:
             return traffic.live_weights(balancer, way)

@@ -37,6 +37,12 @@ ARGUMENTS = {
     "provider key": ["somebody"],
     "budget set": ["warn", "--for", "1h", "--reason", "test"],
     "release shift": ["green=5"],
+    "model add": ["tiny", "folder"],
+    "model show": ["tiny", "stage"],
+    "model promote": ["tiny", "stage"],
+    "model rollback": ["tiny"],
+    "model remove": ["tiny", "stage", "--yes"],
+    "model validate": ["tiny"],
     "eks-token": ["--cluster", "penstock", "--region", "eu-central-1"],
     "completion": ["bash"],
 }
