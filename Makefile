@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PULUMI_ERROR_OUTPUT_STRING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: review review-comment preview deploy drift drift-issue rehearse golden-check lint-workflows
+.PHONY: review review-comment preview deploy validated drift drift-issue rehearse golden-check lint-workflows
 .PHONY: image image-scan image-push sbom package release-publish
 .PHONY: help setup up down status test e2e test-vllm test-operators fuzz fmt lint types golden docs record-release drills scan bench bench-local lock clean
 
@@ -130,6 +130,9 @@ preview: $(READY)  ## preview a stack in its account, and report on it as `revie
 
 deploy: $(READY)  ## update a stack in its account (STACK=dev)
 	@$(PINNED_PULUMI) up --stack "$$STACK" --yes --non-interactive --suppress-outputs
+
+validated: $(READY)  ## refuse versions of models in a stack file that have not passed their evaluation (STACK=dev)
+	@$(BIN)/penstock model check --stack "$$STACK"
 
 drift: $(READY)  ## look whether a stack in its account is as its state has it (STACK=dev); exits with 4 where not
 	@$(BIN)/python -m infra.ops.ci.drift "$$STACK" "$(CI)/drift-$$STACK.md"

@@ -52,6 +52,44 @@ def preview(context: Context, stack: str, as_json: bool) -> None:
     show(made(context, stack, "preview", None), as_json)
 
 
+@policy.command()
+@stack_option
+@click.option(
+    "--role",
+    type=click.Choice(["registrar", "validator", "reader"]),
+    required=True,
+    help="registrar adds, promotes and removes versions; validator writes evaluation records; reader checks.",
+)
+@json_option
+@pass_context
+def models(context: Context, stack: str, role: str, as_json: bool) -> None:
+    """Print the policy of who works on the registry of models.
+
+    Who adds a version cannot write that it is good, and who evaluates cannot add one. The bucket's name ends
+    at random, so the policy names its beginning; the key is any of the account that S3 uses for it.
+    """
+    from components import registry_policies
+    from infra.settings import Settings
+
+    context.require_checkout()
+    file = context.checkout / f"Pulumi.{stack}.yaml"
+    if not file.is_file():
+        raise UsageError(f"There is no {file.name}.", "Name a stack that has a file: --stack NAME.")
+    aws = Settings.from_stack_file(file).aws
+    partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(aws.region.rsplit("-", 2)[0], "aws")
+    make = {
+        "registrar": registry_policies.keep_models,
+        "validator": registry_policies.validate_models,
+        "reader": registry_policies.read_models,
+    }[role]
+    bucket, key = f"arn:{partition}:s3:::weights-*", f"arn:{partition}:kms:{aws.region}:{aws.account_id}:key/*"
+    document = make(bucket, key)
+    for statement in document["Statement"]:
+        if statement["Resource"] == key:
+            statement["Condition"] = {"StringEquals": {"kms:ViaService": f"s3.{aws.region}.amazonaws.com"}}
+    show([document], as_json)
+
+
 def made(context: Context, stack: str, kind: Kind, boundary: str | None) -> list[dict[str, Any]]:
     from infra.policy.deployer import Place, PolicyError, policies
     from infra.rehearsal import rehearse_stack

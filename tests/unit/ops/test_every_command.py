@@ -37,6 +37,7 @@ ARGUMENTS = {
     "provider key": ["somebody"],
     "budget set": ["warn", "--for", "1h", "--reason", "test"],
     "release shift": ["green=5"],
+    "policy models": ["--role", "reader"],
     "model add": ["tiny", "folder"],
     "model show": ["tiny", "stage"],
     "model promote": ["tiny", "stage"],

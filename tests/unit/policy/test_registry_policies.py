@@ -1,8 +1,13 @@
 """Who may write versions of models, and under which conditions."""
 
+import json
+
 import pytest
+from click.testing import CliRunner
 
 from components import policies, registry_policies
+from infra.ops.cli import cli
+from infra.ops.context import Context
 from infra.ops.registry.manifest import manifest_key, pointers_key, prefix, records_prefix
 from tests.unit.policy.document_cases import BUCKET, EVERYTHING, KEY, ROLE, Case
 
@@ -76,3 +81,13 @@ def test_who_adds_versions_cannot_say_that_they_are_good_and_who_evaluates_canno
     document: dict, action: str, resource: str, allowed: bool
 ):
     assert Case(allowed, document, action, resource).outcome() is allowed
+
+
+@pytest.mark.parametrize("role", ["registrar", "validator", "reader"])
+def test_the_command_prints_a_role_for_the_stacks_own_account_and_keys_through_s3_alone(role: str):
+    result = CliRunner().invoke(cli, ["policy", "models", "--stack", "prod", "--role", role, "--json"], obj=Context())
+    (document,) = json.loads(result.stdout)
+    keys = [each for each in document["Statement"] if ":kms:" in str(each["Resource"])]
+    assert keys
+    assert all("kms:ViaService" in each["Condition"]["StringEquals"] for each in keys)
+    assert "*" not in [each["Resource"] for each in document["Statement"]]
