@@ -78,6 +78,10 @@ BY_A_TEST = {
     "penstock release stage --engine-image sha256:...": "tests/local/test_releasing.py",
     "penstock release promote": "tests/local/test_releasing.py",
     "penstock release rollback": "tests/local/test_releasing.py",
+    "penstock model add qwen3-8b ./Qwen3-8B": "tests/local/test_model_versions.py",
+    "penstock model promote qwen3-8b 3f9a12": "tests/local/test_model_versions.py",
+    "penstock release stage": "tests/local/test_model_versions.py",
+    "penstock model validate qwen3-8b": "tests/local/test_model_versions.py",
     "pulumi preview -s local --policy-pack infra/policy": (
         "tests/local/test_plain_pulumi.py::test_a_preview_passes_the_policy_pack"
     ),
