@@ -273,7 +273,7 @@ def _plan(served: Served, body: Json, model: str, prompts: list[Prompt], default
 
 def _prompt_logprobs(body: Json, stream: bool) -> int | None:
     """How many of each prompt token's likeliest are told beside it. vLLM takes it of whole answers alone."""
-    wanted = _integer(body, "prompt_logprobs", None, 0, 20)
+    wanted = integer(body, "prompt_logprobs", None, 0, 20)
     if wanted is not None and stream:
         message = "Value error, `prompt_logprobs` are not available when `stream=True`."
         raise invalid("value_error", "body", message, body)
