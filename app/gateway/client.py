@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.client.forget(self)
+        self.parser = cast("httptools.HttpResponseParser", None)  # each holds the other: garbage that waits long
         sink, self.sink = self.sink, None
         if sink is None:
             return

@@ -64,6 +64,9 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if exchange is not None:
             exchange.client_gone()
+        # It holds this connection, which holds it: what a thousand clients leave behind would wait for the collector of
+        # cycles, which comes rarely where most objects are freed at once.
+        self.cycle = cast("Any", None)
 
     def data_received(self, data: bytes) -> None:
         while self._in_head and len(data) > HEAD_PIECE_BYTES:  # else a head that comes in one read has no limit
