@@ -19,7 +19,8 @@ FIRST_PROBE_PRIORITY = 10
 NOT_FOUND = '{"error":{"message":"Not found.","type":"not_found","param":null,"code":404}}'
 
 
-ADMIN_PATHS = "/admin/*"
+ADMIN_PATHS = ("/admin/*", "/console", "/console/*")
+"""The admin API and the operator's page. What is not here or under /v1/ gets 404 from the load balancer itself."""
 ADMIN_PRIORITY = 300
 """Behind the traffic's: no request of a client waits for it."""
 
@@ -125,7 +126,7 @@ class Edge(pulumi.ComponentResource):
                 listener_arn=listener.arn,
                 priority=ADMIN_PRIORITY,
                 conditions=[
-                    {"path_pattern": {"values": [ADMIN_PATHS]}},
+                    {"path_pattern": {"values": list(ADMIN_PATHS)}},
                     {"source_ip": {"values": list(admins)}},
                 ],
                 actions=[

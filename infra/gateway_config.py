@@ -7,6 +7,7 @@ import hashlib
 from app.gateway.balance.settings import Balance, HedgeRules, QueueRules, Sticky
 from app.gateway.cache.settings import CacheConfig, CachePolicy, SemanticCache
 from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
+from app.gateway.console.settings import ConsoleConfig
 from app.gateway.feedback.settings import FeedbackConfig, FeedbackPolicy
 from app.gateway.guards.settings import Classifier, GuardConfig, GuardModes, TenantModes, Topic
 from app.gateway.shadow.settings import ShadowConfig, ShadowTarget
@@ -59,6 +60,7 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         budget=budget_actions(settings),
         feedback=_feedback(gateway.feedback),
         shadow=_shadow(settings, colour),
+        console=None if gateway.console is None else ConsoleConfig(**gateway.console.model_dump()),
         jobs=jobs_config(settings),
         retrieval=_retrieval(settings),
         intents=intents(settings),

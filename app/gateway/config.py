@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
 from app.gateway.budget.settings import BudgetActions
 from app.gateway.cache.settings import CacheConfig
+from app.gateway.console.settings import ConsoleConfig
 from app.gateway.feedback.settings import FeedbackConfig
 from app.gateway.guards.settings import GuardConfig
 from app.gateway.intent.settings import OTHER, IntentConfig
@@ -204,6 +205,7 @@ class GatewayConfig(Strict):
     shadow: ShadowConfig | None = Field(
         default=None, description="Copies of some requests to the other colour; none by default."
     )
+    console: ConsoleConfig | None = Field(default=None, description="The operator's page at /console; off by default.")
     jobs: JobsConfig | None = Field(default=None, description="Files, batches and jobs; off by default.")
     retrieval: RetrievalConfig | None = Field(default=None, description="Documents to search; off by default.")
     intents: IntentConfig | None = Field(default=None, description="What requests are after; not asked by default.")

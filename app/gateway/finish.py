@@ -75,7 +75,10 @@ def finish(exchange: Exchange, status: int, outcome: str, account: Account | Non
         more["guards"] = exchange.guarded
     if exchange.resumption is not None:
         more |= exchange.resumption.log_fields()
-    service.log.whole(b"%b,%b}" % (line.encode(), inner(more)) if more else line.encode() + b"}")
+    whole = b"%b,%b}" % (line.encode(), inner(more)) if more else line.encode() + b"}"
+    if service.recent is not None and (status >= 500 or (status < 400 and outcome != "ok")):
+        service.recent.append(whole)
+    service.log.whole(whole)
 
 
 @lru_cache(maxsize=4096)

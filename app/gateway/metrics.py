@@ -45,6 +45,13 @@ class ModelMetrics:
             self._requests[status, stream] = child
         child.value += 1
 
+    def by_status(self) -> dict[int, float]:
+        """Requests so far by HTTP status."""
+        found: dict[int, float] = {}
+        for (status, _), child in self._requests.items():
+            found[status] = found.get(status, 0.0) + child.value
+        return found
+
 
 class Metrics:
     def __init__(self, models: Iterable[str], colour: str) -> None:

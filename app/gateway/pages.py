@@ -53,6 +53,11 @@ def _json(content: object, status: int = 200, headers: tuple[tuple[bytes, bytes]
     return status, JSON, msgspec.json.encode(content), headers
 
 
+def _identity(given: dict[bytes, bytes]) -> bytes:
+    """The client's own request id where it is well formed, else a new one."""
+    return request_id(given.get(b"x-request-id"), b"") or b"req-" + os.urandom(12).hex().encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
     """A body of unknown length; its first part is there already."""
@@ -73,12 +78,15 @@ class Pages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
-        origins = self._service.origins
+        origins, console = self._service.origins, self._service.console
+        if console is not None and console.serves(scope["path"]):
+            await console.answer(scope, receive, send, _identity(given))
+            return
         if scope["method"] == "OPTIONS" and (allowed := origins.preflight(given.get(b"origin"))) is not None:
             await send({"type": "http.response.start", "status": 204, "headers": [*allowed]})
             await send({"type": "http.response.body", "body": b""})
             return
-        identity = request_id(given.get(b"x-request-id"), b"") or b"req-" + os.urandom(12).hex().encode()
+        identity = _identity(given)
         body: bytes | Stream | Lines
         headers: Headers
         try:

@@ -94,6 +94,7 @@ class Gateway:
             from app.gateway.shadow.mirror import Mirror
 
             service.shadow = Mirror(service, self.config.shadow)
+        self._keep_console()
         self._server = await loop.create_server(
             lambda: Connection(service, uvicorn_config), host, port, backlog=BACKLOG
         )
@@ -192,6 +193,12 @@ class Gateway:
             from app.jobs.start import start  # botocore takes 15 MB
 
             start(self.service, self.config.jobs, place)
+
+    def _keep_console(self) -> None:
+        if self.config.console is not None:
+            from app.gateway.console.start import start  # the page's files, and asyncpg
+
+            start(self.service, self.surroundings, self._spawn)
 
     async def _open_inner_port(self, uvicorn_config: Any) -> None:
         """Where this gateway asks itself: open until the end, as what is under way in a drain still needs it."""
@@ -303,6 +310,8 @@ class Gateway:
         service, loop = self.service, asyncio.get_running_loop()
         service.draining = True
         self._server.close()
+        if service.console is not None:
+            service.console.close()
         for connection in service.connections():
             connection.shutdown()
         self.log.event("drain", in_flight=len(service.exchanges))
@@ -329,6 +338,8 @@ class Gateway:
     async def stop(self) -> None:
         """Ends what is left. To be called after `drain`, or alone in tests."""
         self._server.close()
+        if self.service.console is not None:
+            await self.service.console.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

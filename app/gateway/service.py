@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from app.gateway.budget.follow import Follower as BudgetFollower
     from app.gateway.budget.steward import Steward
     from app.gateway.cache.answers import Answers
+    from app.gateway.console.web import Console
     from app.gateway.exchange import Exchange
     from app.gateway.feedback.api import Feedback
     from app.gateway.guards.stage import Guards
@@ -149,6 +151,10 @@ class Service:
         """None where there are no files, batches and jobs."""
         self.retrieval: RetrievalApi | None = None
         """None where no documents are kept."""
+        self.console: Console | None = None
+        """None where there is no page for operators."""
+        self.recent: deque[bytes] | None = None
+        """Log lines of what failed on our side, the newest last, for the console."""
         self.draining = False
         self.started_at = int(time.time())
         self.date_header = b""

@@ -31,6 +31,7 @@ COMMANDS = {
     "cost": "cost:cost",
     "status": "status:status",
     "chat": "chat:chat",
+    "console": "console:console",
     "usage": "usage:usage",
     "key": "key:key",
     "tenant": "tenant:tenant",

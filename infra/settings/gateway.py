@@ -206,6 +206,11 @@ class Intents(Strict):
     least_probability: Decimal = Field(gt=0, lt=1, description="Below it rules and model tell nothing.")
 
 
+class Console(Strict):
+    session_minutes: Whole = Field(ge=1, le=720, description="A sign-in ends after this.")
+    most_viewers: Whole = Field(ge=1, le=200, description="Open pages that one gateway feeds.")
+
+
 class Gateway(Strict):
     cpu_millicores: Whole = Field(ge=50, le=64_000, description="CPU request of one gateway pod.")
     memory_mib: Whole = Field(ge=64, le=65_536, description="Memory request and limit of one gateway pod.")
@@ -229,4 +234,5 @@ class Gateway(Strict):
     intents: Intents | None = Field(description="What requests are after, for reports and routes; null: not asked.")
     guards: Guards | None = Field(description="What is masked or refused; null: nothing.")
     traces: Traces | None = Field(description="OpenTelemetry traces; null: none.")
+    console: Console | None = Field(description="The operator's page at /console, for edge.adminCidrs; null: none.")
     ledger: Ledger = Field(description="The ledger of usage in the database.")

@@ -64,7 +64,7 @@ def test_the_admin_api_is_open_to_named_ranges_and_else_to_nobody(registered: Re
     rehearsal = registered(lambda: edge(admin_cidrs=["203.0.113.0/24"], admin_weights=weights))
     rule = rehearsal.one("aws:lb/listenerRule:ListenerRule", "edge-admin").inputs
     assert {"sourceIp": {"values": ["203.0.113.0/24"]}} in rule["conditions"]
-    assert {"pathPattern": {"values": ["/admin/*"]}} in rule["conditions"]
+    assert {"pathPattern": {"values": ["/admin/*", "/console", "/console/*"]}} in rule["conditions"]
     assert [group["weight"] for group in rule["actions"][0]["forward"]["targetGroups"]] == [100, 0]
 
 

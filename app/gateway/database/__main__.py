@@ -36,6 +36,7 @@ async def _migrate(
 ) -> str:
     from app.gateway.budget.schema import BUDGET
     from app.gateway.cache.schema import CACHE
+    from app.gateway.console.schema import CONSOLE
     from app.gateway.database.connection import connect
     from app.gateway.database.migrations import make_login, migrate
     from app.gateway.feedback.schema import FEEDBACK
@@ -46,7 +47,7 @@ async def _migrate(
     from app.retrieval.schema import RETRIEVAL
 
     said = []
-    schemas = {"ledger": LEDGER, "keys": KEYS, "budget": BUDGET, "feedback": FEEDBACK}
+    schemas = {"ledger": LEDGER, "keys": KEYS, "budget": BUDGET, "feedback": FEEDBACK, "console": CONSOLE}
     schemas |= {"cache": CACHE} if semantic else {}
     schemas |= {"jobs": JOBS} if workers is not None else {}
     schemas |= {"retrieval": RETRIEVAL} if retrieval else {}

@@ -184,6 +184,10 @@ class Admin:
                 from app.gateway.feedback.api import work
 
                 return work(self._service, call, parts)
+            case ["release" | "drills" | "jobs", *_]:
+                from app.gateway.console.work import work
+
+                return work(self._service, call, parts)
             case ["audit"]:
                 _require(call, "GET")
                 before, limit = _page(call, "before")

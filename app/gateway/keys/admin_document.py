@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.gateway.budget.admin import NewOverride
+from app.gateway.console.records import DrillResult
+from app.gateway.console.release import Told, Wish
 from app.gateway.keys import forms
 from app.gateway.strict import Strict
 
@@ -33,6 +35,12 @@ _ROUTES: tuple[tuple[str, str, str, str, type[Strict] | None], ...] = (
     ("/admin/v1/feedback", "get", "reportFeedback", "Sums of ratings: ?since=, ?until=, ?by=, ?epsilon=", None),
     ("/admin/v1/tenants/{name}/export", "get", "exportTenant", "All that is kept of a tenant, as JSON lines", None),
     ("/admin/v1/tenants/{name}/data", "delete", "eraseTenant", "Erase what is kept of a tenant; ?confirm=NAME", None),
+    ("/admin/v1/release", "get", "getRelease", "The release under way, as its runner told it, and wishes", None),
+    ("/admin/v1/release", "put", "tellRelease", "Told by a runner once a second; the answer holds a wish", Told),
+    ("/admin/v1/release/wishes", "post", "wishRelease", "Ask the runner to promote or to roll back", Wish),
+    ("/admin/v1/drills", "get", "listDrills", "The latest result of each drill", None),
+    ("/admin/v1/drills/{name}", "put", "keepDrill", "Keep a drill's result", DrillResult),
+    ("/admin/v1/jobs", "get", "showJobs", "Batches and jobs of all tenants: what waits, runs and ended", None),
     ("/admin/v1/audit", "get", "listAudit", "What admins did, newest first: ?before=, ?limit=", None),
 )
 

@@ -134,6 +134,10 @@ class KeyRing:
         """The actor whose admin key this is; None for any other key. Raises Refused (401) where there is no key."""
         return self._admins.get(hashlib.sha256(_bearer(authorization)).digest())
 
+    def admin_of(self, digest: bytes) -> str | None:
+        """The actor whose admin key has this SHA-256."""
+        return self._admins.get(digest)
+
     # -- from the database --
 
     def take_stored(self, keys: Iterable[StoredKey]) -> None:

@@ -89,6 +89,11 @@ class Ledger:
 
     # -- the database's side --
 
+    @property
+    def up(self) -> bool:
+        """False from a failure of the database to the next batch that it takes."""
+        return self._up is not False
+
     async def run(self) -> None:
         """Stores rows for ever. Failures of the database end in a wait that doubles up to 30 s, and in the metrics."""
         backoff = FIRST_BACKOFF_SECONDS

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +37,19 @@ def operator(context: Context, stack: str, yes: bool, **more: Any) -> Operator:
     from infra.ops.release.operate import Operator
 
     return Operator(context.open(stack), context.progress(), asking(yes), **more)
+
+
+@contextmanager
+def attended(context: Context, stack: str, yes: bool, **more: Any) -> Generator[Operator]:
+    """An operator who tells the console of the work, where there is one, and hears its wishes."""
+    from dataclasses import replace
+
+    from infra.ops.release.operate import attendant_of
+
+    plain = operator(context, stack, yes, **more)
+    attendant = attendant_of(plain.access, plain.journal, plain.progress)
+    with attendant or nullcontext():
+        yield replace(plain, attendant=attendant)
 
 
 @release.command()
@@ -114,9 +130,8 @@ def promote(
     JSON: {id, colour, steps, passed, direction, outcome, reason, seconds, reports};
     outcome is promoted, rolled back or held.
     """
-    done = operator(context, stack, yes, allow_other_changes=allow_other_changes, unvalidated=unvalidated).promote(
-        colour
-    )
+    with attended(context, stack, yes, allow_other_changes=allow_other_changes, unvalidated=unvalidated) as work:
+        done = work.promote(colour)
     if as_json:
         echo_json(done)
     elif done["outcome"] == "promoted":
@@ -146,14 +161,48 @@ def rollback(context: Context, stack: str, reason: str, yes: bool, as_json: bool
     \b
     JSON: as that of promote.
     """
-    work = operator(context, stack, yes=True)
     if not asking(yes, "Roll back?")(["All traffic goes to the other colour, at once."]):
         raise RefusedError("The rollback was not confirmed.")
-    done = work.rollback(reason)
+    with attended(context, stack, True) as work:
+        done = work.rollback(reason)
     if as_json:
         echo_json(done)
     else:
         click.echo(f"{done['colour']} has no traffic any more, after {done['seconds']:.0f} s with file and state.")
+
+
+@release.command()
+@stack_option
+@yes_option
+@json_option
+@pass_context
+def attend(context: Context, stack: str, yes: bool, as_json: bool) -> None:
+    """Carry out what is wished at the console, until Ctrl-C.
+
+    A running promote does so by itself. This is for the time when none runs: the console's `promote` goes on
+    with an open release, its `roll back` gives all traffic to the other colour. The gateways have no right
+    over the load balancer: what is done is done here, with the rights of who started this.
+
+    \b
+    JSON: one line for each wish: {wish, actor, outcome, reason, ...}, as of promote.
+    """
+    if not asking(yes, "Attend?")(["Wishes of the console's admins are carried out from here, without asking again."]):
+        raise RefusedError("It was not confirmed.")
+    with attended(context, stack, True) as work:
+        if work.attendant is None:
+            raise RefusedError(
+                "The stack has no admin's key, so there is no console.", "Deploy it anew (`penstock up`)."
+            )
+        work.attendant.idle = True
+
+        def tell(found: dict[str, Any]) -> None:
+            text = f"{found['wish']}, asked for by {found['actor']}: {found['outcome']} {found.get('reason') or ''}"
+            click.echo(json.dumps(found) if as_json else text.rstrip())
+
+        try:
+            work.attend(tell)
+        except KeyboardInterrupt:
+            click.echo("No longer attended.", err=True)
 
 
 @release.command()

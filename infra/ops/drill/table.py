@@ -47,6 +47,14 @@ def record(checkout: Path, found: Result, load: str) -> None:
         raise PenstockError(f"{PAGE} cannot be written: {problem.strerror}.") from None
 
 
+def published(found: Result, load: str, revision: str) -> dict[str, Any]:
+    """What the admin API takes of a result."""
+    figures = found.as_dict()
+    names = ("passed", "missed", "done", "requests", "retried", "failed", "streams", "cut", "resumed", "worst_stall",
+             "full_capacity_seconds")  # fmt: skip
+    return {name: figures[name] for name in names} | {"load": load, "commit": revision}
+
+
 def read(checkout: Path) -> dict[str, dict[str, Any]]:
     """Raises PenstockError for a file that is not of results."""
     path = checkout / RESULTS

@@ -13,6 +13,7 @@ from infra.ops.endpoint import Endpoint, from_outputs
 from infra.ops.errors import PenstockError, RefusedError
 from infra.ops.progress import Progress
 from infra.ops.release import report as reports
+from infra.ops.release.attend import Attendant, Wish
 from infra.ops.release.gate import limits_of
 from infra.ops.release.journal import Journal
 from infra.ops.release.machine import COLOURS, Release, other
@@ -26,7 +27,8 @@ from infra.ops.release.versions import check_present, check_validated, in_produc
 from infra.ops.release.watching import Watcher, unpacked
 from infra.ops.release.world import StackWorld, journal_folder, settings_of
 from infra.ops.stacks import StackAccess
-from infra.ops.weights import read_text, replace_file
+from infra.ops.usage import admin_of
+from infra.ops.weights import Weights, read_text, replace_file
 from infra.settings import Settings
 from infra.settings.model import Release as ReleaseSettings
 
@@ -46,6 +48,8 @@ class Operator:
     unvalidated: str = ""
     """Why a version without a good evaluation record may have traffic; empty: it may not."""
     allow_other_changes: bool = False
+    attendant: Attendant | None = None
+    """Who tells the console of a promotion or a rollback, and hears its wishes."""
 
     @property
     def journal(self) -> Journal:
@@ -63,6 +67,7 @@ class Operator:
                 release.gate.wait_seconds,
                 self.progress,
                 reference=unpacked(done[-1]) if done else None,
+                attendant=self.attendant,
             )
 
         return StackWorld(self.access, self.progress, self.confirm, watcher, self.allow_other_changes)
@@ -154,7 +159,7 @@ class Operator:
             if not going_on:
                 self._validate(world, chosen)
                 self._copies_are_good(world, settings, chosen)
-            runner = Runner(world, journal, self._reporter(world), self.progress.say)
+            runner = Runner(world, journal, self._reporter(world), self._say)
             began = time.monotonic()
             done = runner.promote(chosen, settings.release.steps, identifier())
             if done.ended:
@@ -189,12 +194,41 @@ class Operator:
         with journal.locked():
             settings = settings_of(self.access)
             world = self.world(settings)
-            runner = Runner(world, journal, self._reporter(world), self.progress.say)
+            runner = Runner(world, journal, self._reporter(world), self._say)
             began = time.monotonic()
             done = runner.rollback(reason)
             told = self._told(done, time.monotonic() - began)
             in_production(self.access, settings, other(done.colour), f"rollback of {done.identifier}", self.progress)
             return told
+
+    def attend(self, tell: Callable[[dict[str, Any]], None], ended: Callable[[], bool] = lambda: False) -> None:
+        """Carries out what is wished at the console, until `ended`; `tell` gets each. What fails is told there."""
+        attendant = self.attendant
+        assert attendant is not None  # noqa: S101 - the command gives one
+        while not ended():
+            attendant.doing("Waiting for wishes", working=False)
+            attendant.pause(1.0)
+            wish = attendant.take()
+            if wish is None:
+                continue
+            attendant.doing(f"{wish.kind} {wish.reason}")
+            try:
+                done = self.carry_out(wish)
+            except PenstockError as error:
+                attendant.done(wish, error.cause)
+                tell({"wish": wish.kind, "actor": wish.actor, "outcome": "failed", "reason": str(error)})
+            else:
+                attendant.done(wish, f"the release of {done['colour']} is {done['outcome']}")
+                tell({"wish": wish.kind, "actor": wish.actor, **done})
+
+    def carry_out(self, wish: Wish) -> dict[str, Any]:
+        """What was wished while no release command ran. Raises RefusedError, PenstockError."""
+        return self.rollback(wish.reason) if wish.kind == "rollback" else self.promote(None)
+
+    def _say(self, text: str) -> None:
+        self.progress.say(text)
+        if self.attendant is not None:
+            self.attendant.doing(text)
 
     def _told(self, release: Release, seconds: float) -> dict[str, Any]:
         return {**told(release), "seconds": round(seconds, 1), "reports": report_names(self.journal)}
@@ -211,6 +245,8 @@ class Operator:
             content = reports.breach(release, watched.reason, watched.details, counts, seconds)
             path = reports.write(self.journal.folder, content)
             self.progress.say(f"The weight was back after {seconds:.2f} s. Report: {path}")
+            if self.attendant is not None and watched.wish is not None:
+                self.attendant.done(watched.wish, f"the weight was back {seconds:.2f} s after it was heard")
 
         return report
 
@@ -218,6 +254,19 @@ class Operator:
 def looks(release: ReleaseSettings) -> int:
     """Among so many gates the probability of a false alarm is divided: the steps, and the one before them."""
     return len(release.steps) + bool(release.shadow.min_copies)
+
+
+def attendant_of(access: StackAccess, journal: Journal, progress: Progress) -> Attendant | None:
+    """None where the stack has no admin's key, so that nobody can be told."""
+    try:
+        endpoint = admin_of(access.outputs())
+    except PenstockError:
+        return None
+
+    def weights() -> Weights:
+        return traffic.live_weights(access.aws("elbv2"), traffic.route(access.state()))
+
+    return Attendant(endpoint, journal, progress.say, weights)
 
 
 def told(release: Release) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from infra.ops.errors import RefusedError
 from infra.ops.release import journal
+from infra.ops.release.attend import Wish
 from infra.ops.release.journal import Journal
 from infra.ops.release.machine import (
     Action,
@@ -38,6 +39,8 @@ class Watched:
     """For the report."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """For the journal, so that another process can go on with it."""
+    wish: Wish | None = None
+    """Of the console, where it ended the watch."""
 
 
 class World(Protocol):

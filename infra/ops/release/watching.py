@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from infra.ops import kube
 from infra.ops.errors import PenstockError
 from infra.ops.progress import Progress
+from infra.ops.release.attend import LONGEST, Attendant, Wish
 from infra.ops.release.gate import Count, Finding, Limits, Verdict, judge, sample_counts
 from infra.ops.release.machine import COLOURS, other
 from infra.ops.release.runner import Watched
@@ -78,6 +79,8 @@ class Watcher:
     sleep: Callable[[float], None] = time.sleep
     reference: Sample | None = None
     """What the live colour did at the last step where it had traffic: what 100 % is compared with."""
+    attendant: Attendant | None = None
+    """Who hears what is wished at the console."""
     windows: dict[str, Window] = field(default_factory=dict)
 
     def open(self) -> None:
@@ -113,18 +116,51 @@ class Watcher:
                 self.progress.detail(
                     f"{passed:.0f} s, {verdict.state}: {'; '.join(verdict.reasons(verdict.state))[:120]}"
                 )
+                self._show(colour, step, passed, verdict.state, verdict)
                 if verdict.state == "bad":
                     return Watched("bad", "; ".join(verdict.reasons("bad")), self._details(colour, verdict, looked))
-                if verdict.state == "good" and passed >= self.soak_seconds:
-                    if step < 100:
-                        self.reference = self.windows[other(colour)].sample()
-                    done = self._details(colour, verdict, looked)
-                    self.windows = {name: window.next() for name, window in self.windows.items()}
-                    return Watched("good", "", done, {"reference": packed(self.reference)})
+            else:
+                self._show(colour, step, passed, "unseen", verdict)
+            wish = None if self.attendant is None else self.attendant.take()
+            if wish is not None and wish.kind == "rollback":
+                return Watched("bad", wish.reason, self._details(colour, verdict or Verdict(()), looked), {}, wish)
+            if verdict is not None and not unseen:
+                if wish is not None or (verdict.state == "good" and passed >= self.soak_seconds):
+                    return self._passed(colour, step, verdict, looked, wish)
+            elif wish is not None and self.attendant is not None:
+                self.attendant.done(wish, f"nothing could be seen of {colour}, so it did not pass")
             if passed >= self.wait_seconds:
                 reasons = [unseen] if unseen else verdict.reasons("waiting") if verdict else []
                 return Watched("short", "; ".join(reasons) or "no look was possible")
-            self.sleep(max(0.05, LOOK_SECONDS - (self.clock() - looked)))
+            rest = max(0.05, LOOK_SECONDS - (self.clock() - looked))
+            (self.sleep if self.attendant is None else self.attendant.pause)(rest)  # a wish does not wait
+
+    def _passed(self, colour: str, step: int, verdict: Verdict, looked: float, wish: Wish | None) -> Watched:
+        if step < 100:
+            self.reference = self.windows[other(colour)].sample()
+        done = self._details(colour, verdict, looked)
+        self.windows = {name: window.next() for name, window in self.windows.items()}
+        record = {"reference": packed(self.reference)}
+        if wish is not None and self.attendant is not None:
+            self.attendant.done(wish, f"{colour} passed {step} %")
+            record["wished_by"] = wish.actor
+        return Watched("good", "", done, record)
+
+    def _show(self, colour: str, step: int, passed: float, state: str, verdict: Verdict | None) -> None:
+        if self.attendant is not None:
+            findings = (
+                []
+                if verdict is None
+                else [{**one.as_dict(), "reason": one.reason[:LONGEST]} for one in verdict.findings]
+            )
+            look = {
+                "seconds": round(passed, 1),
+                "soak_seconds": self.soak_seconds,
+                "wait_seconds": self.wait_seconds,
+                "state": state,
+                "findings": findings[:50],
+            }
+            self.attendant.watches(f"Watching {colour} at {step} %", look)
 
     def _live(self, colour: str, step: int) -> Sample:
         if step < 100:

@@ -1,20 +1,25 @@
-"""The Grafana dashboard asks for metrics that exist, and lies on the grid."""
+"""Both dashboards are of one list of panels, ask for metrics that exist, and lie on their grids."""
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from components.collector_manifests import PER_CODE, PER_COLOUR
+from components.dashboards import body, engine_panels, node_panels, platform_panels
 from components.engines import ENGINES
-from infra.ops.grafana import COMMITTED, Panel, dashboard, rows, text
+from components.panels import Panel, rows
+from infra.ops.grafana import COMMITTED, dashboard, shown, text
 
 ROOT = Path(__file__).parents[3]
 RECORDED = ROOT / "tests" / "contracts" / "fixtures"
 HISTOGRAM_ENDS = ("_bucket", "_sum", "_count")
-PANELS = [panel for row in rows(tuple(ENGINES)) for panel in row.panels]
+EVERY = [panel for row in rows(tuple(ENGINES)) for panel in row.panels]
+PANELS = [panel for row in shown(tuple(ENGINES)) for panel in row.panels]
 
 
 def known() -> set[str]:
@@ -75,3 +80,31 @@ def _down(place: dict[str, int]) -> range:
 
 def test_the_committed_dashboard_is_the_one_that_is_written():
     assert COMMITTED.read_text() == text(), "the dashboard changed: `make docs`"
+
+
+def _on_cloudwatch() -> list[str]:
+    """Titles of what a stack with everything shows."""
+    platform = platform_panels(
+        balancer="b", target_groups={"blue": "t"}, database="d", cache_members=["c"], dead_queue="q"
+    )
+    every = [*platform, *engine_panels("Penstock", ["blue"], tuple(ENGINES)), *node_panels("k")]
+    return [widget["properties"]["title"] for widget in json.loads(body(every, "eu-central-1"))["widgets"]]
+
+
+def test_every_panel_of_the_list_is_on_a_board_and_no_board_has_another():
+    grafana = {panel["title"] for panel in dashboard(tuple(ENGINES))["panels"] if panel["type"] != "row"}
+    cloudwatch = set(_on_cloudwatch())
+    for panel in EVERY:
+        assert bool(panel.queries) == (panel.title in grafana), panel.title
+        named = panel.collected.title or panel.title if panel.collected else panel.title
+        assert bool(panel.collected or panel.counted) == (named in cloudwatch), panel.title
+    assert grafana == {panel.title for panel in EVERY if panel.queries}
+    assert len(_on_cloudwatch()) == sum(bool(panel.collected or panel.counted) for panel in EVERY)
+
+
+@pytest.mark.parametrize("panel", [one for one in EVERY if one.collected], ids=lambda panel: panel.title)
+def test_cloudwatch_shows_only_what_the_collector_sends_and_what_the_same_panel_asks_prometheus_for(panel: Panel):
+    assert panel.collected is not None
+    assert panel.collected.metric in PER_COLOUR + PER_CODE
+    assert panel.collected.metric in known()
+    assert any(panel.collected.metric in name for name in asked(panel))
