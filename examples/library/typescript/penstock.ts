@@ -139,6 +139,12 @@ export interface ScalingShape {
     toZero: boolean;
 }
 
+export interface WorkersScaling {
+    maxWorkers: number;
+    /** Requests that wait or are under way, for each worker. */
+    rowsPerWorker: number;
+}
+
 export interface WorkersShape {
     /** What the worker takes as PENSTOCK_JOBS_CONFIG. */
     config: string;
@@ -146,7 +152,9 @@ export interface WorkersShape {
     databaseTls: string;
     image: pulumi.Input<string>;
     memoryMib: number;
+    /** The floor where they scale, else the number. */
     replicas: number;
+    scaling?: WorkersScaling;
     /** Name of the Secret with PENSTOCK_JOBS_* and PENSTOCK_DATABASE_*. */
     secret: pulumi.Input<string>;
     vpcCidr: string;
