@@ -88,7 +88,7 @@ drills: $(READY)  ## break the running platform in every way, 8 minutes; writes 
 scan: $(READY)  ## run checkov over what dev and prod make (installs it in an environment of its own)
 	@$(BIN)/python -m infra.policy.scan $(ARGS)
 
-bench: $(READY)  ## compare the gateway with others, 6 minutes (BENCH=quick: 1); writes docs/performance.md
+bench: $(READY)  ## compare the gateway with others, 10 to 20 minutes (BENCH=quick: 3); writes docs/performance.md
 	@$(BIN)/python -m bench.gateway
 
 bench-local: $(READY)  ## measure program time, and the local platform from up to down (stop it first)

@@ -13,8 +13,9 @@ from pathlib import Path
 import uvloop
 
 from app.gateway.log import Log
-from app.gateway.server import Gateway, run, surroundings
+from app.gateway.server import Gateway, run
 from app.gateway.settings import SettingsError, load_config, load_keys
+from app.gateway.surroundings import surroundings
 
 GC_THRESHOLDS = (20_000, 20, 20)
 """Requests leave no cycles behind: to look for some after each 700 objects, Python's default, is work for nothing."""

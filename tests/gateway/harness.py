@@ -13,7 +13,8 @@ from typing import Any
 
 from app.gateway.config import GatewayConfig, KeyFile
 from app.gateway.log import Log
-from app.gateway.server import Gateway, Surroundings
+from app.gateway.server import Gateway
+from app.gateway.surroundings import Surroundings
 
 KEY = "sk-test-0123456789abcdef"
 AUTHORIZATION = f"Bearer {KEY}"

@@ -12,8 +12,8 @@ from app.gateway.config import Access, ApiKey, KeyFile
 from app.gateway.database.settings import Database
 from app.gateway.keys.follower import dump_access
 from app.gateway.keys.forms import KeyChange
-from app.gateway.server import surroundings
 from app.gateway.settings import SettingsError
+from app.gateway.surroundings import surroundings
 from tests.gateway import harness
 from tests.gateway.harness import CHAT, KEY, Running, make_config
 from tests.gateway.key_cases import ADMIN_KEY, admin, chat, digest, file_with_admin, gateway_on, make_key

@@ -14,7 +14,8 @@ from aiohttp import web
 
 from app.gateway import watch
 from app.gateway.choose import Sighting
-from app.gateway.server import Gateway, Surroundings
+from app.gateway.server import Gateway
+from app.gateway.surroundings import Surroundings
 from app.gateway.watch import Api, PodWatch, WatchError
 from tests.gateway.harness import (
     KEY,

@@ -18,7 +18,8 @@ from app.gateway.database.connection import connect
 from app.gateway.database.migrations import make_login, migrate
 from app.gateway.database.settings import Database
 from app.gateway.keys.schema import KEYS
-from app.gateway.server import Gateway, Surroundings
+from app.gateway.server import Gateway
+from app.gateway.surroundings import Surroundings
 from app.retrieval.schema import RETRIEVAL
 from tests.gateway.harness import (
     KEY,

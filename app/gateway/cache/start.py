@@ -11,8 +11,8 @@ from app.gateway.cache.metrics import CacheMetrics
 from app.gateway.limits.link import Link
 
 if TYPE_CHECKING:
-    from app.gateway.server import Surroundings
     from app.gateway.service import Service
+    from app.gateway.surroundings import Surroundings
 
 
 def start(service: Service, around: Surroundings) -> list[Coroutine[Any, Any, None]]:
