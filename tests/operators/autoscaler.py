@@ -191,6 +191,7 @@ def start_keda(plane: Plane) -> Generator[Autoscaler]:
     certificates = _Certificates(plane, folder)
     kubelet = Loop(certificates.mount, 0.5)
     common = {"POD_NAMESPACE": keda.NAMESPACE, "HOME": str(folder), "GOGC": "50"}
+    common["KEDA_CLUSTER_OBJECT_NAMESPACE"] = keda.NAMESPACE  # in a cluster it is read from the account's folder
     try:
         words = command(
             plane.toolchain.path("keda-operator"), operating, cert_dir=str(folder),
@@ -201,14 +202,17 @@ def start_keda(plane: Plane) -> Generator[Autoscaler]:
             "keda-operator", words,
             environment=variables(operating) | common | {"KUBECONFIG": str(known), "POD_NAME": "keda-operator-0"},
         )  # fmt: skip
-        child.wait_until((folder / "tls.crt").exists, 120)
+        # With its first certificates written it ends, to be started again by the kubelet with the folder filled.
+        eventually(lambda: not child.running, "the operator has written its certificates")
+        eventually((folder / "tls.crt").exists, "the certificates are mounted")
+        plane.processes.restart(child)
         words = command(
             plane.toolchain.path("keda-adapter"), adapting, cert_dir=str(folder), bind_address=address, port="0",
             client_ca_file=str(folder / "ca.crt"), tls_cert_file=str(folder / "tls.crt"),
             tls_private_key_file=str(folder / "tls.key"),
             metrics_service_address=f"{address}:{keda.GRPC_PORT}",
             metrics_service_grpc_authority=f"{keda.OPERATOR}.{keda.NAMESPACE}.svc",
-            kubeconfig=str(asked), authentication_kubeconfig=str(asked), authorization_kubeconfig=str(asked),
+            lister_kubeconfig=str(asked), authentication_kubeconfig=str(asked), authorization_kubeconfig=str(asked),
         )  # fmt: skip
         child = plane.processes.start(
             "keda-adapter", words, environment=variables(adapting) | common | {"KUBECONFIG": str(asked)}
