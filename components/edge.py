@@ -203,6 +203,8 @@ class TrafficArgs(TypedDict):
     green_target_group_arn: pulumi.Input[str]
     weights: Mapping[str, int]
     """Per cent of new requests for `blue` and `green`."""
+    protected: bool
+    """The rule, and with it the pods that it leads to, resist a destroy. Its weights may change all the same."""
     probe_token: NotRequired[pulumi.Input[str]]
     """Who sends it in the header `x-penstock-probe` names the colour in `x-penstock-colour`. Secret, of letters,
     digits, `-` and `_`. Without it nobody can choose a colour."""
@@ -236,7 +238,7 @@ class Traffic(pulumi.ComponentResource):
                     },
                 }
             ],
-            opts=child_of(self, opts),
+            opts=pulumi.ResourceOptions.merge(child_of(self, opts), pulumi.ResourceOptions(protect=args["protected"])),
         )
         self.rule_arn = rule.arn
         self.register_outputs({"ruleArn": self.rule_arn})

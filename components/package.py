@@ -18,6 +18,7 @@ from components.events import Events
 from components.fault_injection import FaultInjection
 from components.firewall import Firewall
 from components.ground import Ground
+from components.guard import Guard
 from components.isolation import Isolation
 from components.jobs import Files, JobWorkers
 from components.karpenter import Karpenter
@@ -54,6 +55,7 @@ COMPONENTS: list[type[ComponentResource]] = [
     FaultInjection,
     Firewall,
     Ground,
+    Guard,
     Isolation,
     Files,
     JobWorkers,

@@ -24,6 +24,8 @@ def deploy() -> None:
     stack = pulumi.get_stack()
     if boundary := settings.access.permissions_boundary_arn:
         pulumi.runtime.register_stack_transformation(bounded_by(boundary))
+    made = list[pulumi.Resource]()
+    pulumi.runtime.register_stack_transformation(noted_in(made))
     provider = aws.Provider(
         "aws",
         region=settings.aws.region,
@@ -33,7 +35,7 @@ def deploy() -> None:
     foundation = build_foundation(settings, stack, provider)
     cluster = build_cluster(settings, foundation, stack, provider)
     build_controllers(settings, foundation, cluster, provider)
-    serving = build_serving(settings, foundation, cluster, stack, provider)
+    serving = build_serving(settings, foundation, cluster, stack, provider, made)
 
     pulumi.export("gatewayUrl", serving.gateway_url)
     pulumi.export("apiKey", serving.api_key)
@@ -58,5 +60,16 @@ def bounded_by(boundary: str) -> pulumi.ResourceTransformation:
         if args.type_ != "aws:iam/role:Role":
             return None
         return pulumi.ResourceTransformationResult({**args.props, "permissionsBoundary": boundary}, args.opts)
+
+    return transform
+
+
+def noted_in(made: list[pulumi.Resource]) -> pulumi.ResourceTransformation:
+    """Puts every resource that is not a component into the list, and changes none."""
+
+    def transform(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        if isinstance(args.resource, pulumi.CustomResource):
+            made.append(args.resource)
+        return None
 
     return transform

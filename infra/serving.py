@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -14,6 +15,7 @@ from components.certificate import Certificate
 from components.edge import Edge, EdgeArgs, Traffic
 from components.firewall import Firewall
 from components.ground import Ground
+from components.guard import Guard
 from components.isolation import Isolation
 from components.release import Release, encoded
 from components.role import ServiceRole
@@ -52,8 +54,14 @@ class Serving:
 
 
 def build_serving(
-    settings: Settings, foundation: Foundation, cluster: Cluster, stack: str, provider: pulumi.ProviderResource
+    settings: Settings,
+    foundation: Foundation,
+    cluster: Cluster,
+    stack: str,
+    provider: pulumi.ProviderResource,
+    made: Sequence[pulumi.Resource],
 ) -> Serving:
+    """`made`: every resource of the program so far; it grows as more are made."""
     on_aws = pulumi.ResourceOptions(providers=[provider])
     on_kubernetes = pulumi.ResourceOptions(providers=[cluster.provider])
     edge = Edge("edge", _edge_args(settings, foundation, on_aws), on_aws)
@@ -124,6 +132,7 @@ def build_serving(
     waited: list[pulumi.Resource] = [ground, isolation, owner]
     statements = [*([outside.statements] if outside.statements else []), *jobs.statements, *events_statements]
     waited += gateway_role(settings, cluster, statements, provider)
+    before_pods = len(made)
     if controller := bind_targets(settings, foundation, cluster, ground.namespace, target_groups, provider):
         waited.append(controller)
     if scaler := build_keda(settings, foundation, cluster, ground.namespace):
@@ -189,6 +198,7 @@ def build_serving(
             "blue_target_group_arn": edge.blue_target_group_arn,
             "green_target_group_arn": edge.green_target_group_arn,
             "weights": settings.weights,
+            "protected": settings.protected,
             "probe_token": _made_once(
                 "release-probe", "Header value of `penstock release`", "", settings, foundation, provider
             ),
@@ -196,6 +206,12 @@ def build_serving(
         # Traffic moves after the pods of both colours are ready and bound, never before.
         pulumi.ResourceOptions(providers=[provider], depends_on=releases),
     )
+    # What comes with the pods is guarded by the traffic's rule, but for what holds logs, metrics and keys. Were all of
+    # it named here, Pulumi would take minutes to refuse: it follows every path of dependencies from what it may not
+    # delete, also those that it knows already (dependency_graph.go, 3.259).
+    holding = (aws.amp.Workspace, aws.cloudwatch.LogGroup, aws.secretsmanager.Secret, aws.secretsmanager.SecretVersion)
+    guarded = [*made[:before_pods], *(each for each in made[before_pods:] if isinstance(each, holding))]
+    Guard("guard", {"protected": settings.protected}, pulumi.ResourceOptions(depends_on=guarded))
     return Serving(gateway_url=edge.url, api_key=api_key, admin_key=admin_key, provider_secrets=outside.secrets)
 
 

@@ -43,13 +43,8 @@ def refresh(stack: Any, progress: Progress, *, on_output: Callable[[str], None] 
     return drift(_run(stack.refresh, "refresh", progress, on_output))
 
 
-def preview_destroy(stack: Any, progress: Progress) -> list[Change]:
-    """What a destroy would delete. Raises PenstockError, also where a resource is protected."""
-    return from_events(_run(stack.preview_destroy, "preview of the destroy", progress, None))
-
-
 def destroy(stack: Any, progress: Progress, *, on_output: Callable[[str], None] | None = None) -> list[Change]:
-    """Deletes all of a stack's resources and returns them. Raises PenstockError."""
+    """Deletes all of a stack's resources, without a preview, and returns them. Raises PenstockError."""
     return from_events(_run(stack.destroy, "destroy", progress, on_output))
 
 

@@ -118,7 +118,7 @@ class Rehearsal:
             layout = cloud.up(self.checkout, self.progress, purpose)
         access = access_on(layout)
         self._presume(access, config)
-        before = leftovers.in_aws(access.aws) | leftovers.in_cluster(layout)
+        before = self._live(access, layout)
         self._write(access, layout, config)
 
         self._preview(access, "preview")
@@ -161,23 +161,41 @@ class Rehearsal:
     def _destroy(self, access: StackAccess, layout: Layout, config: Config) -> None:
         unprotected = rehearsal_plan.release_protection(config)
         if unprotected:
-            with self._step("protected: destroy is refused"):
-                refusal = self._refusal(access)
-            if "protected" not in refusal:
-                raise PenstockError(f"A destroy of the protected stack {self.stack} was not refused: {refusal}.")
+            self._refused(access, layout)
             self._change(access, layout, unprotected)
         self._changes("destroy", deploy.destroy, access)
 
+    def _refused(self, access: StackAccess, layout: Layout) -> None:
+        """A destroy whose preview was skipped leaves what a protected stack needs to answer, and its data."""
+        there, live = access.state().resources, self._live(access, layout)
+        with self._step("protected: destroy is refused"):
+            refusal = self._refusal(access)
+        if "protected" not in refusal:
+            raise PenstockError(f"A destroy of the protected stack {self.stack} was not refused: {refusal}.")
+        gone = {each.urn for each in there} - {each.urn for each in access.state().resources}
+        lost = [*rehearsal_plan.wrongly_gone(gone), *sorted(self._missing(live - self._live(access, layout)))]
+        if lost:
+            raise PenstockError(f"The refused destroy of {self.stack} deleted {', '.join(lost)}.")
+        if gone:
+            self._up(access, "protected: what went comes back")
+
     def _refusal(self, access: StackAccess) -> str:
         try:
-            deploy.preview_destroy(self._automation(access), self.progress)
+            deploy.destroy(self._automation(access), self.progress)
         except PenstockError as error:
             return str(error)
-        return "its preview came to an end"
+        return "it came to its end"
+
+    def _missing(self, things: set[str]) -> set[str]:
+        """Roles of what may go, go with it."""
+        return {each for each in things if not each.startswith(("role collector", "role telemetry"))}
+
+    def _live(self, access: StackAccess, layout: Layout) -> set[str]:
+        return leftovers.in_aws(access.aws) | leftovers.in_cluster(layout)
 
     def _cleared(self, access: StackAccess, layout: Layout, before: set[str]) -> None:
         deadline = time.monotonic() + CLEARED_SECONDS
-        while left := (leftovers.in_aws(access.aws) | leftovers.in_cluster(layout)) - before:
+        while left := self._live(access, layout) - before:
             if time.monotonic() > deadline:
                 raise PenstockError(f"The destroy left something behind: {', '.join(sorted(left))}.")
             time.sleep(0.5)

@@ -31,6 +31,7 @@ TOKENS = {
     "Files": "penstock:index:Files",
     "Firewall": "penstock:index:Firewall",
     "Ground": "penstock:index:Ground",
+    "Guard": "penstock:index:Guard",
     "Isolation": "penstock:index:Isolation",
     "JobWorkers": "penstock:index:JobWorkers",
     "Karpenter": "penstock:index:Karpenter",
@@ -114,6 +115,7 @@ def test_children_belong_to_their_component_even_when_the_caller_names_a_parent(
                 "blue_target_group_arn": "b",
                 "green_target_group_arn": "g",
                 "weights": {"blue": 100, "green": 0},
+                "protected": False,
             },
             pulumi.ResourceOptions(parent=above),
         )

@@ -29,6 +29,7 @@ def test_a_hosted_component_makes_the_same_children(registered: Registered):
         "blueTargetGroupArn": "blue",
         "greenTargetGroupArn": "green",
         "weights": {"blue": 95, "green": 5},
+        "protected": False,
     }
     rehearsal = registered(constructed("penstock:index:Traffic", inputs))
     rule = rehearsal.one("aws:lb/listenerRule:ListenerRule", "hosted")

@@ -1,4 +1,4 @@
-"""The whole life of the stack files `dev` and `prod`, with the real engine and control plane."""
+"""The whole life of the stack files `local`, `dev` and `prod`, with the real engine and control plane."""
 
 import io
 import json
@@ -27,8 +27,12 @@ def _bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each program run would compile the SDKs anew
 
 
-def rehearsed(stack: str, upgrade_from: str | None = None) -> Report:
-    rehearsal = Rehearsal(CHECKOUT, stack, Progress(io.StringIO(), live=False), upgrade_from=upgrade_from)
+CHANGES = ("Kubernetes 1.35 -> 1.36", "scale gpu", "add a model", "stage", "shift")
+"""How each change's title begins, in their order: each brings the expected resources alone, or the rehearsal ends."""
+
+
+def rehearsed(stack: str) -> Report:
+    rehearsal = Rehearsal(CHECKOUT, stack, Progress(io.StringIO(), live=False), upgrade_from="1.35")
     try:
         report = rehearsal.run()
     finally:
@@ -37,17 +41,14 @@ def rehearsed(stack: str, upgrade_from: str | None = None) -> Report:
     return report
 
 
-def test_dev_deploys_upgrades_changes_and_goes() -> None:
-    report = rehearsed("dev", upgrade_from="1.35")
+@pytest.mark.parametrize(("stack", "resources"), [("local", 150), ("dev", 250), ("prod", 350)])
+def test_a_stack_deploys_upgrades_changes_and_goes(stack: str, resources: int) -> None:
+    report = rehearsed(stack)
     names = [step.name for step in report.steps]
-    for done in ("Kubernetes 1.35 -> 1.36: up", "add a model: up", "shift green 0 -> 10 %: up", "look for leftovers"):
-        assert done in names
-    assert report.resources > 150
-
-
-def test_prod_deploys_refuses_to_go_while_protected_changes_and_goes() -> None:
-    report = rehearsed("prod")
-    names = [step.name for step in report.steps]
-    for done in ("protected: destroy is refused", "release the protection: up", "look for leftovers"):
-        assert done in names
-    assert report.resources > 170
+    changed = [name.removesuffix(": up") for name in names if name.startswith(CHANGES) and name.endswith(": up")]
+    assert [next(each for each in CHANGES if name.startswith(each)) for name in changed] == list(CHANGES)
+    for whole in ("preview", "up", "preview again", "refresh", "preview after the changes", "destroy"):
+        assert whole in names
+    assert names[-2:] == ["look for leftovers", "stop the platform"]
+    assert ("protected: destroy is refused" in names) is (stack == "prod")
+    assert report.resources > resources

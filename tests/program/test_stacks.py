@@ -36,6 +36,15 @@ OUTPUTS = {
     "eventsQueueUrl",
 }
 
+AT_THE_EDGES = {
+    "aws:eks/addon:Addon",
+    "aws:eks/podIdentityAssociation:PodIdentityAssociation",
+    "aws:iam/role:Role",
+    "aws:iam/rolePolicy:RolePolicy",
+    "aws:lb/listenerRule:ListenerRule",
+}
+"""Telemetry and the collector with their roles, and the rules by which a colour is probed."""
+
 Rehearsed = Callable[..., Rehearsal]
 
 
@@ -122,9 +131,30 @@ def test_what_holds_data_is_protected_in_production_alone(rehearsed: Rehearsed):
     assert protected("prod") == {
         "aws:eks/cluster:Cluster",
         "aws:kms/key:Key",
+        "aws:lb/listenerRule:ListenerRule",
         "aws:rds/instance:Instance",
         "aws:s3/bucket:Bucket",
+        "penstock:index:Guard",
     }
+
+
+def test_nothing_that_answers_or_holds_data_goes_while_a_stack_is_protected(rehearsed: Rehearsed):
+    """A destroy deletes what nothing protected depends on. What is left to it here comes back with the next update."""
+    everything = {each.urn: each for each in rehearsed("prod").registrations}
+    kept, ahead = set[str](), [each.urn for each in everything.values() if each.protect]
+    while ahead:
+        urn = ahead.pop()
+        if urn not in kept and urn in everything:
+            kept.add(urn)
+            ahead += [
+                *everything[urn].dependencies,
+                everything[urn].parent,
+                everything[urn].provider.rsplit("::", 1)[0],
+            ]
+    lost = [each for each in everything.values() if each.custom and each.urn not in kept]
+    assert {each.type for each in lost if each.type.startswith("aws:")} <= AT_THE_EDGES
+    pods = {each.name for each in lost if each.type in ("kubernetes:apps/v1:Deployment", "kubernetes:batch/v1:CronJob")}
+    assert pods <= {"collector", "jobs", "retention"}
 
 
 def test_stack_files_differ_in_values_and_never_in_keys():

@@ -133,3 +133,24 @@ def test_a_refresh_tells_what_is_otherwise_than_the_state_had_it():
     (change,) = drift([same, changed])
     assert (change.operation, change.name) == ("update", "events")
     assert change.properties == (PropertyChange("name", "a", "b"),)
+
+
+@pytest.mark.parametrize(
+    ("urn", "said"),
+    [
+        (
+            "penstock:index:Traffic$aws:lb/listenerRule:ListenerRule::traffic",
+            ["aws:lb/listenerRule:ListenerRule traffic"],
+        ),
+        ("penstock:index:Traffic$aws:lb/listenerRule:ListenerRule::traffic-probe-blue", []),
+        ("penstock:index:NodeGroups$aws:eks/nodeGroup:NodeGroup::nodes-gpu", ["aws:eks/nodeGroup:NodeGroup nodes-gpu"]),
+        (
+            "penstock:index:Release$kubernetes:apps/v1:Deployment::gateway-blue",
+            ["kubernetes:apps/v1:Deployment gateway-blue"],
+        ),
+        ("penstock:index:Collector$kubernetes:apps/v1:Deployment::collector", []),
+        ("penstock:index:Collector::collector", []),
+    ],
+)
+def test_a_refused_destroy_may_take_what_answers_nobody(urn, said):
+    assert rehearsal_plan.wrongly_gone([f"urn:pulumi:prod::penstock::{urn}"]) == said

@@ -20,6 +20,9 @@ from infra.ops.progress import Progress
 REPOSITORY = Path(__file__).parents[3]
 
 
+RULE = "urn:pulumi:prod::penstock::penstock:index:Traffic$aws:lb/listenerRule:ListenerRule::traffic"
+
+
 class World:
     """What a rehearsal does, in order, and what the stand-ins answer."""
 
@@ -28,13 +31,18 @@ class World:
         self.calls: list[str] = []
         self.answers: dict[str, list[list[Change]]] = {}
         self.failing: dict[str, BaseException] = {}
+        self.refusals: list[PenstockError] = []
+        """Of destroys, each once."""
         self.left: set[str] = set()
+        self.state = ["a", "b", RULE, "d", "e", "f", "g"]
 
     def operation(self, name: str):
         def run(*_, **__):
             self.calls.append(name)
             if name in self.failing:
                 raise self.failing[name]
+            if name == "destroy" and self.refusals:
+                raise self.refusals.pop()
             given = self.answers.get(name)
             return given.pop(0) if given else []
 
@@ -52,7 +60,7 @@ def world(tmp_path, monkeypatch):
         aws=lambda _: SimpleNamespace(
             create_role=lambda **_: None, request_certificate=lambda **_: {"CertificateArn": "arn:aws:acm:made"}
         ),
-        state=lambda: SimpleNamespace(resources=[0] * 7),
+        state=lambda: SimpleNamespace(resources=[SimpleNamespace(urn=urn) for urn in made.state]),
         automation=lambda: "stack",
         workspace=lambda: SimpleNamespace(copy_in=lambda: None),
     )
@@ -64,11 +72,11 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(cloud, "up", up)
     monkeypatch.setattr(cloud, "down", made.operation("platform down"))
     monkeypatch.setattr(rehearse, "access_on", lambda _: access)
-    monkeypatch.setattr(leftovers, "in_aws", lambda _: made.left if "destroy" in made.calls else set())
+    monkeypatch.setattr(leftovers, "in_aws", lambda _: made.left if made.calls[-1] == "destroy" else set())
     monkeypatch.setattr(leftovers, "in_cluster", lambda _: set())
     monkeypatch.setattr(rehearse, "CLEARED_SECONDS", 0.0)
     monkeypatch.setattr(rehearsal_plan, "edits", lambda *_: [])
-    for name in ("preview", "up", "refresh", "destroy", "preview_destroy"):
+    for name in ("preview", "up", "refresh", "destroy"):
         monkeypatch.setattr(deploy, name, made.operation(name))
     return made
 
@@ -114,7 +122,28 @@ def test_what_a_destroy_leaves_is_named(world):
 def test_a_protected_stack_that_can_be_destroyed_is_a_failure(world):
     with pytest.raises(PenstockError, match="A destroy of the protected stack prod was not refused"):
         rehearsal(world, "prod").run()
-    assert "destroy" not in world.calls
+    assert world.calls.count("destroy") == 1
+
+
+def test_a_refused_destroy_that_deleted_something_is_a_failure(world):
+    class LateError(PenstockError):
+        def __str__(self):
+            world.state.remove(RULE)
+            return "the rule went, d is protected"
+
+    world.refusals = [LateError("")]
+    with pytest.raises(
+        PenstockError, match=r"The refused destroy of prod deleted aws:lb/listenerRule:ListenerRule traffic\."
+    ):
+        rehearsal(world, "prod").run()
+
+
+def test_a_protected_stack_goes_once_its_protection_is_released(world):
+    world.refusals = [PenstockError("guard is protected")]
+    world.answers = {"preview": [[], [], []], "up": [[]]}
+    with pytest.raises(PenstockError, match="`release the protection` is not what that edit may bring"):
+        rehearsal(world, "prod").run()
+    assert world.calls.count("destroy") == 1, "the second one waits for the released protection"
 
 
 def test_keep_leaves_the_stack_and_the_platform(world):
