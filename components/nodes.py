@@ -19,7 +19,7 @@ NETWORK_POLICIES_ON = '{"enableNetworkPolicy":"true"}'
 
 class NodeGroupShape(TypedDict):
     ami_type: str
-    instance_types: Sequence[str]
+    instance_types: pulumi.Input[Sequence[str]]
     min_nodes: int
     desired_nodes: int
     max_nodes: int
@@ -199,7 +199,7 @@ class NodeGroups(pulumi.ComponentResource):
             node_role_arn=self._role.arn,
             subnet_ids=list(subnet_ids),
             ami_type=shape["ami_type"],
-            instance_types=list(shape["instance_types"]),
+            instance_types=shape["instance_types"],
             capacity_type="SPOT" if pool == "gpu-spot" else "ON_DEMAND",
             scaling_config={
                 "min_size": shape["min_nodes"],

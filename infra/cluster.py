@@ -15,6 +15,7 @@ from components.cluster import Cluster as ControlPlane
 from components.nodes import NodeGroups, NodeGroupShape
 from components.role import ServiceRole
 from infra.foundation import Foundation
+from infra.offerings import types_are_offered
 from infra.settings import Settings
 from infra.settings.model import NodeGroup
 from infra.settings.network_rules import UNFIT_ZONE_IDS
@@ -62,6 +63,7 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
     subnet_ids: Sequence[pulumi.Output[str]] = [foundation.private_subnet_ids[index] for index in range(len(zones))]
     spot = settings.node_groups.gpu_spot
     addons = settings.cluster.addon_versions
+    offered = types_are_offered(settings, provider)
     nodes = NodeGroups(
         "nodes",
         {
@@ -79,11 +81,11 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
                 "metrics_server": addons.metrics_server,
                 "node_monitoring_agent": addons.node_monitoring_agent,
             },
-            "system": _shape(settings.node_groups.system),
-            "gpu": _shape(settings.node_groups.gpu),
+            "system": _shape(settings.node_groups.system, offered),
+            "gpu": _shape(settings.node_groups.gpu, offered),
             "gpu_spot": {
                 "ami_type": spot.ami_type,
-                "instance_types": spot.instance_types,
+                "instance_types": offered.apply(lambda _: list(spot.instance_types)),
                 "min_nodes": spot.min_nodes_per_zone,
                 "desired_nodes": spot.desired_nodes_per_zone,
                 "max_nodes": spot.max_nodes_per_zone,
@@ -188,10 +190,11 @@ def kubeconfig_of(name: str, region: str, *, endpoint: str, certificate_authorit
     )
 
 
-def _shape(group: NodeGroup) -> NodeGroupShape:
+def _shape(group: NodeGroup, offered: pulumi.Output[bool]) -> NodeGroupShape:
+    """No group is made before its instance types are known to be offered."""
     return {
         "ami_type": group.ami_type,
-        "instance_types": group.instance_types,
+        "instance_types": offered.apply(lambda _: list(group.instance_types)),
         "min_nodes": group.min_nodes,
         "desired_nodes": group.desired_nodes,
         "max_nodes": group.max_nodes,

@@ -10,6 +10,8 @@ REGION = "nowhere-1"
 
 Inputs = Mapping[str, Any]
 
+OFFERINGS = "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings"
+
 AUTONAMED: dict[str, str] = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": "name",
     "aws:budgets/budget:Budget": "name",
@@ -101,6 +103,23 @@ def invented_outputs(token: str, name: str, inputs: Inputs, *, preview: bool) ->
     if token in SPECIAL:
         known |= SPECIAL[token](name, inputs)
     return f"{name}-id", known
+
+
+def invented_answer(token: str, arguments: Inputs) -> dict[str, Any]:
+    """What a cloud would answer to a question of the program: all that is asked for is there.
+
+    Raises LookupError for a function that has no answer here.
+    """
+    if token != OFFERINGS:
+        raise LookupError(f"the program asked the cloud for {token}; a rehearsal has no answer to that")
+    filters = {str(each["name"]): each["values"] for each in arguments["filters"]}
+    there = [(kind, zone) for kind in filters["instance-type"] for zone in filters["location"]]
+    return {
+        "id": "invented",
+        "instanceTypes": [kind for kind, _ in there],
+        "locations": [zone for _, zone in there],
+        "locationTypes": [str(arguments["locationType"])] * len(there),
+    }
 
 
 def _arn(service: str, kind: str, name: str) -> str:

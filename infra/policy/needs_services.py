@@ -59,6 +59,7 @@ CLUSTER: dict[str, Needs] = {
             link("eks-nodegroup.amazonaws.com"),
             (f"{CALLER}: EKS tries the launch template with the caller's rights", "ec2:RunInstances"),
             (CALLER, "ec2:DescribeLaunchTemplateVersions ec2:DescribeSubnets iam:GetRole iam:ListAttachedRolePolicies"),
+            ("the program asks whether the zones offer the instance types", "ec2:DescribeInstanceTypeOfferings"),
         ),
         name="nodeGroupName",
         passes="eks.amazonaws.com",

@@ -123,6 +123,11 @@ def test_functions_answer_from_aws(plugin: Plugin) -> None:
     assert plugin.invoke("aws:index/getRegion:getRegion")["region"] == REGION
     zones = plugin.invoke("aws:index/getAvailabilityZones:getAvailabilityZones", {"state": "available"})
     assert zones["names"] == [f"{REGION}{letter}" for letter in "abc"]
+    asked = {"locationType": "availability-zone", "filters": [{"name": "instance-type", "values": ["g6.xlarge"]}]}
+    offered = plugin.invoke("aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings", asked)
+    assert set(zip(offered["instanceTypes"], offered["locations"], strict=True)) == {
+        ("g6.xlarge", f"{REGION}{letter}") for letter in "abc"
+    }
     with pytest.raises(AbortedError, match=r"aws:ec2/getAmi:getAmi is not supported .*/getRegion:getRegion"):
         plugin.invoke("aws:ec2/getAmi:getAmi")
     with pytest.raises(AbortedError, match='argument "flavour" is not supported'):

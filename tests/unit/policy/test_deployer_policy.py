@@ -85,7 +85,8 @@ def test_the_previewer_reads_and_changes_nothing_and_sees_no_secret(previewer: l
     assert [action for action in actions if not is_read(action)] == []
     assert "secretsmanager:GetSecretValue" not in actions
     assert authorise(Request("rds:DescribeDBInstances", "*"), identity=previewer) is False
-    assert authorise(Request("ec2:DescribeVpcs"), identity=previewer)
+    for question in ("ec2:DescribeVpcs", "ec2:DescribeInstanceTypeOfferings"):
+        assert authorise(Request(question), identity=previewer)
 
 
 def test_with_a_boundary_no_role_is_made_without_it(prod: Rehearsal) -> None:

@@ -80,6 +80,24 @@ def _zones(engine: Engine, given: Values) -> Values:
     }
 
 
+def _offerings(engine: Engine, given: Values) -> Values:
+    region = given.get("region") or engine.region
+    listed = engine.clients.get("ec2", region).get_paginator("describe_instance_type_offerings")
+    pages = listed.paginate(
+        LocationType=given.get("locationType", "region"),
+        Filters=[{"Name": it["name"], "Values": it["values"]} for it in given.get("filters", [])],
+    )
+    offered = [item for page in pages for item in page["InstanceTypeOfferings"]]
+    return {
+        **given,
+        "id": region,
+        "region": region,
+        "instanceTypes": [item["InstanceType"] for item in offered],
+        "locations": [item["Location"] for item in offered],
+        "locationTypes": [item["LocationType"] for item in offered],
+    }
+
+
 _ZONE_ARGUMENTS = ("allAvailabilityZones", "excludeNames", "excludeZoneIds", "filters", "region", "state")
 
 _FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[[Engine, Values], dict[str, Any]]]] = {
@@ -87,4 +105,5 @@ _FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[[Engine, Values], dict[str
     "aws:index/getPartition:getPartition": ((), _partition),
     "aws:index/getRegion:getRegion": (("region",), _region),
     "aws:index/getAvailabilityZones:getAvailabilityZones": (_ZONE_ARGUMENTS, _zones),
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": (("filters", "locationType", "region"), _offerings),
 }
