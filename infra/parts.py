@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components import endpoints
+from components.keys import key_policies
 from infra.settings import Settings
 
 DEPLOYED = (
@@ -30,3 +31,8 @@ def network_endpoints(settings: Settings) -> list[str]:
         ),
     }
     return endpoints.interface_endpoints([*DEPLOYED, *(part for part, wanted in chosen.items() if wanted)])
+
+
+def key_count(settings: Settings) -> int:
+    """Customer-managed keys of the stack's own region: one for each class of data, and the files of jobs."""
+    return len(key_policies("aws", settings.aws.region, settings.aws.account_id)) + settings.jobs.enabled

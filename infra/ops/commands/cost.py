@@ -59,12 +59,12 @@ def cost(
     Measure it (`penstock load`) and give it.
 
     \b
-    JSON: {stack, region, month_usd, budget_usd, unpriced, parts, lines, release_usd_per_hour, million_tokens,
-           left_out, sources, remarks}.
+    JSON: {stack, region, month_usd, budget_usd, over_budget, unpriced, parts, lines, release_usd_per_hour,
+           million_tokens, left_out, sources, remarks}.
     """
     from infra.ops.cost.estimate import estimate
     from infra.ops.cost.prices import cache_file, load
-    from infra.parts import network_endpoints
+    from infra.parts import key_count, network_endpoints
     from infra.settings import Settings
 
     context.require_checkout()
@@ -76,11 +76,13 @@ def cost(
     cache = cache_file(settings.aws.region)
     remarks = _refreshed(settings, cache) if refresh else []
     table, unread = load(settings.aws.region, cache)
+    copies = settings.data.copy_region
     found = estimate(
         settings,
         table,
         endpoints=len(network_endpoints(settings)),
-        keys=_keys(settings),
+        keys=key_count(settings),
+        copies=load(copies, cache_file(copies))[0] if copies else None,
         spot_percent=spot_percent,
         tokens_per_second=given,
         utilisation_percent=utilisation,
@@ -109,12 +111,6 @@ def _rates(rates: tuple[str, ...], settings: Settings) -> dict[str, float]:
     return found
 
 
-def _keys(settings: Settings) -> int:
-    from components.keys import key_policies
-
-    return len(key_policies("aws", settings.aws.region, settings.aws.account_id))
-
-
 def _refreshed(settings: Settings, cache: Path) -> list[str]:
     """Asks and saves. Returns sentences about what has no price. Raises botocore's errors, PenstockError."""
     import os
@@ -125,9 +121,10 @@ def _refreshed(settings: Settings, cache: Path) -> list[str]:
     from infra.ops.cost.prices import save
 
     groups, data = settings.node_groups, settings.data
-    kinds = dict.fromkeys(
-        kind for group in (groups.system, groups.gpu, groups.gpu_spot) for kind in group.instance_types
-    )
+    wanted = [groups.system, groups.gpu, groups.gpu_spot]
+    if settings.controllers.karpenter.enabled and settings.runs_engines:
+        wanted.append(settings.controllers.karpenter)
+    kinds = dict.fromkeys(kind for group in wanted for kind in group.instance_types)
     keys = [*(f"ec2:{kind}" for kind in kinds), f"cache:{data.cache.node_type}", f"rds:{data.database.instance_class}"]
     client = aws.session(os.environ).client("pricing", region_name=refresh.PRICING_REGION)
     prices, remarks = refresh.ask(client, settings.aws.region, keys)
@@ -148,8 +145,11 @@ def _text(found: Estimate, remarks: list[str], spot_percent: float, utilisation:
     lines = table(("part", "item", "USD a month", ""), rows)
     least = "at least " if found.unpriced else ""
     lines += ["", f"  {found.region}: {least}{found.month:,.2f} USD a month, spot at {spot_percent:g} % of on demand"]
-    if found.month > found.budget_usd:
-        lines.append(f"  That is more than budget.monthlyUsd, {found.budget_usd:,}")
+    limits = {"monthlyUsd": found.budget_usd, **{f"partUsd.{key}": usd for key, usd in found.part_budgets_usd.items()}}
+    lines += [
+        f"  penstock:budget.{key}, {limits[key]:,}, is below its estimate of {usd:,.2f}"
+        for key, usd in found.over_budget.items()
+    ]
     if found.unpriced:
         lines.append(f"  Without a price, and not in the sum: {', '.join(found.unpriced)}")
     if found.release_usd_per_hour is not None:

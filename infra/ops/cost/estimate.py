@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from infra.ops.cost import services
 from infra.ops.cost.prices import Table
 from infra.settings import Settings, capacity
 from infra.settings.accelerators import gpus_of
@@ -18,9 +19,13 @@ SECRETS = 5
 password of the database's owner, which RDS keeps; a cache with a token has one more."""
 
 LEFT_OUT = (
-    "traffic (NAT, endpoints, between zones, to the internet), capacity units of the load balancer, requests, logs and "
-    "metrics, S3, ECR, backups, firewall, growth of storage and of node groups, extended support, tax"
+    "traffic (NAT, endpoints, between zones and regions, to the internet), capacity units of the load balancer, "
+    "requests (firewall, S3, queues), logs, alarms and metrics in CloudWatch, ECR, growth of storage and of node "
+    "groups, extended support, tax"
 )
+
+BUDGET_PARTS = {"system": ("system:",), "gpu": ("gpu:", "gpuSpot:", "karpenter")}
+"""Key of budget.partUsd -> how the items that it counts begin: nodes and their volumes, by tag."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Estimate:
     region: str
     budget_usd: int
     """budget.monthlyUsd of the stack file."""
+    part_budgets_usd: Mapping[str, int]
+    """budget.partUsd of the stack file, by key."""
     lines: tuple[Line, ...]
     release_usd_per_hour: float | None
     """More, while both colours are up; None where a price is missing."""
@@ -64,6 +71,15 @@ class Estimate:
         return sum(line.usd or 0 for line in self.lines)
 
     @property
+    def over_budget(self) -> dict[str, float]:
+        """Keys under penstock:budget whose amount is below the estimate, with the estimate."""
+        found = {"monthlyUsd": (self.month, self.budget_usd)}
+        for name, limit in self.part_budgets_usd.items():
+            mine = (line.usd or 0 for line in self.lines if line.item.startswith(BUDGET_PARTS[name]))
+            found[f"partUsd.{name}"] = (sum(mine), limit)
+        return {key: usd for key, (usd, limit) in found.items() if usd > limit}
+
+    @property
     def unpriced(self) -> list[str]:
         return sorted({line.key for line in self.lines if line.usd is None})
 
@@ -72,6 +88,7 @@ class Estimate:
             "region": self.region,
             "month_usd": round(self.month, 2),
             "budget_usd": self.budget_usd,
+            "over_budget": {key: round(usd, 2) for key, usd in self.over_budget.items()},
             "unpriced": self.unpriced,
             "parts": {part: round(usd, 2) for part, usd in self.by_part().items()},
             "lines": [vars(line) for line in self.lines],
@@ -94,21 +111,27 @@ def estimate(
     *,
     endpoints: int,
     keys: int,
+    copies: Table | None = None,
     spot_percent: float = 100,
     tokens_per_second: Mapping[str, float] | None = None,
     utilisation_percent: float = 100,
 ) -> Estimate:
-    """`endpoints` and `keys` are counts that the program decides. Percentages are above 0 and at most 100.
+    """`endpoints` and `keys` are counts that the program decides; `copies` are prices of data.copyRegion. Percentages
+    are above 0 and at most 100.
 
-    Groups stand at desiredNodes. On demand EKS starts the first type of a list; of spot the dearest type is taken, at
-    `spot_percent` of its price on demand: 100 is what spot never exceeds.
+    Groups stand at desiredNodes; engines beyond them are on Karpenter's nodes. On demand EKS starts the first type of a
+    list; of spot the dearest type is taken, at `spot_percent` of its price on demand: 100 is what spot never exceeds.
     """
-    lines = tuple(_lines(settings, table, endpoints, keys, spot_percent))
+    lines = (
+        *_lines(settings, table, endpoints, keys, spot_percent),
+        *_services(settings, table, copies or Table(settings.data.copy_region or "", {})),
+    )
     given = tokens_per_second or {}
     per_gpu = _usd_per_gpu_hour(settings, table)
     return Estimate(
         table.region,
         settings.budget.monthly_usd,
+        {"system": settings.budget.part_usd.system, "gpu": settings.budget.part_usd.gpu},
         lines,
         _release(settings, table, spot_percent),
         tuple(
@@ -120,7 +143,7 @@ def estimate(
             )
             for model in settings.models
         ),
-        tuple(table.sources),
+        tuple(sorted({*table.sources, *(copies.sources if copies else ())})),
     )
 
 
@@ -128,7 +151,9 @@ def _lines(settings: Settings, table: Table, endpoints: int, keys: int, spot_per
     def line(part: str, item: str, count: float, key: str, *, hourly: bool = True, remark: str = "") -> Line:
         price = table.get(key)
         amount = count * (HOURS if hourly else 1)
-        return Line(part, item, amount, key, None if price is None else amount * price.usd, remark)
+        said = [remark] if remark else []
+        said += ["by hand"] if price and price.by_hand else []
+        return Line(part, item, amount, key, None if price is None else amount * price.usd, "; ".join(said))
 
     groups, zones = settings.node_groups, len(settings.network.zones)
     yield line("control plane", "EKS cluster", 1, "eks:cluster-hour")
@@ -143,8 +168,16 @@ def _lines(settings: Settings, table: Table, endpoints: int, keys: int, spot_per
         kind, remark = _dearest(spot.instance_types, table)
         priced = line("nodes on spot", f"gpuSpot: {nodes} x {kind}", nodes, f"ec2:{kind}", remark=remark)
         usd = None if priced.usd is None else priced.usd * spot_percent / 100
-        yield Line(priced.part, priced.item, priced.amount, priced.key, usd, remark)
+        yield replace(priced, usd=usd)
         yield line("storage", "gpuSpot: volumes, GiB", nodes * spot.volume_gib, "ebs:gp3-gib-month", hourly=False)
+    for pool, count in _karpenter(settings).items():
+        kind, remark = _dearest(pool.instance_types, table)
+        kind, share = (kind, spot_percent / 100) if pool.capacity == "spot" else (_cheapest(pool, table), 1)
+        part = "nodes on spot" if pool.capacity == "spot" else "nodes on demand"
+        priced = line(part, f"{pool.name}: {count} x {kind}", count, f"ec2:{kind}", remark=remark)
+        yield replace(priced, usd=None if priced.usd is None else priced.usd * share)
+        gib = count * settings.controllers.karpenter.volume_gib
+        yield line("storage", f"{pool.name}: volumes, GiB", gib, "ebs:gp3-gib-month", hourly=False)
     if gateways := {"none": 0, "one": 1}.get(settings.network.nat_gateways, zones):
         yield line("NAT", "gateways", gateways, "vpc:nat-hour")
         yield line("NAT", "public addresses", gateways, "vpc:address-hour")
@@ -161,6 +194,33 @@ def _lines(settings: Settings, table: Table, endpoints: int, keys: int, spot_per
     yield line("keys", "secrets", _secrets(settings), "secret:month", hourly=False)
 
 
+def _services(settings: Settings, table: Table, copies: Table) -> Iterator[Line]:
+    for prices, amounts in (
+        (table, services.in_the_region(settings)),
+        (copies, services.in_the_second_region(settings)),
+    ):
+        for part, item, count, key, remark in amounts:
+            price = prices.get(key)
+            said = [remark] if remark else []
+            said += ["by hand"] if price and price.by_hand else []
+            usd = None if price is None else count * price.usd
+            yield Line(part, item, count, key, usd, "; ".join(said))
+
+
+def _karpenter(settings: Settings) -> dict[capacity.Pool, int]:
+    """Karpenter's nodes for the engines that find no room on the groups as they stand."""
+    pools = capacity.gpu_pools(settings)
+    room = [(pool, pool.desired if pool.name in ("gpu", "gpuSpot") else pool.most) for pool in pools]
+    nodes, _ = capacity.place(capacity.demands(settings), room)
+    return {pool: nodes[pool.name] for pool in pools[2:] if nodes[pool.name]}
+
+
+def _cheapest(pool: capacity.Pool, table: Table) -> str:
+    """What Karpenter starts on demand: the type with the lowest price."""
+    prices = {kind: price.usd for kind in pool.instance_types if (price := table.get(f"ec2:{kind}"))}
+    return min(prices, key=lambda kind: prices[kind]) if prices else pool.instance_types[0]
+
+
 def _secrets(settings: Settings) -> int:
     return SECRETS + settings.data.cache.auth + sum(provider.api_key for provider in settings.providers)
 
@@ -175,7 +235,9 @@ def _dearest(types: Sequence[str], table: Table) -> tuple[str, str]:
 
 
 def _usd_per_gpu_hour(settings: Settings, table: Table) -> float | None:
-    kind = settings.node_groups.gpu.instance_types[0]
+    pools = [pool for pool in capacity.gpu_pools(settings) if pool.capacity == "on demand"]
+    pool = next((pool for pool in pools if pool.most), pools[0])
+    kind = pool.instance_types[0] if pool.name == "gpu" else _cheapest(pool, table)
     price = table.get(f"ec2:{kind}")
     return None if price is None else price.usd / gpus_of(kind)
 

@@ -23,6 +23,8 @@ class Price:
     """For the key's unit: an hour, a GiB and month, a month."""
     source: str
     date: str
+    by_hand: bool = False
+    """Nobody asked AWS for it: look it up before you rely on it."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,14 @@ def parse(content: Any, region: str, name: str) -> dict[str, Price]:
     """The figures for a region. Raises TableError where any figure, also of another region, is not a price."""
     try:
         date, sources = str(content["date"]), content["sources"]
+        by_hand = set(content.get("by_hand", ()))
         found: dict[str, Price] = {}
         for block in content["figures"]:
             for key, usd in block["prices"].items():
                 if isinstance(usd, bool) or not isinstance(usd, int | float) or not math.isfinite(usd) or usd <= 0:
                     raise TableError(f"{name}: {key} in {block['region']}: {usd!r} is no price; allowed: above 0")
                 if block["region"] == region:
-                    found[key] = Price(float(usd), str(sources[block["source"]]), date)
+                    found[key] = Price(float(usd), str(sources[block["source"]]), date, block["source"] in by_hand)
     except (KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{name}: not a price table: {type(error).__name__} {error}") from None
     return found

@@ -39,19 +39,20 @@ class Figures:
 
 def figures(stack_file: Path) -> Figures:
     """Raises SettingsError for a file that does not fit this revision's settings."""
-    from components.keys import key_policies
     from infra.ops.cost.estimate import estimate
     from infra.ops.cost.prices import cache_file, load
-    from infra.parts import network_endpoints
+    from infra.parts import key_count, network_endpoints
 
     settings = Settings.from_stack_file(stack_file)
     region = settings.aws.region
     table, _ = load(region, cache_file(region))
+    copies = settings.data.copy_region
     found = estimate(
         settings,
         table,
+        copies=load(copies, cache_file(copies))[0] if copies else None,
         endpoints=len(network_endpoints(settings)),
-        keys=len(key_policies("aws", region, settings.aws.account_id)),
+        keys=key_count(settings),
     )
     now, release, _ = capacity.situations(settings)
     return Figures(

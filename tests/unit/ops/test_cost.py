@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,22 @@ ROUND: dict[str, float] = {
     "rds:gp3-gib-month": 0.2,
     "kms:key-month": 1,
     "secret:month": 0.4,
+    "waf:acl-month": 5,
+    "waf:rule-month": 1,
+    "s3:gib-month": 0.02,
+    "amp:million-samples": 0.1,
+    "insights:million-observations": 0.2,
 }
 """Figures that a person can multiply."""
+
+
+COPIES = Table(
+    "eu-west-1",
+    {
+        key: Price(usd, "test", "2026-01-01")
+        for key, usd in {"kms:key-month": 1.0, "s3:gib-month": 0.02, "rds:backup-gib-month": 0.1}.items()
+    },
+)
 
 
 def table() -> Table:
@@ -55,7 +70,8 @@ def month(stack: str = "prod", at: Table | None = None, changes: dict[str, Any] 
     values["network"].update(natGateways="perZone")
     for path, value in (changes or {}).items():
         put(path, value)(values)
-    return estimate(Settings.parse(values), at or table(), endpoints=8, keys=9, **more)
+    given: dict[str, Any] = {"endpoints": 8, "keys": 9, "copies": COPIES, **more}
+    return estimate(Settings.parse(values), at or table(), **given)
 
 
 def test_the_sum_of_prod_is_the_one_that_a_person_would_make():
@@ -72,6 +88,11 @@ def test_the_sum_of_prod_is_the_one_that_a_person_would_make():
             "cache": 3 * 5 * 730,
             "database": 2 * 6 * 730 + 2 * 100 * 0.2,
             "keys": 9 * 1 + 6 * 0.4,
+            "firewall": 5 + 4 * 1,
+            "weights": (15.3 + 1.4) * 0.02,
+            # 9 engines and 6 gateways, asked every 30 seconds; 12 nodes of 10 pods, and those 15 pods, each minute.
+            "watching": (9 * 520 + 6 * 700) * 87_600 / 1e6 * 0.1 + (12 * 560 + 15 * 50) * 43_800 / 1e6 * 0.2,
+            "copies": 2 * 1 + (15.3 + 1.4) * 0.02 + 100 * 0.1,
         }
     )
     assert month().unpriced == []
@@ -81,7 +102,7 @@ def test_the_sum_of_prod_is_the_one_that_a_person_would_make():
 
 @given(percent=st.floats(1, 100), nodes=st.integers(0, 4))
 def test_spot_moves_the_spot_nodes_and_nothing_else(percent: float, nodes: int):
-    changes = {"nodeGroups.gpuSpot.desiredNodesPerZone": nodes}
+    changes = {"nodeGroups.gpuSpot.desiredNodesPerZone": nodes, "controllers.karpenter.enabled": False}
     full, part = month(changes=changes), month(changes=changes, spot_percent=percent)
     spot = full.by_part().get("nodes on spot", 0)
     assert spot == nodes * 3 * 14 * HOURS
@@ -89,7 +110,7 @@ def test_spot_moves_the_spot_nodes_and_nothing_else(percent: float, nodes: int):
 
 
 def test_what_has_no_price_is_named_and_not_in_the_sum():
-    bare = month(at=Table(REGION, {"eks:cluster-hour": Price(1, "test", "2026-01-01")}))
+    bare = month(at=Table(REGION, {"eks:cluster-hour": Price(1, "test", "2026-01-01")}), copies=None)
     assert bare.month == 730
     assert {"ec2:m7i.xlarge", "ec2:g6e.2xlarge", "cache:cache.m7g.large", "rds:gp3-gib-month"} < set(bare.unpriced)
     assert bare.release_usd_per_hour is None
@@ -114,10 +135,77 @@ def test_every_packaged_figure_is_a_price_of_something_with_a_source():
     for region in {block["region"] for block in content["figures"]}:
         for key, price in prices.parse(content, region, "prices.json").items():
             beginning, _, name = key.partition(":")
-            assert beginning in {"ec2", "eks", "vpc", "elb", "ebs", "kms", "secret", "cache", "rds"}
+            assert beginning in {
+                "ec2",
+                "eks",
+                "vpc",
+                "elb",
+                "ebs",
+                "kms",
+                "secret",
+                "cache",
+                "rds",
+                "waf",
+                "s3",
+                "amp",
+                "insights",
+            }
             assert price.date == content["date"]
             if beginning == "ec2" and name.partition(".")[0] in GPUS_BY_FAMILY:
                 assert 0.3 < price.usd / gpus_of(name) < 12, key
+
+
+def test_figures_that_nobody_asked_aws_for_are_marked():
+    found = prices.parse(json.loads(prices.PACKAGED.read_text()), REGION, "prices.json")
+    assert found["eks:cluster-hour"].by_hand
+    assert not found["ec2:g6e.2xlarge"].by_hand
+    by_hand = Table(REGION, {**table().prices, "eks:cluster-hour": Price(2, "x", "2026-01-01", by_hand=True)})
+    marked = {line.item for line in month(at=by_hand).lines if line.remark == "by hand"}
+    assert marked == {"EKS cluster"}
+
+
+def test_what_the_program_makes_is_what_is_counted():
+    from components.copies import copy_key_policies
+    from components.firewall import rules
+    from infra.ops.cost import services
+    from infra.parts import key_count
+
+    assert len(rules(100)) == services.FIREWALL_RULES
+    prod = Settings.parse(VALUES["prod"])
+    table = (CHECKOUT / "tests/program/golden/prod.txt").read_text()
+    made = len(re.findall(r"^aws:kms/key:Key ", table, re.MULTILINE))
+    assert key_count(prod) + services.COPY_KEYS == made
+    assert len(copy_key_policies("aws", "eu-west-1", "123456789012")) == services.COPY_KEYS
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_budgets_of_the_stack_files_bear_their_own_estimate(stack: str):
+    settings = Settings.parse(VALUES[stack])
+    at, copies = (prices.load(region, Path("nowhere"))[0] for region in (REGION, settings.data.copy_region or REGION))
+    found = estimate(settings, at, endpoints=13, keys=10, copies=copies)
+    assert found.unpriced == []
+    assert found.over_budget == {}
+
+
+def test_a_budget_below_its_estimate_is_named():
+    found = month(changes={"budget.monthlyUsd": 30_000, "budget.partUsd.gpu": 20_000, "budget.partUsd.system": 4_000})
+    assert found.over_budget == {"monthlyUsd": found.month, "partUsd.gpu": pytest.approx((60 + 42) * 730 + 2700 * 0.1)}
+
+
+def test_engines_beyond_the_groups_are_paid_for_on_karpenters_nodes():
+    def apart(per_colour: bool) -> dict[str, float]:
+        changes = {
+            "controllers.karpenter.perColour": per_colour,
+            "controllers.karpenter.maxGpus": 9,
+            "nodeGroups.gpu": VALUES["prod"]["nodeGroups"]["gpu"] | {"minNodes": 0, "desiredNodes": 0, "maxNodes": 0},
+            "nodeGroups.gpuSpot.desiredNodesPerZone": 0,
+            "nodeGroups.gpuSpot.maxNodesPerZone": 0,
+        }
+        return {line.item: line.amount for line in month(changes=changes).lines if line.part.startswith("nodes on")}
+
+    system = {"system: 3 x m7i.xlarge": 3 * 730}
+    assert apart(per_colour=False) == {**system, "karpenterSpot: 9 x g6e.8xlarge": 9 * 730}
+    assert apart(per_colour=True) == {**system, "karpenterSpot-blue: 9 x g6e.8xlarge": 9 * 730}
 
 
 @pytest.mark.parametrize("usd", [0, -1, "1", None, True, float("nan")])
@@ -199,7 +287,8 @@ def test_the_command_prints_a_month_without_any_credentials(
     assert run(["cost", "--stack", "dev"], checkout) == 0
     text = capsys.readouterr().out
     assert "no throughput given (--tokens-per-second qwen3-0.6b=N)" in text
-    assert "Without a price, and not in the sum: " in text
+    assert "Without a price" not in text
+    assert "Container Insights, million observations" in text
 
 
 @pytest.mark.parametrize("rate", ["qwen3-0.6b=0", "qwen3-0.6b=fast", "other=5", "7", "qwen3-0.6b=nan"])
