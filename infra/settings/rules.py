@@ -19,6 +19,7 @@ from infra.settings.model import ColourRelease, Shape
 from infra.settings.network_rules import NETWORK_RULES
 from infra.settings.outside_rules import OUTSIDE_RULES
 from infra.settings.pipeline_rules import PIPELINE_RULES
+from infra.settings.placeholder_rules import PLACEHOLDER_RULES
 from infra.settings.release_rules import RELEASE_RULES
 from infra.settings.scaling_rules import SCALING_RULES
 
@@ -280,6 +281,7 @@ RULES = (
     *ENGINE_RULES,
     *MEMORY_RULES,
     *SCALING_RULES,
+    *PLACEHOLDER_RULES,
 )
 
 

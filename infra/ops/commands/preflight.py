@@ -26,8 +26,8 @@ def preflight(context: Context, stack: str, reservations: tuple[str, ...], as_js
 
     Account and region, quotas of G, P and standard instances (on demand and spot) against what a release
     with both colours and the loss of a zone need, offerings in each zone, spot placement score,
-    reservations, Elastic IPs, NAT, VPC, load balancer and cluster limits, the EKS version, permissions.
-    It reads and makes dry runs; nothing is changed. With the credentials of the calling shell.
+    reservations, Elastic IPs, NAT, VPC, load balancer and cluster limits, the EKS version, images of nodes and
+    containers, permissions. It reads and makes dry runs; nothing is changed. With the credentials of the calling shell.
 
     \b
     Exit codes of this command:

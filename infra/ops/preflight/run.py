@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 
-from infra.ops.preflight import places, quotas, rights
+from infra.ops.preflight import images, places, quotas, rights
 from infra.ops.preflight.asking import Account
 from infra.ops.preflight.findings import Finding, Status, Verdict, verdict
 from infra.ops.tables import table
@@ -34,6 +34,8 @@ def preflight(account: Account, reservations: Sequence[str] = ()) -> list[Findin
         partial(places.check_reservations, ids=reservations, now=datetime.now(UTC)),
         quotas.check_counts,
         places.check_version,
+        images.check_node_image,
+        images.check_images,
         rights.check_permissions,
     )
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -42,6 +42,7 @@ def test_every_check_gets_an_answer_that_it_can_read(aws: Aws):
         "Dry run of ec2:AllocateAddress",
     ):
         assert statuses[name] in (Status.FITS, Status.NOTE), found[name]
+    assert statuses["Image gateway sha256:000000000000"] is Status.LACKS
     # moto has neither, and that is said instead of guessed.
     assert statuses["Spot placement score"] is Status.UNKNOWN
     assert statuses["Permissions"] is Status.UNKNOWN
