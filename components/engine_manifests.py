@@ -1,7 +1,6 @@
 """Manifests of one model's engines in one colour, as plain data in Kubernetes' own spelling. Pure functions."""
 
 import json
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pulumi
@@ -227,7 +226,7 @@ def _pod(
         "securityContext": pods.pod_security(),
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
         # Without it a zone that has system nodes alone would count as one to spread over.
-        "affinity": _affinity(part, engine["instance_types"]),
+        "affinity": _affinity(part, engine),
         "topologySpreadConstraints": [
             pods.spread(ZONE_LABEL, part.marks, at_least=pods.zones_to_wait_for(part.replicas, zones)),
             # A part that belongs on one kind of capacity is not to be spread over both.
@@ -247,12 +246,15 @@ def _pod(
     }
 
 
-def _affinity(part: Part, instance_types: Sequence[str]) -> Manifest:
+def _affinity(part: Part, engine: EngineShape) -> Manifest:
     wanted = pods.only_pools(part.pools)
     node = wanted["nodeAffinity"]
-    if instance_types:
-        (term,) = node["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-        term["matchExpressions"].append({"key": TYPE_LABEL, "operator": "In", "values": list(instance_types)})
+    (term,) = node["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    if engine["instance_types"]:
+        term["matchExpressions"].append({"key": TYPE_LABEL, "operator": "In", "values": list(engine["instance_types"])})
+    if engine.get("own_nodes"):
+        colour = part.marks["penstock.dev/colour"]
+        term["matchExpressions"].append({"key": pods.NODE_COLOUR_LABEL, "operator": "In", "values": [colour]})
     if part.prefers:
         # A preference: where spot is dry the pods start on demand.
         expression = {"key": pods.POOL_LABEL, "operator": "In", "values": [part.prefers]}

@@ -13,6 +13,7 @@ from components.karpenter_manifests import NAME, NAMESPACE, PoolShape
 from components.options import child_of
 from components.pods import Manifest
 from components.role import ServiceRole
+from components.spend import COLOUR_TAG, PART_TAG, STACK_TAG, part
 
 QUEUE_KEPT_SECONDS = 300
 """An interruption is two minutes away: an older message is of no use."""
@@ -47,7 +48,8 @@ class KarpenterArgs(TypedDict):
 
 
 class Karpenter(pulumi.ComponentResource):
-    """The controller, a node class, and two pools: spot of higher weight, on demand behind it."""
+    """The controller, and a node class with two pools: spot of higher weight, on demand behind it. Once, or for each
+    colour."""
 
     queue_name: pulumi.Output[str]
     node_role_arn: pulumi.Output[str]
@@ -227,11 +229,27 @@ class Karpenter(pulumi.ComponentResource):
         """Made after the controller, so that a destroy ends their nodes while it still runs."""
         name = self.pulumi_resource_name
         args = self._args
-        node_class = k8s.apiextensions.CustomResource(
-            f"{name}-node-class",
+        classes = {owner: self._node_class(owner, profile, controller) for owner in manifests.owners(args["pools"])}
+        for pool, (owner, spec) in manifests.node_pools(args["pools"]).items():
+            k8s.apiextensions.CustomResource(
+                f"{name}-{pool}",
+                api_version=f"{manifests.CORE_GROUP}/v1",
+                kind="NodePool",
+                metadata={"name": pool, "labels": manifests.MARKS},
+                spec=spec,
+                opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[classes[owner]])),
+            )
+
+    def _node_class(
+        self, owner: str | None, profile: pulumi.Output[str], controller: pulumi.Resource
+    ) -> k8s.apiextensions.CustomResource:
+        """What nodes have in common. Their tags are what budgets by part and by colour count."""
+        args, stack = self._args, pulumi.get_stack()
+        return k8s.apiextensions.CustomResource(
+            manifests.of_owner(f"{self.pulumi_resource_name}-node-class", owner),
             api_version=f"{manifests.AWS_GROUP}/v1",
             kind="EC2NodeClass",
-            metadata={"name": manifests.NODE_CLASS, "labels": manifests.MARKS},
+            metadata={"name": manifests.of_owner(manifests.NODE_CLASS, owner), "labels": manifests.MARKS},
             spec=manifests.node_class(
                 ami_alias=args["ami_alias"],
                 instance_profile=profile,
@@ -239,19 +257,16 @@ class Karpenter(pulumi.ComponentResource):
                 security_group_ids=args["security_group_ids"],
                 volumes_key_arn=args["volumes_key_arn"],
                 volume_gib=args["volume_gib"],
-                tags={"project": "penstock", "Name": "penstock-karpenter"},
+                tags={
+                    "project": pulumi.get_project(),
+                    "Name": manifests.of_owner("penstock-karpenter", owner),
+                    STACK_TAG: stack,
+                    PART_TAG: part(stack, "gpu"),
+                    **({COLOUR_TAG: part(stack, owner)} if owner else {}),
+                },
             ),
             opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[controller])),
         )
-        for pool, spec in manifests.node_pools(args["pools"]).items():
-            k8s.apiextensions.CustomResource(
-                f"{name}-{pool}",
-                api_version=f"{manifests.CORE_GROUP}/v1",
-                kind="NodePool",
-                metadata={"name": pool, "labels": manifests.MARKS},
-                spec=spec,
-                opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[node_class])),
-            )
 
 
 def _rules(found: Sequence[Manifest]) -> list[k8s.rbac.v1.PolicyRuleArgsDict]:

@@ -42,6 +42,8 @@ class PoolShape(TypedDict):
     expire_after_hours: int
     termination_grace_hours: int
     consolidate_after_minutes: int
+    colours: NotRequired[Sequence[str]]
+    """Each has pools and a node class of its own; without them there is one set for all engines."""
     returns_to_spot: NotRequired[bool]
     """Engines that fell back to nodes on demand go to spot again, one node at a time and out of working hours."""
 
@@ -181,24 +183,35 @@ def node_class(
     }
 
 
-def node_pools(shape: PoolShape) -> dict[str, Manifest]:
-    """The `spec` of each NodePool by name: spot is tried first, on demand stands behind it."""
+def owners(shape: PoolShape) -> Sequence[str | None]:
+    """The colours that have nodes of their own; None alone where all engines share them."""
+    return shape.get("colours") or [None]
+
+
+def of_owner(name: str, owner: str | None) -> str:
+    return f"{name}-{owner}" if owner else name
+
+
+def node_pools(shape: PoolShape) -> dict[str, tuple[str | None, Manifest]]:
+    """Owner and `spec` of each NodePool by name: spot is tried first, on demand stands behind it."""
     return {
-        "gpu-spot": _pool("gpu-spot", "spot", SPOT_WEIGHT, shape),
-        "gpu": _pool("gpu", "on-demand", ON_DEMAND_WEIGHT, shape),
+        of_owner(pool, owner): (owner, _pool(pool, owner, capacity, weight, shape))
+        for owner in owners(shape)
+        for pool, capacity, weight in (("gpu-spot", "spot", SPOT_WEIGHT), ("gpu", "on-demand", ON_DEMAND_WEIGHT))
     }
 
 
-def _pool(pool: str, capacity: str, weight: int, shape: PoolShape) -> Manifest:
+def _pool(pool: str, owner: str | None, capacity: str, weight: int, shape: PoolShape) -> Manifest:
+    owned = {pods.NODE_COLOUR_LABEL: owner} if owner else {}
     # A node on demand is given up for a cheaper one where its pods may run on that: on spot. Pods of a floor may not.
     returns = capacity == "on-demand" and shape.get("returns_to_spot", False)
     return {
         "weight": weight,
         "limits": {"nvidia.com/gpu": str(shape["max_gpus"])},
         "template": {
-            "metadata": {"labels": {pods.POOL_LABEL: pool, **shape["labels"]}},
+            "metadata": {"labels": {pods.POOL_LABEL: pool, **owned, **shape["labels"]}},
             "spec": {
-                "nodeClassRef": {"group": AWS_GROUP, "kind": "EC2NodeClass", "name": NODE_CLASS},
+                "nodeClassRef": {"group": AWS_GROUP, "kind": "EC2NodeClass", "name": of_owner(NODE_CLASS, owner)},
                 "taints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}],
                 "requirements": [
                     _one_of("karpenter.sh/capacity-type", [capacity]),

@@ -7,6 +7,8 @@ PART_OF = "penstock"
 POOL_LABEL = "penstock.dev/pool"
 DEVICE_PLUGIN_LABEL = "penstock.dev/device-plugin"
 """`needed` on GPU nodes whose image does not carry NVIDIA's device plugin."""
+NODE_COLOUR_LABEL = "penstock.dev/node-colour"
+"""On nodes that belong to one colour alone."""
 UNPRIVILEGED_USER = 10001
 INTERACTIVE_PRIORITY_CLASS = "penstock-interactive"
 BATCH_PRIORITY_CLASS = "penstock-batch"

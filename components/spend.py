@@ -12,6 +12,9 @@ STACK_TAG = "stack"
 PART_TAG = "penstock-part"
 """On what a part of the stack costs by itself. One tag, for a budget cannot ask for two at once."""
 
+COLOUR_TAG = "penstock-colour"
+"""On nodes that one colour has for itself, with a value such as `prod-blue`."""
+
 
 def part(stack: str, name: str) -> str:
     """The value of PART_TAG: `prod-gpu` for the GPU nodes of the stack prod."""

@@ -16,6 +16,7 @@ from infra.certificates import self_signed
 from infra.cluster import Cluster
 from infra.foundation import Foundation
 from infra.settings import Settings
+from infra.settings.capacity import COLOURS
 from infra.settings.versions import architecture_of, needs_device_plugin_alias
 
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
@@ -62,6 +63,7 @@ def build_controllers(
                 "expire_after_hours": wanted.expire_after_hours,
                 "termination_grace_hours": wanted.termination_grace_hours,
                 "consolidate_after_minutes": wanted.consolidate_after_minutes,
+                "colours": COLOURS if wanted.per_colour else [],
                 "returns_to_spot": any(model.spot_share for model in settings.models),
             },
         },

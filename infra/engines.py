@@ -53,6 +53,8 @@ def engine_shape(model: Model, release: ColourRelease, settings: Settings, found
     }
     if any(adapter.source.startswith(WEIGHTS_SCHEME) for adapter in model.lora_adapters):
         shape["lora_bucket"] = bucket
+    if settings.controllers.karpenter.per_colour:
+        shape["own_nodes"] = True
     if model.name in release.engine_images:
         shape["image"] = image(foundation.image_urls["engine"], release.engine_images[model.name])
     if model.spot_share is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pulumi
 
 from components.edge import Edge
-from components.spend import PART_TAG, CostAnomalies, MonthlyBudget, part
+from components.spend import COLOUR_TAG, PART_TAG, CostAnomalies, MonthlyBudget, part
 from components.watch import Watch, WatchArgs
 from infra.foundation import Foundation
 from infra.settings import Settings
+from infra.settings.capacity import COLOURS
 
 
 def build_watch(
@@ -56,10 +57,12 @@ def build_watch(
         },
         opts,
     )
-    parts = {"system": budget.part_usd.system, "gpu": budget.part_usd.gpu}
-    for name, usd in parts.items():
-        if name == "gpu" and not settings.may_have_gpus:
-            continue
+    parts = [("system", PART_TAG, budget.part_usd.system)]
+    if settings.may_have_gpus:
+        parts.append(("gpu", PART_TAG, budget.part_usd.gpu))
+    if budget.colour_usd is not None:
+        parts += [(colour, COLOUR_TAG, budget.colour_usd) for colour in COLOURS]
+    for name, tag, usd in parts:
         MonthlyBudget(
             f"budget-{name}",
             {
@@ -67,7 +70,7 @@ def build_watch(
                 "actual_percents": budget.alert_percents,
                 "forecast_percents": budget.forecast_percents,
                 "topic_arn": foundation.topic_arn,
-                "tag_key": PART_TAG,
+                "tag_key": tag,
                 "tag_value": part(stack, name),
             },
             opts,

@@ -50,6 +50,8 @@ class EngineShape(TypedDict):
     """Pods of one engine."""
     instance_types: Sequence[str]
     """Nodes with the wanted GPU; empty: any GPU node."""
+    own_nodes: NotRequired[bool]
+    """It runs on nodes of its colour alone."""
     lora_adapters: Sequence[LoraShape]
     lora_bucket: NotRequired[pulumi.Input[str]]
     """The bucket of adapters whose source is weights://<prefix>."""

@@ -52,6 +52,8 @@ class Pool:
     desired: int
     most: int
     most_without_a_zone: int
+    colour: str | None = None
+    """It takes engines of this colour alone."""
     chosen: bool = False
     """Nodes are picked for the pods that wait (Karpenter); else a node may be of any type of the group."""
 
@@ -118,11 +120,14 @@ def gpu_pools(shape: Shape) -> tuple[Pool, ...]:
     wanted = shape.controllers.karpenter
     if not (wanted.enabled and shape.models):
         return found
-    return (
-        *found,
+    both = (
         _ceiling("karpenterSpot", "spot", wanted.instance_types, wanted.max_gpus),
         _ceiling("karpenter", "on demand", wanted.instance_types, wanted.max_gpus),
     )
+    if not wanted.per_colour:
+        return (*found, *both)
+    owned = (replace(pool, name=f"{pool.name}-{colour}", colour=colour) for pool in both for colour in COLOURS)
+    return (*found, *owned)
 
 
 def system_pool(shape: Shape) -> Pool:
@@ -312,7 +317,7 @@ def _one(demand: Demand, pools: Sequence[tuple[Pool, int]], free: list[list[int]
     """Puts one pod on the first node with room, or on a new one."""
     gpus = demand.gpus
     for (pool, most), nodes in zip(pools, free, strict=True):
-        if pool.gpus_for(demand.gpu) < gpus:
+        if pool.gpus_for(demand.gpu) < gpus or pool.colour not in (None, demand.colour):
             continue
         for index, room in enumerate(nodes):
             if room >= gpus:

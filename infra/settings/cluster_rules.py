@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.settings import versions
+from infra.settings import capacity, versions
 from infra.settings.accelerators import RESERVATION_ONLY, gpus_of
 from infra.settings.errors import Problem
 from infra.settings.model import Shape
@@ -117,6 +117,48 @@ def karpenter_fits(shape: Shape) -> Iterator[Problem]:
         )
 
 
+def colours_share_no_node(shape: Shape) -> Iterator[Problem]:
+    """Pools of a colour are of use only where its engines run nowhere else."""
+    wanted, path = shape.controllers.karpenter, "controllers.karpenter.perColour"
+    if shape.budget.colour_usd is not None and not (wanted.per_colour and wanted.enabled and shape.models):
+        yield Problem(
+            "budget.colourUsd",
+            f"{shape.budget.colour_usd}: AWS bills nodes, and both colours share them; allowed: null, or engines with "
+            f"{path}: true",
+        )
+    if not wanted.per_colour:
+        return
+    if not wanted.enabled:
+        yield Problem(path, "true needs controllers.karpenter.enabled: true; allowed: false")
+    groups = shape.node_groups
+    for key, most in (
+        ("gpu.maxNodes", groups.gpu.max_nodes),
+        ("gpuSpot.maxNodesPerZone", groups.gpu_spot.max_nodes_per_zone),
+    ):
+        if most:
+            yield Problem(
+                f"nodeGroups.{key}", f"{most}: engines of both colours would share these nodes; allowed with {path}: 0"
+            )
+
+
+def each_colour_fits_its_pools(shape: Shape) -> Iterator[Problem]:
+    """The other colour's room is of no use to a colour with pools of its own."""
+    if not (shape.controllers.karpenter.per_colour and shape.models):
+        return
+    try:
+        now = capacity.situations(shape)[0]
+    except ValueError:
+        return  # another rule names the type
+    if now.left:
+        wanted = ", ".join(f"{colour} {now.of_colour(colour)['gpus']}" for colour in capacity.COLOURS)
+        most = shape.controllers.karpenter.max_gpus
+        yield Problem(
+            "controllers.karpenter.maxGpus",
+            f"{most} in each of a colour's two pools is too small: wanted are {wanted} GPUs, and {now.left} engine "
+            "pods find none; allowed: more, or fewer engineReplicas",
+        )
+
+
 def load_balancer_controller_fits(shape: Shape) -> Iterator[Problem]:
     wanted = shape.controllers.load_balancer
     if versions.numbers(wanted.version)[0] != 3:
@@ -152,6 +194,8 @@ CLUSTER_RULES = (
     node_images_fit_the_instances,
     reserved_types_have_a_reservation,
     karpenter_fits,
+    colours_share_no_node,
+    each_colour_fits_its_pools,
     load_balancer_controller_fits,
     boundary_is_in_the_account,
     a_prometheus_endpoint_has_a_writer,

@@ -23,7 +23,11 @@ class Karpenter(Strict):
     )
     instance_types: tuple[InstanceType, ...] = Field(min_length=1, max_length=60, description="GPU types, all alike.")
     volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
-    max_gpus: Whole = Field(ge=0, le=1000, description="Ceiling of each of the two pools, in GPUs.")
+    max_gpus: Whole = Field(ge=0, le=1000, description="Ceiling of each pool, in GPUs.")
+    per_colour: Truth = Field(
+        description="Each colour has pools of its own, tagged with it, so that AWS can tell what it costs. No node is "
+        "shared then: it needs node groups without GPUs (maxNodes and maxNodesPerZone 0)."
+    )
     expire_after_hours: Whole = Field(ge=24, le=8760, description="A node is replaced at this age.")
     termination_grace_hours: Whole = Field(ge=1, le=168, description="A leaving node's pods are killed after this.")
     consolidate_after_minutes: Whole = Field(ge=1, le=1440, description="An empty node goes after this.")

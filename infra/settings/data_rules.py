@@ -41,11 +41,10 @@ def alerts_rise(shape: Shape) -> Iterator[Problem]:
 
 def parts_fit_the_whole(shape: Shape) -> Iterator[Problem]:
     whole = shape.budget.monthly_usd
-    for name, usd in (("system", shape.budget.part_usd.system), ("gpu", shape.budget.part_usd.gpu)):
+    parts = {"partUsd.system": shape.budget.part_usd.system, "partUsd.gpu": shape.budget.part_usd.gpu}
+    for name, usd in {**parts, "colourUsd": shape.budget.colour_usd or 0}.items():
         if usd > whole:
-            yield Problem(
-                f"budget.partUsd.{name}", f"{usd} is too large; allowed: budget.monthlyUsd, {whole}, or less, in USD"
-            )
+            yield Problem(f"budget.{name}", f"{usd} is too large; allowed: budget.monthlyUsd, {whole}, or less, in USD")
 
 
 def actions_rise(shape: Shape) -> Iterator[Problem]:

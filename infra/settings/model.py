@@ -224,6 +224,10 @@ class Budget(Strict):
     alert_percents: Percents = Field(description="Announced when so much has been spent, per cent of monthlyUsd.")
     forecast_percents: Percents = Field(description="Announced when AWS expects so much by the end of the month.")
     part_usd: PartBudgets = Field(description="Budgets of parts, by tag, announced at the same percentages.")
+    colour_usd: Usd | None = Field(
+        description="Budget of the nodes of each colour, by tag, US dollars a month; it needs "
+        "controllers.karpenter.perColour. null: none."
+    )
     anomaly_usd: Usd = Field(description="Unusual cost is announced from this total impact on, in US dollars.")
     actions: BudgetActions
 

@@ -88,8 +88,8 @@ def test_karpenter_may_do_nothing_to_what_is_not_its_own(action: str, resource: 
 
 def test_spot_is_tried_before_on_demand_and_no_node_is_held_for_ever():
     pools = karpenter_manifests.node_pools(POOL)
-    assert pools["gpu-spot"]["weight"] > pools["gpu"]["weight"]
-    for pool in pools.values():
+    assert pools["gpu-spot"][1]["weight"] > pools["gpu"][1]["weight"]
+    for _, pool in pools.values():
         assert pool["template"]["spec"]["expireAfter"] == "720h"
         assert pool["template"]["spec"]["terminationGracePeriod"] == "24h"
         assert pool["limits"] == {"nvidia.com/gpu": "8"}
@@ -112,7 +112,7 @@ def test_a_karpenter_that_cannot_work_is_refused(path: str, value: Any, where: s
 def test_nodes_on_demand_are_given_up_for_spot_only_where_a_model_asks_for_spot():
     def policies(**changes: Any) -> dict[str, str]:
         pools = karpenter_manifests.node_pools({**POOL, **changes})
-        return {name: pool["disruption"]["consolidationPolicy"] for name, pool in pools.items()}
+        return {name: pool["disruption"]["consolidationPolicy"] for name, (_, pool) in pools.items()}
 
     assert policies() == {"gpu-spot": "WhenEmpty", "gpu": "WhenEmpty"}
     assert policies(returns_to_spot=True) == {"gpu-spot": "WhenEmpty", "gpu": "WhenEmptyOrUnderutilized"}

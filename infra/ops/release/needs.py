@@ -52,5 +52,8 @@ def _further_nodes(settings: Settings) -> tuple[dict[str, int], int]:
     for pool in pools:
         while left and nodes[pool.name] < pool.most:
             nodes[pool.name] += 1
-            left = capacity.place(wanted, [(each, nodes[each.name]) for each in pools])[1]
+            before, left = left, capacity.place(wanted, [(each, nodes[each.name]) for each in pools])[1]
+            if pool.colour and left == before:  # what is left is the other colour's
+                nodes[pool.name] -= 1
+                break
     return {pool.name: nodes[pool.name] - pool.desired for pool in pools}, left
