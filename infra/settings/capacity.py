@@ -52,10 +52,10 @@ class Pool:
     desired: int
     most: int
     most_without_a_zone: int
-    colour: str | None = None
-    """It takes engines of this colour alone."""
     chosen: bool = False
     """Nodes are picked for the pods that wait (Karpenter); else a node may be of any type of the group."""
+    colour: str | None = None
+    """It takes engines of this colour alone."""
 
     def gpus_for(self, gpu: str | None) -> int:
         """GPUs that a pod which needs this GPU can count on in one node; 0 where a node need not have it."""
