@@ -113,7 +113,7 @@ class Provisioner:
 
     def pools(self, *, budgets: Sequence[Json] | None = None, **changes: Any) -> None:
         shape: Any = {**POOLS, **changes}
-        for name, pool in karpenter.node_pools(shape).items():
+        for name, (_, pool) in karpenter.node_pools(shape).items():
             self.plane.apply(
                 {
                     "apiVersion": f"{karpenter.CORE_GROUP}/v1",

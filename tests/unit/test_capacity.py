@@ -178,8 +178,8 @@ def test_karpenters_pools_bear_what_the_groups_do_not_and_count_against_the_quot
 
 
 def test_the_ceiling_of_a_pool_bounds_every_mix_of_its_types():
-    # 8 GPUs are eight g6.16xlarge of 64 vCPUs, or one g6.48xlarge of 192.
-    shape = settings(controllers__karpenter__instanceTypes=["g6.16xlarge", "g6.48xlarge"])
+    # 8 GPUs are eight g6e.16xlarge of 64 vCPUs, or one g6e.48xlarge of 192.
+    shape = settings(controllers__karpenter__instanceTypes=["g6e.16xlarge", "g6e.48xlarge"])
     pool = next(pool for pool in capacity.gpu_pools(shape) if pool.name == "karpenter")
     assert (pool.most, pool.gpus, pool.most * pool.vcpus) == (8, 1, 8 * 64)
 
