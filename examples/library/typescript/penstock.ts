@@ -50,6 +50,8 @@ export interface EngineShape {
     model: string;
     /** Pods of one engine. */
     nodes: number;
+    /** It runs on nodes of its colour alone. */
+    ownNodes?: boolean;
     prefixCaching: boolean;
     quantisation: string;
     /** The floor where it scales, else the number. */
@@ -99,7 +101,7 @@ export interface MigrationShape {
 export interface NodeGroupShape {
     amiType: string;
     desiredNodes: number;
-    instanceTypes: string[];
+    instanceTypes: pulumi.Input<string[]>;
     maxNodes: number;
     minNodes: number;
     volumeGib: number;
@@ -108,6 +110,8 @@ export interface NodeGroupShape {
 export interface PoolShape {
     /** amd64 or arm64. */
     architecture: string;
+    /** Each has pools and a node class of its own; without them there is one set for all engines. */
+    colours?: string[];
     consolidateAfterMinutes: number;
     expireAfterHours: number;
     instanceTypes: string[];
@@ -546,6 +550,19 @@ export class Ground extends pulumi.ComponentResource {
     }
 }
 
+export interface GuardArgs {
+    /** Refuses to be deleted, and with it all that it depends on. */
+    protected: boolean;
+}
+
+/** Depends on all that is to stay, and nothing depends on it. A destroy deletes first what nothing depends on. So it meets the guard in its first wave, and a protected guard ends it there, also where its preview was skipped. Without one such a destroy deletes all that has no protection of its own (nodes, firewall, alarms) before it comes to what has. */
+export class Guard extends pulumi.ComponentResource {
+
+    constructor(name: string, args: GuardArgs, options: pulumi.ComponentResourceOptions = {}) {
+        super("penstock:index:Guard", name, { ...args }, { version: "0.1.0", ...options }, true);
+    }
+}
+
 export interface IsolationArgs {
     /** Ranges of the load balancer's subnets: it speaks to gateway pods from there. */
     edgeCidrs: string[];
@@ -601,7 +618,7 @@ export interface KarpenterArgs {
     volumesKeyArn: pulumi.Input<string>;
 }
 
-/** The controller, a node class, and two pools: spot of higher weight, on demand behind it. */
+/** The controller, and a node class with two pools: spot of higher weight, on demand behind it. Once, or for each colour. */
 export class Karpenter extends pulumi.ComponentResource {
     declare readonly nodeRoleArn: pulumi.Output<string>;
     declare readonly queueName: pulumi.Output<string>;
@@ -861,6 +878,8 @@ export interface TrafficArgs {
     listenerArn: pulumi.Input<string>;
     /** Who sends it in the header `x-penstock-probe` names the colour in `x-penstock-colour`. Secret, of letters, digits, `-` and `_`. Without it nobody can choose a colour. */
     probeToken?: pulumi.Input<string>;
+    /** The rule, and with it the pods that it leads to, resist a destroy. Its weights may change all the same. */
+    protected: boolean;
     /** Per cent of new requests for `blue` and `green`. */
     weights: Record<string, number>;
 }
