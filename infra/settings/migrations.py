@@ -70,6 +70,7 @@ def _scaling_memory_and_pipelines(text: str) -> str:
     text = add(text, f"config.{NAMESPACE}:models[].required", "true")
     text = add(text, f"config.{NAMESPACE}:controllers.karpenter.perColour", "false")
     text = add(text, f"config.{NAMESPACE}:budget.colourUsd", "null")
+    text = add(text, f"config.{NAMESPACE}:gateway.console", "null")
     text = add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
     return _versions_of_models(text)
 
@@ -87,7 +88,7 @@ STEPS: Mapping[int, Step] = {
     1: Step("the file says its version, and where editors find the schema", _version_and_schema),
     2: Step(
         "workers of jobs may scale, the memory of a key-value cache may be checked; pipelines, intents, copies and "
-        "versions of models",
+        "versions of models, console",
         _scaling_memory_and_pipelines,
     ),
 }
