@@ -44,6 +44,7 @@ COMMANDS = {
     "load": "load:load",
     "drill": "drill:drill",
     "policy": "policy:policy",
+    "destroy": "destroy:destroy",
     "migrate": "migrate:migrate",
     "eks-token": "eks_token:eks_token",
     "completion": "completion:completion",

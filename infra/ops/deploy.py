@@ -43,9 +43,19 @@ def refresh(stack: Any, progress: Progress, *, on_output: Callable[[str], None] 
     return drift(_run(stack.refresh, "refresh", progress, on_output))
 
 
-def destroy(stack: Any, progress: Progress, *, on_output: Callable[[str], None] | None = None) -> list[Change]:
-    """Deletes all of a stack's resources, without a preview, and returns them. Raises PenstockError."""
-    return from_events(_run(stack.destroy, "destroy", progress, on_output))
+def destroy(
+    stack: Any,
+    progress: Progress,
+    *,
+    urns: Sequence[str] = (),
+    on_output: Callable[[str], None] | None = None,
+) -> list[Change]:
+    """Deletes a stack's resources, without a preview, and returns them: all, or those of `urns` with what depends on them.
+
+    Raises PenstockError.
+    """
+    only = {"target": list(urns), "target_dependents": True} if urns else {}
+    return from_events(_run(stack.destroy, "destroy", progress, on_output, **only))
 
 
 def _run(

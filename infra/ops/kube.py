@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
 import json
 import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from infra.ops.errors import PenstockError
@@ -17,6 +20,10 @@ from infra.ops.stacks import StackAccess
 
 REQUEST_SECONDS = 4.0
 METRICS_BYTES = 8 * 1024 * 1024
+
+
+class NotFoundError(PenstockError):
+    """The API server knows no such object or kind."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,23 @@ class Cluster:
         request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self.token}"})  # noqa: S310
         return _get(request, self.trust)
 
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """The objects that a path lists; none where the kind is not installed. Raises PenstockError."""
+        try:
+            return json.loads(self.read(f"{path}?limit=5000"))["items"]
+        except NotFoundError:
+            return []
+
+    def send(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """DELETE, or PATCH with a JSON merge patch. An object that is gone is no error. Raises PenstockError."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        request = urllib.request.Request(  # noqa: S310
+            self.url + path, json.dumps(body).encode(), headers, method=method
+        )
+        with contextlib.suppress(NotFoundError):
+            _get(request, self.trust)
+
 
 def connect(access: StackAccess, name: str, region: str) -> Cluster:
     """Asks EKS for the cluster's address and certificate, and makes a token. Raises PenstockError."""
@@ -109,6 +133,7 @@ def _get(request: urllib.request.Request, trust: ssl.SSLContext | None) -> str:
         with urllib.request.build_opener(*handlers).open(request, timeout=REQUEST_SECONDS) as response:
             return response.read(METRICS_BYTES).decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
-        raise PenstockError(f"{where.netloc} answered {error.code}.") from None
+        kind = NotFoundError if error.code == HTTPStatus.NOT_FOUND else PenstockError
+        raise kind(f"{where.netloc} answered {error.code}.") from None
     except OSError as error:
         raise PenstockError(f"{where.netloc} did not answer: {getattr(error, 'reason', error)}.") from None

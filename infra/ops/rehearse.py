@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.ops import deploy, leftovers, rehearsal_plan
+from infra.ops import deploy, kube, leftovers, rehearsal_plan, rehearsal_trouble
 from infra.ops.changes import Change, summary
+from infra.ops.cost import prices
+from infra.ops.destroy.run import Destroy
 from infra.ops.errors import PenstockError, RefusedError
 from infra.ops.interrupts import to_its_end
 from infra.ops.progress import Progress
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 CLEARED_SECONDS = 30.0
 """How long nodes and namespaces may take to go after a destroy."""
+STUCK_SECONDS = 3.0
+"""How long a controller has for its finalizers: here there is none."""
 DEFAULT_HOSTNAME = "rehearsal.example.com"
 TRUST = (
     '{"Version": "2012-10-17", "Statement": '
@@ -163,7 +167,21 @@ class Rehearsal:
         if unprotected:
             self._refused(access, layout)
             self._change(access, layout, unprotected)
-        self._changes("destroy", deploy.destroy, access)
+        trouble = self._trouble(access)
+        with self._step("destroy") as counted:
+            work = Destroy(access, self.progress, patience_seconds=STUCK_SECONDS)
+            report = work.run(prices.load(work.region, prices.cache_file(work.region))[0])
+            counted.append(sum(each.resources for each in report.done))
+        if missed := trouble.missed(report):
+            raise PenstockError(f"The destroy did not do all: {'; '.join(missed)}.")
+        rehearsal_trouble.clear(access.aws, trouble)
+
+    def _trouble(self, access: StackAccess) -> rehearsal_trouble.Trouble:
+        with self._step("plant stuck finalizers and leftovers"):
+            state = access.state()
+            (found,) = [each for each in state.resources if each.type == rehearsal_plan.CLUSTER]
+            cluster = kube.connect(access, str(found.outputs["name"]), str(found.outputs["arn"]).split(":")[3])
+            return rehearsal_trouble.plant(cluster, access.aws, state, self.stack)
 
     def _refused(self, access: StackAccess, layout: Layout) -> None:
         """A destroy whose preview was skipped leaves what a protected stack needs to answer, and its data."""

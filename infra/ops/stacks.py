@@ -34,6 +34,7 @@ class Resource:
     type: str
     id: str
     outputs: Mapping[str, Any]
+    protected: bool = False
 
     @property
     def name(self) -> str:
@@ -51,7 +52,9 @@ class State:
     def parse(cls, exported: Mapping[str, Any]) -> State:
         rows = (exported.get("deployment") or {}).get("resources") or []
         resources = tuple(
-            Resource(row["urn"], row["type"], row.get("id", ""), row.get("outputs") or {})
+            Resource(
+                row["urn"], row["type"], row.get("id", ""), row.get("outputs") or {}, bool(row.get("protect", False))
+            )
             for row in rows
             if not row.get("delete")
         )

@@ -130,6 +130,7 @@ BY_A_TEST = {
 """A test elsewhere runs it: by the beginning of the command, the path or the id of that test."""
 
 NEEDS_AN_ACCOUNT = {
+    "penstock destroy --stack dev": "deletes a deployed stack; every rehearsal does it on the local target",
     "gh attestation verify": "GitHub signs a release",
     "penstock drill zone-loss --stack prod": "breaks a deployed stack; see tests/unit/ops/test_drill_on_aws.py",
     "penstock drill spot-reclaim --stack prod": "breaks a deployed stack; see tests/unit/ops/test_drill_on_aws.py",

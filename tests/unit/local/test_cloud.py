@@ -73,7 +73,7 @@ def test_a_platform_that_is_starting_is_not_started_twice(checkout, progress):
 
 
 def test_a_broken_stack_file_is_refused_before_anything_starts(checkout, progress):
-    (checkout / "Pulumi.local.yaml").write_text("config:\n  penstock:zones: 3\n")
+    (checkout / "Pulumi.local.yaml").write_text("config:\n  penstock:schemaVersion: 2\n  penstock:zones: 3\n")
     with pytest.raises(LocalError, match="penstock:zones"):
         cloud.up(checkout, progress)
 

@@ -1,11 +1,14 @@
-"""EC2: launch templates without their own tags in the data, rules' descriptions, gateway endpoints' routes."""
+"""EC2: launch templates without their own tags, descriptions of rules, gateway endpoints as routes, subnets in use."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from moto.ec2.exceptions import DependencyViolationError
 from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.ec2.models.nat_gateways import NatGatewayBackend
 from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.ec2.models.subnets import SubnetBackend
 from moto.ec2.models.vpcs import VPCBackend
 
 from infra.local.aws.moto.patching import extend
@@ -37,7 +40,28 @@ def modify_vpc_endpoint(original: Any, self: Any, vpc_id: str, *arguments: Any, 
             self.delete_route(table, prefixes)
 
 
+def delete_nat_gateway(original: Any, self: Any, nat_gateway_id: str) -> Any:
+    """Its interface goes with it, which moto leaves."""
+    gateway = original(self, nat_gateway_id)
+    interface = getattr(gateway, "_eni", None)
+    if interface is not None and interface.id in self.enis:
+        del self.enis[interface.id]
+    return gateway
+
+
+def delete_subnet(original: Any, self: Any, subnet_id: str) -> Any:
+    """A subnet with an interface stays (EC2 API reference, DeleteSubnet), which moto does not check."""
+    held = [each.id for each in self.enis.values() if each.subnet.id == subnet_id]
+    if held:
+        raise DependencyViolationError(
+            f"The subnet '{subnet_id}' has dependencies and cannot be deleted: {', '.join(held)}."
+        )
+    return original(self, subnet_id)
+
+
 def install() -> None:
     extend(LaunchTemplate, create_version)
     extend(VPCBackend, modify_vpc_endpoint)
+    extend(NatGatewayBackend, delete_nat_gateway)
+    extend(SubnetBackend, delete_subnet)
     setattr(SecurityGroupRule, "description", property(description_of))  # noqa: B010  (no such attribute in moto)
