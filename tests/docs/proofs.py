@@ -45,6 +45,7 @@ ON_THE_PLATFORM = {
         "penstock key revoke key-0123456789abcdef",
         "penstock tenant set acme --disable",
     ),
+    "docs/console.md": ("penstock console",),
     "docs/ledger.md": (
         "penstock usage",
         "penstock usage --since 7d --by day,model",
