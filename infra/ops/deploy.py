@@ -50,7 +50,7 @@ def destroy(
     urns: Sequence[str] = (),
     on_output: Callable[[str], None] | None = None,
 ) -> list[Change]:
-    """Deletes a stack's resources, without a preview, and returns them: all, or those of `urns` with what depends on them.
+    """Deletes resources, without a preview, and returns them: all, or those of `urns` with what depends on them.
 
     Raises PenstockError.
     """
@@ -69,13 +69,6 @@ def _run(
     from pulumi.automation.errors import CommandError
 
     events: list[Any] = []
-    lines: list[str] = []
-
-    def take_line(line: str) -> None:
-        lines.append(line)
-        del lines[:-LAST_LINES]
-        if on_output:
-            on_output(line)
 
     def take_event(event: Any) -> None:
         events.append(event)
@@ -83,7 +76,13 @@ def _run(
         if step and str(getattr(step.op, "value", step.op)) != "same":
             progress.detail(f"{getattr(step.op, 'value', step.op)} {step.urn.rsplit('::', 1)[-1]}")
 
-    given = {"on_output": take_line, "on_event": take_event, "color": "never", "suppress_outputs": True, **options}
+    given = {
+        "on_output": on_output or (lambda _: None),
+        "on_event": take_event,
+        "color": "never",
+        "suppress_outputs": True,
+        **options,
+    }
     try:
         try:
             to_its_end(lambda: operation(**given), progress)
@@ -99,12 +98,12 @@ def _run(
             "Wait for it, or run `pulumi cancel`.",
         ) from None
     except CommandError as error:
-        raise PenstockError(f"The {name} failed: {diagnosis(events, lines) or str(error)}") from None
+        raise PenstockError(f"The {name} failed: {diagnosis(events, str(error).splitlines())}") from None
     return events
 
 
 def diagnosis(events: Sequence[Any], lines: Sequence[str]) -> str:
-    """The engine's error messages, each once; without any, the end of its output."""
+    """The engine's error messages, each once; without any, the end of its output, errors included."""
     said: list[str] = []
     for event in events:
         message = event.diagnostic_event
@@ -113,4 +112,4 @@ def diagnosis(events: Sequence[Any], lines: Sequence[str]) -> str:
         policy = event.policy_event
         if policy and policy.enforcement_level == "mandatory":
             said.append(f"policy {policy.policy_name}: {policy.message.strip()}")
-    return "\n".join(said) or "\n".join(line for line in lines if line.strip())
+    return "\n".join(said) or "\n".join([line for line in lines if line.strip()][-LAST_LINES:])

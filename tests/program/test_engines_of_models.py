@@ -9,6 +9,7 @@ from typing import Any
 from app.gateway.config import GatewayConfig
 from infra.policy.rules import RULES, STACK_RULES, Subject
 from infra.rehearsal import Registration, Rehearsal
+from tests.unit.settings_cases import of_one_model
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 SCALED = "kubernetes:keda.sh/v1alpha1:ScaledObject"
@@ -20,6 +21,7 @@ RehearsedWith = Callable[[str, Callable[[dict], None]], Rehearsal]
 
 def model(**changes: Any) -> Callable[[dict], None]:
     def edit(config: dict) -> None:
+        of_one_model({key.removeprefix("penstock:"): value for key, value in config.items()})
         config["penstock:models"][0] |= changes
         config["penstock:controllers"]["keda"]["enabled"] = "scaling" in changes
 

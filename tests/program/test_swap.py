@@ -65,6 +65,7 @@ def test_an_image_of_the_idle_colour_leaves_the_live_colour_alone(rehearsed: Reh
 
     touched = changes(rehearsed("local"), rehearsed_with("local", new_engine))
     assert sorted((each.type, each.name) for each in touched) == [
+        (DEPLOYMENT, "engine-embed-green"),
         (DEPLOYMENT, "engine-tiny-green"),
         (CONFIG_MAP, "gateway-green"),  # kept answers are of one image
     ]

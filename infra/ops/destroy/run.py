@@ -123,13 +123,17 @@ class Destroy:
         self.check()
         cluster, vpc = self._one(CLUSTER), self._one(VPC)
         stack = self.access.automation()
-        for phase, items in self.plan():
+        for phase in phases.PHASES:
             last = phase is phases.PHASES[-1]
+            # What depended on an earlier phase has gone with it.
+            items = next(each for found, each in self.plan() if found is phase)
             if not items and not last:
                 continue
             if last and vpc:
                 self._free_the_network(vpc.id)
             self._phase(stack, phase, items, cluster)
+            if not last:
+                self._state = self.access.state()
         with self.progress.step("Looking for what is left"):
             name = str(cluster.outputs.get("name") or cluster.id) if cluster else None
             self.report.left = orphans.left(

@@ -208,3 +208,19 @@ def test_backups_are_replicated_to_another_region_alone(aws) -> None:
     there.stop_db_instance_automated_backups_replication(SourceDBInstanceArn=source)
     with pytest.raises(ClientError, match="not known"):
         there.describe_db_instance_automated_backups(DBInstanceAutomatedBackupsArn=arn)
+
+
+def test_a_subnet_with_an_interface_stays_and_gateways_take_theirs_along(aws) -> None:
+    ec2 = aws.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.7.0.0/24")["Subnet"]["SubnetId"]
+    gateway = ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
+    (interface,) = ec2.describe_network_interfaces(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["NetworkInterfaces"]
+    assert (interface["InterfaceType"], interface["Description"]) == (
+        "nat_gateway",
+        f"Interface for NAT Gateway {gateway}",
+    )
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    ec2.delete_subnet(SubnetId=subnet)

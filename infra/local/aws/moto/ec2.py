@@ -40,6 +40,23 @@ def modify_vpc_endpoint(original: Any, self: Any, vpc_id: str, *arguments: Any, 
             self.delete_route(table, prefixes)
 
 
+def create_nat_gateway(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
+    """Its interface says whose it is, as in DescribeNetworkInterfaces on AWS."""
+    gateway = original(self, *arguments, **named)
+    interface = self.enis[gateway._eni.id]
+    interface.interface_type, interface.description = "nat_gateway", f"Interface for NAT Gateway {gateway.id}"
+    return gateway
+
+
+def create_vpc_endpoint(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
+    """As for a NAT gateway."""
+    endpoint = original(self, *arguments, **named)
+    for held in endpoint.network_interface_ids:
+        interface = self.enis[held]
+        interface.interface_type, interface.description = "vpc_endpoint", f"VPC Endpoint Interface {endpoint.id}"
+    return endpoint
+
+
 def delete_nat_gateway(original: Any, self: Any, nat_gateway_id: str) -> Any:
     """Its interface goes with it, which moto leaves."""
     gateway = original(self, nat_gateway_id)
@@ -61,7 +78,7 @@ def delete_subnet(original: Any, self: Any, subnet_id: str) -> Any:
 
 def install() -> None:
     extend(LaunchTemplate, create_version)
-    extend(VPCBackend, modify_vpc_endpoint)
-    extend(NatGatewayBackend, delete_nat_gateway)
+    extend(VPCBackend, create_vpc_endpoint, modify_vpc_endpoint)
+    extend(NatGatewayBackend, create_nat_gateway, delete_nat_gateway)
     extend(SubnetBackend, delete_subnet)
     setattr(SecurityGroupRule, "description", property(description_of))  # noqa: B010  (no such attribute in moto)
