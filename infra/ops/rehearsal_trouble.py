@@ -1,7 +1,8 @@
 """What goes wrong when real stacks are destroyed, made to happen in a rehearsal.
 
-A node claim and a binding whose controllers do not answer any more, an interface that the cluster's networking forgot,
-and a volume that nobody deletes: the destroy has to get past the first three, and to name the last with its price.
+A node claim whose controller does not answer any more, an interface that the cluster's networking forgot, and a volume
+that nobody deletes: the destroy has to get past the first two, and to name the last with its price. Bindings have a living
+controller here: the node agent keeps the promise of their finalizers.
 """
 
 from __future__ import annotations
@@ -21,16 +22,14 @@ CLAIM = "rehearsal-stuck"
 INTERFACE_TEXT = "aws-K8S-i-0123456789abcdef0"
 VOLUME_GIB = 100
 NODE_CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
-BINDINGS = "/apis/elbv2.k8s.aws/v1beta1/targetgroupbindings"
-BINDING_FINALIZER, CLAIM_FINALIZER = "elbv2.k8s.aws/resources", "karpenter.sh/termination"
+CLAIM_FINALIZER = "karpenter.sh/termination"
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """`instance` and `binding` are empty where the stack has no Karpenter or no bindings."""
+    """`instance` is empty where the stack has no Karpenter."""
 
     instance: str
-    binding: str
     interface: str
     volume: str
 
@@ -40,8 +39,6 @@ class Trouble:
         wrong = []
         if self.instance and (f"nodeclaims/{CLAIM}", CLAIM_FINALIZER) not in freed:
             wrong.append("the stuck NodeClaim was not freed")
-        if self.binding and (f"targetgroupbindings/{self.binding}", BINDING_FINALIZER) not in freed:
-            wrong.append(f"the stuck binding {self.binding} was not freed")
         if self.interface not in {each.id for each in report.interfaces}:
             wrong.append("the forgotten interface was not deleted")
         found = [each for each in report.left if each.arn.endswith(self.volume)]
@@ -70,7 +67,6 @@ def plant(cluster: Cluster, aws: Any, state: State, stack: str) -> Trouble:
     )
     return Trouble(
         _claim(cluster, ec2, zone) if cluster.items("/apis/karpenter.sh/v1/nodepools") else "",
-        _binding(cluster),
         interface["NetworkInterface"]["NetworkInterfaceId"],
         volume["VolumeId"],
     )
@@ -96,18 +92,6 @@ def _claim(cluster: Cluster, ec2: Any, zone: str) -> str:
     )
     cluster.send("PATCH", f"{NODE_CLAIMS}/{CLAIM}/status", {"status": {"providerID": f"aws:///{zone}/{instance}"}})
     return instance
-
-
-def _binding(cluster: Cluster) -> str:
-    for item in cluster.items(BINDINGS):
-        metadata = item["metadata"]
-        held = [*(metadata.get("finalizers") or ()), BINDING_FINALIZER]
-        path = (
-            f"{BINDINGS.rpartition('/')[0]}/namespaces/{metadata['namespace']}/targetgroupbindings/{metadata['name']}"
-        )
-        cluster.send("PATCH", path, {"metadata": {"finalizers": held}})
-        return metadata["name"]
-    return ""
 
 
 def clear(aws: Any, trouble: Trouble) -> None:

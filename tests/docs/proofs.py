@@ -131,6 +131,7 @@ BY_A_TEST = {
 """A test elsewhere runs it: by the beginning of the command, the path or the id of that test."""
 
 NEEDS_AN_ACCOUNT = {
+    "aws ecr describe-images": "the AWS CLI is the user's",
     "penstock destroy --stack dev": "deletes a deployed stack; every rehearsal does it on the local target",
     "gh attestation verify": "GitHub signs a release",
     "penstock drill zone-loss --stack prod": "breaks a deployed stack; see tests/unit/ops/test_drill_on_aws.py",

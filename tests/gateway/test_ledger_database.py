@@ -413,7 +413,9 @@ async def test_the_command_migrates_makes_a_writer_and_can_be_run_again(
     for ledger, keys, rest in (("applied 1, 2, 3, 4, 5", "applied 1, 2", "applied 1"), ("nothing to apply",) * 3):
         assert await asyncio.to_thread(command.main, ["migrate", "--keep-days", "30", "--login", "hand"]) == 0
         feedback = keys
-        said = f"ledger: {ledger}; keys: {keys}; budget: {rest}; feedback: {feedback}; hand may use all\n"
+        said = (
+            f"ledger: {ledger}; keys: {keys}; budget: {rest}; feedback: {feedback}; console: {rest}; hand may use all\n"
+        )
         assert capsys.readouterr().out == said
     session = await Session.open(replace(as_owner, user="hand", password="pass"))
     assert await session.store(encode(make_row())) == 1
