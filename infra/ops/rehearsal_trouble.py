@@ -1,8 +1,8 @@
 """What goes wrong when real stacks are destroyed, made to happen in a rehearsal.
 
 A node claim whose controller does not answer any more, an interface that the cluster's networking forgot, and a volume
-that nobody deletes: the destroy has to get past the first two, and to name the last with its price. Bindings have a living
-controller here: the node agent keeps the promise of their finalizers.
+that nobody deletes: the destroy has to get past the first two, and to name the last with its price. Bindings have a
+living controller here: the node agent keeps the promise of their finalizers.
 """
 
 from __future__ import annotations
