@@ -81,6 +81,7 @@ docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.ops.reference
 	@$(BIN)/python -m infra.ops.grafana
 	@$(BIN)/python -m infra.ops.drill.table
+	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -k every_metric tests/gateway/test_what_is_observed.py
 
 drills: $(READY)  ## break the running platform in every way, 8 minutes; writes docs/failures.md
 	@$(BIN)/penstock drill all --yes

@@ -153,13 +153,13 @@ def test_an_engine_of_several_nodes_is_neither_scaled_nor_on_spot():
 
 
 def test_a_floor_for_which_there_is_no_node_on_demand_is_refused_with_the_sum():
-    few = ("nodeGroups.gpu.maxNodes", 3), ("models.0.spotShare", 30)
-    says = refused(*few)["models"]
+    few = ("nodeGroups.gpu.desiredNodes", 3), ("nodeGroups.gpu.maxNodes", 3)
+    says = refused(*few, ("models.0.spotShare", 30))["models"]
     assert says == (
         "by their spotShare 3 x 1 (blue tiny) + 3 x 1 (green tiny) = 6 GPUs may not be on spot, and on demand there "
         "are gpu 3 x 1 = 3; allowed: a larger spotShare, fewer engineReplicas, or more maxNodes"
     )
-    assert refused(few[0], ("models.0.spotShare", 67)) == {}
+    assert refused(*few, ("models.0.spotShare", 67)) == {}
 
 
 def test_a_ceiling_counts_on_demand_where_no_engine_may_be_on_spot():
