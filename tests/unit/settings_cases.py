@@ -28,6 +28,7 @@ def of_one_model(values: Values) -> Values:
     del values["models"][1:]
     for colour in ("blue", "green"):
         del values["release"][colour]["engineReplicas"]["embed"]
+    values["nodeGroups"]["gpu"] |= {"desiredNodes": 3, "maxNodes": 6}
     values["retrieval"] |= {"enabled": False, "model": None}
     values["pipelines"] |= {"names": [], "prompts": []}
     return values
