@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -113,6 +114,12 @@ class Model(Strict):
     def may_sleep(self) -> bool:
         """Whether a colour that is up may have no engine of it: the first request brings one."""
         return self.scaling is not None and self.scaling.to_zero
+
+    @property
+    def makes_embeddings(self) -> bool:
+        """Whether its engines answer embeddings alone: vLLM's pooling runner (`vllm serve --help`, "runner")."""
+        words = " ".join(self.arguments).replace("=", " ").split()
+        return any(pair == ("--runner", "pooling") for pair in itertools.pairwise(words))
 
     def most(self, replicas: int) -> int:
         """Engines that a colour may come to have where its file says `replicas`; a colour at 0 is down."""

@@ -141,7 +141,7 @@ class Operator:
         endpoint = self.endpoint()
         with self.progress.step(f"Validating {colour}"):
             secret = token(self.access, world.first_state)
-            return validate(endpoint, secret, colour, endpoint.models, self.validations)
+            return validate(endpoint, secret, colour, endpoint.models, self.validations, world.embedders)
 
     def endpoint(self) -> Endpoint:
         return from_outputs(self.access.outputs())

@@ -10,7 +10,7 @@ import http.client
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ COLOUR_HEADER, PROBE_HEADER = "x-penstock-colour", "x-penstock-probe"
 SIDE_BY_SIDE = 4
 READ_SECONDS = 60.0
 TOKENS = 16
+QUESTION = "Say in a few words what a penstock is."
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,14 @@ def token(access: StackAccess, state: State) -> str:
     return str(access.aws("secretsmanager").get_secret_value(SecretId=found[0].id)["SecretString"])
 
 
-def validate(endpoint: Endpoint, secret: str, colour: str, models: Sequence[str], each: int) -> Validation:
-    """Asks each model `each` times, every second time as a stream. Raises RefusedError where an answer is not whole."""
-    jobs = [(model, bool(number % 2)) for number in range(each) for model in models]
+def validate(
+    endpoint: Endpoint, secret: str, colour: str, models: Sequence[str], each: int, embedders: Collection[str] = ()
+) -> Validation:
+    """Asks each model `each` times, every second time as a stream; `embedders` for embeddings.
+
+    Raises RefusedError where an answer is not whole.
+    """
+    jobs = [(model, bool(number % 2), model in embedders) for number in range(each) for model in models]
     with ThreadPoolExecutor(SIDE_BY_SIDE, "validation") as pool:
         answers = pool.map(lambda job: _ask(endpoint, secret, colour, *job), jobs)
         done = Validation(colour, tuple(answers))
@@ -81,24 +87,44 @@ def validate(endpoint: Endpoint, secret: str, colour: str, models: Sequence[str]
     return done
 
 
-def _ask(endpoint: Endpoint, secret: str, colour: str, model: str, stream: bool) -> Answer:
+def _ask(endpoint: Endpoint, secret: str, colour: str, model: str, stream: bool, embeds: bool) -> Answer:
+    path, body = _embedding(model) if embeds else _chat(model, stream)
+    headers = {COLOUR_HEADER: colour, PROBE_HEADER: secret}
+    started = time.monotonic()
+    try:
+        with request(endpoint, "POST", path, body, READ_SECONDS, headers) as response:
+            answered = response.getheader(COLOUR_HEADER, "")
+            content = response.read()
+        wrong = embedding_fault(content) if embeds else fault(content, stream)
+        failure = f"answered by {answered or 'nobody'}" if answered != colour else wrong
+    except (GatewayError, OSError, http.client.HTTPException) as error:
+        failure = str(error) or type(error).__name__
+    return Answer(model, stream, time.monotonic() - started, failure)
+
+
+def _chat(model: str, stream: bool) -> tuple[str, dict[str, Any]]:
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": "Say in a few words what a penstock is."}],
+        "messages": [{"role": "user", "content": QUESTION}],
         "max_tokens": TOKENS,
     }
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    headers = {COLOUR_HEADER: colour, PROBE_HEADER: secret}
-    started = time.monotonic()
+    return "/v1/chat/completions", body
+
+
+def _embedding(model: str) -> tuple[str, dict[str, Any]]:
+    return "/v1/embeddings", {"model": model, "input": QUESTION, "encoding_format": "float"}
+
+
+def embedding_fault(content: bytes) -> str:
+    """What is wrong with an embedding; empty where it is a vector of numbers, of which some are not 0."""
     try:
-        with request(endpoint, "POST", "/v1/chat/completions", body, READ_SECONDS, headers) as response:
-            answered = response.getheader(COLOUR_HEADER, "")
-            content = response.read()
-        failure = f"answered by {answered or 'nobody'}" if answered != colour else fault(content, stream)
-    except (GatewayError, OSError, http.client.HTTPException) as error:
-        failure = str(error) or type(error).__name__
-    return Answer(model, stream, time.monotonic() - started, failure)
+        vector = json.loads(content)["data"][0]["embedding"]
+    except (ValueError, LookupError, TypeError):
+        return "the answer has no embedding"
+    numbers = isinstance(vector, list) and all(isinstance(each, int | float) and math.isfinite(each) for each in vector)
+    return "" if numbers and any(vector) else "the embedding is no vector of numbers"
 
 
 def fault(content: bytes, stream: bool) -> str:

@@ -21,6 +21,7 @@ from infra.ops.release.watching import ClusterSource, Watcher
 from infra.ops.stacks import StackAccess, State
 from infra.ops.weights import Weights, edit, read, read_text, replace_file
 from infra.settings import Settings
+from infra.settings.served import Model
 
 
 @dataclass
@@ -96,8 +97,16 @@ class StackWorld:
     @cached_property
     def sleepers(self) -> set[str]:
         """Models that wait for their first request without an engine, as the stack file has them."""
-        settings = Settings.from_stack_file(self.access.stack_file)
-        return {model.name for model in settings.models if model.may_sleep}
+        return {model.name for model in self._models if model.may_sleep}
+
+    @cached_property
+    def embedders(self) -> set[str]:
+        """Models that answer embeddings and no chat."""
+        return {model.name for model in self._models if model.makes_embeddings}
+
+    @cached_property
+    def _models(self) -> Sequence[Model]:
+        return Settings.from_stack_file(self.access.stack_file).models
 
     def set_live(self, weights: Weights) -> None:
         """One call to the load balancer, and one that confirms it. Raises PenstockError."""

@@ -109,7 +109,9 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             for colour, figures in (("blue", blue), ("green", green))
         }
 
-    def validate(endpoint: object, secret: str, colour: str, models: Sequence[str], each: int) -> Validation:
+    def validate(
+        endpoint: object, secret: str, colour: str, models: Sequence[str], each: int, embedders: object
+    ) -> Validation:
         seen.validation.append((secret, colour, each))
         return Validation(colour, tuple(Answer(model, False, 0.1, "") for model in models))
 

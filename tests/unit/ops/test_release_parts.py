@@ -18,7 +18,7 @@ from infra.ops.release.gate import Limits
 from infra.ops.release.machine import Release
 from infra.ops.release.needs import needs
 from infra.ops.release.operate import beyond_colour, staged
-from infra.ops.release.probe import fault
+from infra.ops.release.probe import embedding_fault, fault
 from infra.ops.release.samples import FAILED, ITL, REQUESTS, TTFT, Key, Sample
 from infra.ops.release.stack_text import edit_colour
 from infra.ops.release.watching import Watcher, packed, unpacked
@@ -277,3 +277,18 @@ def test_a_report_says_what_was_seen_and_how_long_the_way_back_took(tmp_path: Pa
     assert "0.42 s after the scrape" in text
     assert "210 requests, 85 of them failed" in text
     assert json.loads((tmp_path / "rollback-r1.json").read_text())["verdict"]["state"] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"data": [{"embedding": [0.1, -0.2]}]}', ""),
+        (b'{"data": [{"embedding": [0, 0]}]}', "the embedding is no vector of numbers"),
+        (b'{"data": [{"embedding": [0.1, NaN]}]}', "the embedding is no vector of numbers"),
+        (b'{"data": [{"embedding": "AAAA"}]}', "the embedding is no vector of numbers"),
+        (b'{"data": []}', "the answer has no embedding"),
+        (b"busy", "the answer has no embedding"),
+    ],
+)
+def test_an_embedding_must_be_a_vector_that_says_something(content: bytes, said: str):
+    assert embedding_fault(content) == said
