@@ -97,6 +97,14 @@ class RecordingServicer(Servicer):
     def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
         return Empty()
 
+    def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.tok != recording.OFFERINGS:
+            return super().Invoke(request, context)
+        response = provider_pb2.InvokeResponse()
+        answer = recording.all_offered(from_struct(request.args))
+        getattr(response, "return").CopyFrom(to_struct(answer))  # a keyword of Python
+        return response
+
 
 def _row(request: Any) -> Row | None:
     try:

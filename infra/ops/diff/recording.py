@@ -82,3 +82,19 @@ def _settled(prop: Property | None, value: Any, hint: str) -> Any:
     if prop is not None and prop.kind is Kind.BLOCK:
         return {key: _settled(inner, UNKNOWN, f"{hint}-{key}") for key, inner in prop.fields.items()}
     return EMPTY.get(prop.kind, hint) if prop else hint
+
+
+OFFERINGS = "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings"
+
+
+def all_offered(given: Values) -> Values:
+    """Every instance type in every zone that is asked about: what EC2 offers is not what a diff is about."""
+    values = {each["name"]: each["values"] for each in given.get("filters") or ()}
+    pairs = [(kind, place) for kind in values.get("instance-type", ()) for place in values.get("location", ())]
+    return {
+        **given,
+        "id": "offerings",
+        "instanceTypes": [kind for kind, _ in pairs],
+        "locations": [place for _, place in pairs],
+        "locationTypes": [given.get("locationType", "region") for _ in pairs],
+    }

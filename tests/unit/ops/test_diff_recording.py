@@ -100,3 +100,12 @@ def test_the_cluster_is_never_asked():
     )
     assert (made.id, decode(made.properties)["data"]) == ("n/a", {"k": "v"})
     assert provider.session.access is None
+
+
+def test_a_diff_takes_every_instance_type_as_offered():
+    filters = [{"name": "instance-type", "values": ["g6.xlarge"]}, {"name": "location", "values": ["z-a", "z-b"]}]
+    answer = recording.all_offered({"locationType": "availability-zone", "filters": filters})
+    assert list(zip(answer["instanceTypes"], answer["locations"], answer["locationTypes"], strict=True)) == [
+        ("g6.xlarge", "z-a", "availability-zone"),
+        ("g6.xlarge", "z-b", "availability-zone"),
+    ]
