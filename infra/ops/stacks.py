@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -165,8 +166,19 @@ class StackAccess:
 def open_stack(checkout: Path, name: str) -> StackAccess:
     """Raises NotRunningError for `local` where the platform is down."""
     if name != LOCAL:
-        return StackAccess(name, checkout, checkout, dict(os.environ))
+        return StackAccess(name, checkout, checkout, dict(os.environ), program=_program())
     return access_on(running_layout(checkout))
+
+
+def _program() -> str:
+    """The `pulumi` on PATH, else the pinned one where the cache has it."""
+    from infra.local.toolchain.find import cache_folder, cached
+    from infra.local.toolchain.tools import PULUMI
+
+    if shutil.which("pulumi"):
+        return "pulumi"
+    found = cached(PULUMI, cache_folder())
+    return str(found / "pulumi") if found else "pulumi"
 
 
 def access_on(layout: Layout) -> StackAccess:

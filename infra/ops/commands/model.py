@@ -11,7 +11,7 @@ import click
 
 from infra.ops.asking import asking, yes_option
 from infra.ops.context import Context, echo_json, json_option, pass_context, stack_option
-from infra.ops.errors import ExitCode, RefusedError, UsageError
+from infra.ops.errors import ExitCode, NotRunningError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from infra.ops.registry.operate import Registry
@@ -335,9 +335,18 @@ def check(context: Context, stack: str, colour: str | None, as_json: bool) -> No
     from infra.ops.registry import records
     from infra.settings import Settings
 
-    access, registry = opened(context, stack)
-    settings = Settings.from_stack_file(access.stack_file)
+    context.require_checkout()
+    settings = Settings.from_stack_file(context.checkout / f"Pulumi.{stack}.yaml")
     colours = [colour] if colour else [name for name, weight in settings.weights.items() if weight]
+    carries = any(getattr(settings.release, each).sources for each in colours)
+    if not (settings.release.validation.required or carries):
+        _passed(colours, as_json, "no version of the registry, and none is required")
+        return
+    try:
+        _, registry = opened(context, stack)
+    except NotRunningError:
+        _passed(colours, as_json, "the stack is not deployed, so nothing could have been evaluated yet")
+        return
     found = [
         reason for each in colours for reason in records.objections(registry.bucket, settings, context.checkout, each)
     ]
@@ -348,3 +357,10 @@ def check(context: Context, stack: str, colour: str | None, as_json: bool) -> No
         click.echo(f"Nothing is in the way of {' and '.join(colours)}.")
     if found:
         raise RefusedError(f"{'; '.join(found)}.", "See `penstock model validate`.")
+
+
+def _passed(colours: list[str], as_json: bool, why: str) -> None:
+    if as_json:
+        echo_json({"colours": colours, "objections": []})
+    else:
+        click.echo(f"Nothing is in the way of {' and '.join(colours)}: {why}.")

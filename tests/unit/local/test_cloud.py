@@ -13,6 +13,7 @@ from infra.local.cloud import LocalError, last_words, running
 from infra.local.layout import Layout
 from infra.local.toolchain.find import Toolchain
 from infra.ops.progress import Progress
+from infra.settings.model import SCHEMA_VERSION
 
 
 @pytest.fixture
@@ -73,7 +74,9 @@ def test_a_platform_that_is_starting_is_not_started_twice(checkout, progress):
 
 
 def test_a_broken_stack_file_is_refused_before_anything_starts(checkout, progress):
-    (checkout / "Pulumi.local.yaml").write_text("config:\n  penstock:schemaVersion: 2\n  penstock:zones: 3\n")
+    (checkout / "Pulumi.local.yaml").write_text(
+        f"config:\n  penstock:schemaVersion: {SCHEMA_VERSION}\n  penstock:zones: 3\n"
+    )
     with pytest.raises(LocalError, match="penstock:zones"):
         cloud.up(checkout, progress)
 

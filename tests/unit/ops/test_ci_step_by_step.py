@@ -107,7 +107,7 @@ def test_a_clone_is_deployed_reviewed_and_watched_by_its_workflow_files(runner, 
     runner.run(f"{pulumi} stack init dev", backend)
 
     runner.job("deploy.yml", "dev")
-    assert runner.ran[-3:] == ["make setup", "make preview", "make deploy"]
+    assert runner.ran[-4:] == ["make setup", "make preview", "make validated", "make deploy"]
     assert "created" in Path(runner.environment["GITHUB_STEP_SUMMARY"]).read_text()
     assert "gatewayUrl" in runner.run(f"{pulumi} stack output --stack dev --json", backend)
 
