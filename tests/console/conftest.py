@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from tests.gateway import harness
 from tests.gateway.harness import Engine, Running, eventually, make_config
 from tests.gateway.key_cases import ADMIN_KEY, file_with_admin
 from tests.gateway.real_postgres import empty_database, postgres
+from tests.gateway.redis_fixtures import redis, shared_redis
 from tests.gateway.redis_server import RedisServer
 
-__all__ = ["empty_database", "postgres"]
+__all__ = ["empty_database", "postgres", "redis", "shared_redis"]
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
@@ -33,20 +34,6 @@ DESK = {"width": 1280, "height": 800}
 @pytest.fixture(scope="session")
 def program() -> Browser:
     return browser(Progress())
-
-
-@pytest.fixture(scope="module")
-def shared_redis() -> Iterator[RedisServer]:
-    server = RedisServer().start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def redis(shared_redis: RedisServer) -> RedisServer:
-    with shared_redis.client() as client:
-        client.flushall()
-    return shared_redis
 
 
 def console_config(**changes: Any) -> GatewayConfig:

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-import pytest
 import uvloop
 
 from tests.gateway.real_postgres import empty_database, postgres, proxy
-from tests.gateway.redis_server import RedisServer
+from tests.gateway.redis_fixtures import redis, shared_redis
 
-__all__ = ["empty_database", "postgres", "proxy"]
+__all__ = ["empty_database", "postgres", "proxy", "redis", "shared_redis"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
-
-
-@pytest.fixture(scope="module")
-def shared_redis() -> Iterator[RedisServer]:
-    server = RedisServer().start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def redis(shared_redis: RedisServer) -> RedisServer:
-    with shared_redis.client() as client:
-        client.flushall()
-    return shared_redis
