@@ -46,6 +46,14 @@ class Context:
             return endpoint.Endpoint(found.url, key, endpoint.list_models(found))
         return endpoint.from_outputs(self.open(stack).outputs())
 
+    def stack_file(self, stack: str) -> Path:
+        """Raises UsageError where the stack has no file, PenstockError without a checkout."""
+        self.require_checkout()
+        file = self.checkout / f"Pulumi.{stack}.yaml"
+        if not file.is_file():
+            raise UsageError(f"There is no {file.name}.", "Name a stack that has a file: --stack NAME.")
+        return file
+
     def require_checkout(self) -> None:
         """Raises PenstockError where this command was installed without its repository."""
         if not (self.checkout / "Pulumi.yaml").is_file():

@@ -67,10 +67,7 @@ def cost(
     from infra.parts import key_count, network_endpoints
     from infra.settings import Settings
 
-    context.require_checkout()
-    file = context.checkout / f"Pulumi.{stack}.yaml"
-    if not file.is_file():
-        raise UsageError(f"There is no {file.name}.", "Name another stack with --stack.")
+    file = context.stack_file(stack)
     settings = Settings.from_stack_file(file)
     given = _rates(rates, settings)
     cache = cache_file(settings.aws.region)

@@ -48,17 +48,13 @@ def of_account(context: Context, stack: str) -> list[Line]:
 
     from infra.ops.commands.init import connect
     from infra.ops.doctor import account
-    from infra.ops.errors import UsageError
     from infra.ops.preflight.asking import Account
     from infra.ops.preflight.run import preflight
     from infra.ops.setup.documents import Site
     from infra.settings import Settings
     from infra.settings.regions import partition_of
 
-    context.require_checkout()
-    file = context.checkout / f"Pulumi.{stack}.yaml"
-    if not file.is_file():
-        raise UsageError(f"There is no {file.name}.", "Name a stack that has a file: --stack NAME.")
+    file = context.stack_file(stack)
     settings = Settings.from_stack_file(file)
     aws = settings.aws
     cloud = connect(context, aws.region)

@@ -335,8 +335,7 @@ def check(context: Context, stack: str, colour: str | None, as_json: bool) -> No
     from infra.ops.registry import records
     from infra.settings import Settings
 
-    context.require_checkout()
-    settings = Settings.from_stack_file(context.checkout / f"Pulumi.{stack}.yaml")
+    settings = Settings.from_stack_file(context.stack_file(stack))
     colours = [colour] if colour else [name for name, weight in settings.weights.items() if weight]
     carries = any(getattr(settings.release, each).sources for each in colours)
     if not (settings.release.validation.required or carries):

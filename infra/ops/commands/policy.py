@@ -71,10 +71,7 @@ def models(context: Context, stack: str, role: str, as_json: bool) -> None:
     from components import registry_policies
     from infra.settings import Settings
 
-    context.require_checkout()
-    file = context.checkout / f"Pulumi.{stack}.yaml"
-    if not file.is_file():
-        raise UsageError(f"There is no {file.name}.", "Name a stack that has a file: --stack NAME.")
+    file = context.stack_file(stack)
     aws = Settings.from_stack_file(file).aws
     partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(aws.region.rsplit("-", 2)[0], "aws")
     make = {
@@ -96,10 +93,7 @@ def made(context: Context, stack: str, kind: Kind, boundary: str | None) -> list
     from infra.settings import Settings
     from infra.settings.regions import partition_of
 
-    context.require_checkout()
-    file = context.checkout / f"Pulumi.{stack}.yaml"
-    if not file.is_file():
-        raise UsageError(f"There is no {file.name}.", "Name a stack that has a file: --stack NAME.")
+    file = context.stack_file(stack)
     if boundary is not None and not boundary.startswith("arn:"):
         raise UsageError(
             f"--boundary {boundary} is not an ARN.", "Give a policy's ARN, arn:aws:iam::ACCOUNT:policy/NAME."
