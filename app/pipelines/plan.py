@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
@@ -34,40 +35,51 @@ RESERVED = (END, *template.OWN)
 Found = Iterator[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Around:
+    """What there is for steps to name."""
+
+    models: Collection[str]
+    """All names but those of pipelines."""
+    _: KW_ONLY
+    retrieval: bool
+    """Whether documents can be searched."""
+    intents: bool
+    """Whether the gateway classifies them."""
+    hosts: Collection[str] = ()
+    """That may be called out to."""
+    networks: Sequence[IPv4Network | IPv6Network] = ()
+    """Of such hosts, beside public ones."""
+    prompts: Mapping[tuple[str, int], PromptVersion] = field(default_factory=dict)
+    """By name and version."""
+
+
 def pipeline_problems(config: PipelinesConfig, models: Collection[str], *, retrieval: bool, intents: bool) -> Found:
     """As `problems`, of a gateway's own configuration."""
-    return problems(
-        config.pipelines, config.prompts, config.call_out_hosts, config.call_out_networks, models=models,
-        retrieval=retrieval, intents=intents,
-    )  # fmt: skip
+    around = Around(
+        models, retrieval=retrieval, intents=intents, hosts=config.call_out_hosts, networks=config.call_out_networks
+    )
+    return problems(config.pipelines, config.prompts, around)
 
 
 def names_are(found: Collection[str]) -> str:
     return f"allowed: {', '.join(sorted(found)[:20])}" if found else "there are none"
 
 
-def problems(
-    pipelines: Sequence[Pipeline],
-    prompts: Sequence[PromptVersion],
-    hosts: Collection[str],
-    networks: Sequence[IPv4Network | IPv6Network],
-    *,
-    models: Collection[str],
-    retrieval: bool,
-    intents: bool,
-) -> Found:
-    """Path (`pipelines.0.steps.1.model`) and sentence of each fault. `models`: all names but those of pipelines."""
+def problems(pipelines: Sequence[Pipeline], prompts: Sequence[PromptVersion], around: Around) -> Found:
+    """Path (`pipelines.0.steps.1.model`) and sentence of each fault."""
     known: dict[tuple[str, int], PromptVersion] = {}
     for at, prompt in enumerate(prompts):
         if (prompt.name, prompt.version) in known:
             yield f"prompts.{at}.version", f"version {prompt.version} of {prompt.name!r} is given twice"
         known[prompt.name, prompt.version] = prompt
     own = [pipeline.name for pipeline in pipelines]
+    within = replace(around, models={*around.models, *own}, prompts=known)
     for at, pipeline in enumerate(pipelines):
         path = f"pipelines.{at}"
-        if pipeline.name in models or own.index(pipeline.name) != at:
+        if pipeline.name in around.models or own.index(pipeline.name) != at:
             yield f"{path}.name", f"{pipeline.name!r} is taken; each name may stand once"
-        yield from _steps(pipeline, path, known, hosts, networks, {*models, *own}, retrieval, intents)
+        yield from _steps(pipeline, path, within)
     yield from _circles(pipelines)
 
 
@@ -77,29 +89,20 @@ def following(pipeline: Pipeline, at: int) -> str:
     return steps[at].then or (steps[at + 1].name if at + 1 < len(steps) else END)
 
 
-def _steps(
-    pipeline: Pipeline,
-    path: str,
-    prompts: Mapping[tuple[str, int], PromptVersion],
-    hosts: Collection[str],
-    networks: Sequence[IPv4Network | IPv6Network],
-    models: Collection[str],
-    retrieval: bool,
-    intents: bool,
-) -> Found:
+def _steps(pipeline: Pipeline, path: str, around: Around) -> Found:
     names = [step.name for step in pipeline.steps]
     answers = False
     for at, step in enumerate(pipeline.steps):
         here = f"{path}.steps.{at}"
         if step.name in RESERVED or names.index(step.name) != at:
             yield f"{here}.name", f"{step.name!r} is taken; each name may stand once, and {', '.join(RESERVED)} none"
-        for field, to in _jumps(step):
+        for key, to in _jumps(step):
             if to != END and to not in names[at + 1 :]:
-                yield f"{here}.{field}", f"{to!r} is no later step; {names_are([*names[at + 1 :], END])}"
+                yield f"{here}.{key}", f"{to!r} is no later step; {names_are([*names[at + 1 :], END])}"
         answers = answers or isinstance(step, Model | Fixed | CallOut)
         before = pipeline.steps[:at]
-        yield from _texts(step, here, [*template.OWN, *names[:at]], prompts)
-        yield from _references(step, here, before, prompts, hosts, networks, models, retrieval, intents)
+        yield from _texts(step, here, [*template.OWN, *names[:at]], around.prompts)
+        yield from _references(step, here, before, around)
     if not answers:
         yield f"{path}.steps", "nothing answers; allowed: at least one step of the kind model, text or callOut"
 
@@ -127,43 +130,33 @@ def _texts(step: Step, here: str, known: Sequence[str], prompts: Mapping[tuple[s
     elif isinstance(step, Prompt):
         found = prompts.get((step.prompt, step.version))
         texts = [("prompt", found.system), ("prompt", found.user)] if found is not None else []
-    for field, text in texts:
+    for key, text in texts:
         try:
             for name in template.names(text):
                 if name not in known:
-                    yield f"{here}.{field}", f"{{{{{name}}}}} is not known there; {names_are(known)}"
+                    yield f"{here}.{key}", f"{{{{{name}}}}} is not known there; {names_are(known)}"
         except ValueError as error:
-            yield f"{here}.{field}", str(error)
+            yield f"{here}.{key}", str(error)
 
 
-def _references(
-    step: Step,
-    here: str,
-    before: Sequence[Step],
-    prompts: Mapping[tuple[str, int], PromptVersion],
-    hosts: Collection[str],
-    networks: Sequence[IPv4Network | IPv6Network],
-    models: Collection[str],
-    retrieval: bool,
-    intents: bool,
-) -> Found:
-    if isinstance(step, Classify) and not step.classes and not intents:
+def _references(step: Step, here: str, before: Sequence[Step], around: Around) -> Found:
+    if isinstance(step, Classify) and not step.classes and not around.intents:
         yield f"{here}.classes", "is empty, and the gateway classifies no intents; allowed: classes, or intents set"
-    elif isinstance(step, Retrieve) and not retrieval:
+    elif isinstance(step, Retrieve) and not around.retrieval:
         yield here, "needs retrieval, which is off; allowed: retrieval on, or no such step"
-    elif isinstance(step, Prompt) and (step.prompt, step.version) not in prompts:
-        shown = [f"{name} {version}" for name, version in prompts]
+    elif isinstance(step, Prompt) and (step.prompt, step.version) not in around.prompts:
+        shown = [f"{name} {version}" for name, version in around.prompts]
         yield f"{here}.prompt", f"there is no version {step.version} of a prompt {step.prompt!r}; {names_are(shown)}"
     elif isinstance(step, Model):
-        if step.model not in models:
-            yield f"{here}.model", f"there is no model {step.model!r}; {names_are(models)}"
+        if step.model not in around.models:
+            yield f"{here}.model", f"there is no model {step.model!r}; {names_are(around.models)}"
         given = [one.name for one in before if isinstance(one, Prompt)]
         if step.prompt is not None and step.prompt not in given:
             yield f"{here}.prompt", f"{step.prompt!r} is no earlier step of the kind prompt; {names_are(given)}"
     elif isinstance(step, Validate):
         yield from _validation(step, here, before)
     elif isinstance(step, CallOut):
-        yield from _call_out(step, here, hosts, networks)
+        yield from _call_out(step, here, around)
 
 
 def _validation(step: Validate, here: str, before: Sequence[Step]) -> Found:
@@ -189,14 +182,14 @@ def _validation(step: Validate, here: str, before: Sequence[Step]) -> Found:
             yield f"{here}.pattern", str(error)
 
 
-def _call_out(step: CallOut, here: str, hosts: Collection[str], networks: Sequence[IPv4Network | IPv6Network]) -> Found:
+def _call_out(step: CallOut, here: str, around: Around) -> Found:
     from app.jobs.webhooks import problem_of  # aiohttp takes 8 MB
 
-    told = problem_of(step.url, WebhookRules(networks=tuple(networks)))
+    told = problem_of(step.url, WebhookRules(networks=tuple(around.networks)))
     if told:
         yield f"{here}.url", told
-    elif (host := urlsplit(step.url).hostname) not in hosts:
-        yield f"{here}.url", f"the host {host!r} is not among callOutHosts; {names_are(hosts)}"
+    elif (host := urlsplit(step.url).hostname) not in around.hosts:
+        yield f"{here}.url", f"the host {host!r} is not among callOutHosts; {names_are(around.hosts)}"
 
 
 def _circles(pipelines: Sequence[Pipeline]) -> Found:

@@ -12,7 +12,7 @@ from app.gateway.intent.classifier import load
 from app.gateway.intent.settings import BUILT_IN, OTHER
 from app.gateway.routing.config import unknown_intents
 from app.pipelines.config import CallOut
-from app.pipelines.plan import problems
+from app.pipelines.plan import Around, problems
 from infra.settings.errors import Problem
 from infra.settings.model import Shape
 
@@ -26,15 +26,14 @@ def pipelines_fit(shape: Shape) -> Iterator[Problem]:
         *(route.name for route in shape.routing.routes),
     }
     pipelines = shape.pipelines
-    for path, why in problems(
-        pipelines.names,
-        pipelines.prompts,
-        pipelines.call_out_hosts,
-        tuple(ip_network(cidr) for cidr in pipelines.call_out_cidrs),
-        models=models,
+    around = Around(
+        models,
         retrieval=shape.retrieval.enabled,
         intents=shape.gateway.intents is not None,
-    ):
+        hosts=pipelines.call_out_hosts,
+        networks=tuple(ip_network(cidr) for cidr in pipelines.call_out_cidrs),
+    )
+    for path, why in problems(pipelines.names, pipelines.prompts, around):
         yield Problem(f"pipelines.{_keys(path.replace('pipelines.', 'names.', 1))}", why)
     for at, pipeline in enumerate(pipelines.names):
         for number, step in enumerate(pipeline.steps):

@@ -119,7 +119,13 @@ def login() -> str:
 
 
 @pytest.fixture
-async def platform(empty_database: Database) -> AsyncIterator[Platform]:
+def more_settings() -> dict[str, Any]:
+    """Of the gateway, beside retrieval: a module may have its own."""
+    return {}
+
+
+@pytest.fixture
+async def platform(empty_database: Database, more_settings: dict[str, Any]) -> AsyncIterator[Platform]:
     connection = await connect(empty_database)
     for schema in (KEYS, RETRIEVAL):
         await migrate(connection, schema)
@@ -147,7 +153,7 @@ async def platform(empty_database: Database) -> AsyncIterator[Platform]:
     }
     log = KeptLog()
     around = Surroundings(engines=(("127.0.0.1", engine.port),), keys=own)
-    gateway = Gateway(make_config(retrieval=settings), keys, around, log)
+    gateway = Gateway(make_config(retrieval=settings, **more_settings), keys, around, log)
     port = await gateway.start("127.0.0.1", 0)
     running = Running(gateway, port, log)
     yield Platform(running, embeddings, own, empty_database, engine)
