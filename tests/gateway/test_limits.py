@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.gateway.admit import ROUTES
 from tests.gateway.harness import (
     CHAT,
     DONE,
@@ -50,6 +51,15 @@ async def test_a_refused_request_succeeds_after_retry_after_and_not_before(redis
         assert (await gateway.ask()).status == 429
         await asyncio.sleep(0.06)
         assert (await gateway.ask()).status == 200
+
+
+@pytest.mark.parametrize("path", [path.decode() for path in ROUTES])
+async def test_no_route_escapes_the_limits(redis: RedisServer, path: str) -> None:
+    body = CHAT | {"input": "hello", "prompt": "hello", "tokens": [1]}
+    async with limited(redis, key={"requests_per_minute": 1, "burst_requests": 1, "usd_per_day": 1}) as gateway:
+        replies = [await gateway.ask(body, path) for _ in range(2)]
+    assert [reply.status for reply in replies] == [200, 429]
+    assert replies[1].headers["x-penstock-limit"] == "key.requests_per_minute"
 
 
 @pytest.mark.parametrize("scope", ["tenant", "tenants", "model", "all"])

@@ -241,3 +241,44 @@ async def test_requests_of_one_turn_of_the_loop_go_out_in_one_write(redis: Redis
         assert len(connection._out) == 20
         await eventually(lambda: len(answered) == 20)
         assert connection._out == []
+
+
+async def test_where_scripts_cannot_be_kept_they_go_along_with_each_call(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-script", "-evalsha")
+    try:
+        limits = {"requests_per_minute": 60, "burst_requests": 2, "usd_per_day": 1}
+        async with limited(redis, key=limits) as one, limited(redis, key=limits) as other:
+            replies = [await gateway.ask() for gateway in (one, other, one)]
+            assert [reply.status for reply in replies] == [200, 200, 429]  # counted together
+            assert all("x-penstock-limits" not in reply.headers for reply in replies)
+            await eventually(lambda: open_reservations(redis) == 0 and state(redis)["ds"] == 66_000)
+    finally:
+        with redis.client() as client:
+            client.execute_command("ACL", "SETUSER", "default", "+script", "+evalsha")
+
+
+async def test_a_redis_that_runs_no_scripts_is_said_to_be_away(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-@scripting")
+    try:
+        limits = {"requests_per_minute": 60, "burst_requests": 2}
+        async with limited(redis, key=limits, replicas=2) as gateway:
+            replies = [await gateway.ask() for _ in range(2)]
+            assert [reply.status for reply in replies] == [200, 429]  # half of two
+            assert all(reply.headers["x-penstock-limits"] == "local" for reply in replies)
+            assert gateway.log.of("limits")[-1]["redis"] is False
+    finally:
+        with redis.client() as client:
+            client.execute_command("ACL", "SETUSER", "default", "+@scripting")
+
+
+async def test_a_connection_that_something_between_has_dropped_costs_no_request(redis: RedisServer) -> None:
+    async with limited(redis, key={"requests_per_minute": 1000, "usd_per_day": 1}) as gateway:
+        for round_ in range(1, 4):
+            assert (await gateway.ask()).status == 200
+            with redis.client() as client:
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            assert (await gateway.ask()).status == 200
+            await eventually(lambda: connected(gateway))
+            await eventually(lambda round_=round_: state(redis).get("ds") == 66_000 * round_)

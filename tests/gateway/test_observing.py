@@ -85,6 +85,8 @@ async def test_what_clients_invent_does_not_become_a_label():
         for number in range(20):
             await gateway.ask(CHAT | {"model": f"invented-{number}"})
             await gateway.get(f"/invented/{number}")
+            named = {f"x_{name}": f"invented-{number}" for name in ("request_id", "penstock_feature", "session_id")}
+            await gateway.ask(CHAT | {"user": f"invented-{number}"}, x_penstock_task=f"invented-{number}", **named)
         text = (await gateway.get("/metrics")).body.decode()
         assert "invented" not in text
         assert 'penstock_requests_total{code="404",model="other",stream="false"} 20.0' in text

@@ -39,6 +39,17 @@ async def test_a_body_reaches_the_engine_byte_for_byte():
         assert engine.requests[0].raw == raw
 
 
+async def test_an_engine_is_asked_for_its_clients_requests_and_nothing_else():
+    async with running(engine := Engine()) as gateway:
+        for _ in range(3):
+            assert (await gateway.ask()).status == 200
+        for path in ("/readyz", "/metrics", "/v1/models"):
+            assert (await gateway.get(path)).status == 200
+        await asyncio.sleep(1.2)  # longer than the pause between two sweeps, and than an engine may be silent at work
+    assert [request.path for request in engine.requests] == ["/v1/chat/completions"] * 3
+    assert engine.probes == 0
+
+
 async def test_the_engine_gets_a_request_id_and_a_trace_but_no_key():
     async with running(engine := Engine()) as gateway:
         reply = await gateway.ask(x_request_id="my-id", traceparent="00-1-2-01", x_vllm_priority="-9", cookie="a=b")
