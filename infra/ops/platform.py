@@ -43,7 +43,7 @@ Ask it something:
 Or with the official client (pip install openai):
 
   from openai import OpenAI
-  client = OpenAI(base_url="{endpoint.base_url}", api_key="{endpoint.key}")
+  client = OpenAI(base_url="{endpoint.base_url}", api_key="{endpoint.key}", max_retries=6)
   client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Hello"}}])
 
 Then: penstock status | penstock release shift green=50 | eval "$(penstock env)" | penstock down"""

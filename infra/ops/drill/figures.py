@@ -9,6 +9,7 @@ from typing import Any
 from infra.ops.drill.catalogue import PROMISED_SECONDS, Drill
 from infra.ops.load.buckets import GROWTH, LEAST_SECONDS, Buckets
 from infra.ops.load.records import Records
+from infra.ops.load.retry import USUAL_RETRIES
 
 RESUMED, UNRESUMED = "penstock_resumed_streams_total", "unresumed"
 GOOD_OUTCOMES = frozenset({"resumed", "completed"})
@@ -174,6 +175,7 @@ def result(
     figures: dict[str, float | None] = {
         "requests": whole.requests,
         "retried": sum(one.retries > 0 for one in (*records.requests, *records.streams)),
+        "retried_more": sum(one.retries > USUAL_RETRIES for one in (*records.requests, *records.streams)),
         "failed": whole.failed_requests + whole.failed_streams - whole.cut_streams,
         "failed_late": failed_after(records, injected_at + PROMISED_SECONDS),
         "failed_in_gateway": sum(bool(one.colour) for one in refused),

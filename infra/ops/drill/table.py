@@ -14,6 +14,7 @@ from infra.local.files import write_whole
 from infra.ops.drill.catalogue import CATALOGUE
 from infra.ops.drill.figures import Result
 from infra.ops.errors import PenstockError
+from infra.ops.load.retry import USUAL_RETRIES
 
 RESULTS, PAGE = Path("docs", "failures.json"), Path("docs", "failures.md")
 HEAD = (
@@ -138,7 +139,8 @@ def failures(found: Mapping[str, Any]) -> str:
     inside = found["failed_in_gateway"]
     where = f"{inside} answered by a gateway, {found['failed'] - inside} by the load balancer or nobody"
     span = f" within {seconds(found['outage_seconds'])}" if found["outage_seconds"] else ""
-    again = f"{found['retried']} sent again by the client, "
+    more = f" ({found['retried_more']} more than {USUAL_RETRIES} times)" if found.get("retried_more") else ""
+    again = f"{found['retried']} sent again by the client{more}, "
     return f"{again}{found['failed']} failed for good ({where}), {found['cut']} streams cut{span}"
 
 

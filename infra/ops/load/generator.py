@@ -12,9 +12,10 @@ import asyncio
 import dataclasses
 import ipaddress
 import itertools
+import random
 import time
 import urllib.parse
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,16 +24,16 @@ import msgspec
 
 from infra.ops.endpoint import Endpoint
 from infra.ops.errors import PenstockError, UsageError
+from infra.ops.load import retry
 from infra.ops.load.buckets import Buckets
 from infra.ops.load.reader import Expected, StreamReader, answer_of
 from infra.ops.load.records import Records, Request, Stream
 from infra.ops.load.workloads import WORDS_ARE_TOKENS, WORKLOADS, Ask, Tokens, Workload, asks, gaps
 
+Headers = Mapping[str, str]
 PATH = "/v1/chat/completions"
 MOST_REQUESTS = 1_000_000
 PROMPT = "Count the litres that a penstock carries."
-RETRY_SECONDS = 0.5
-"""Before a request is sent again, twice as long each time: as OpenAI's client does it."""
 TICK_SECONDS = 0.02
 REFERENCE_TRIES = 5
 PAST_THE_CACHES = {"x-penstock-cache": "no-store"}
@@ -66,7 +67,7 @@ class Plan:
     """How the model counts the workload's words."""
     seed: int = 1
     retries: int = 0
-    """How often a client sends a request again that had no answer, or one of 500 and above (OpenAI's client: 2)."""
+    """How often a client sends a request again, as OpenAI's does it (infra/ops/load/retry.py)."""
     same_text: bool = False
     """Constant load: streams are asked at temperature 0, past the caches, and must have the very text and usage of an
     answer that was asked for beforehand. What is missing, or comes twice, then shows whatever an event holds."""
@@ -122,6 +123,7 @@ class Load:
         self.finished = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self._expected: Expected | None = None
+        self._chance = random.Random(plan.seed)  # noqa: S311 (spreads retries)
         self._under_way: dict[int, float] = {}
         self._numbers = itertools.count()
         self.records = Records()
@@ -188,7 +190,7 @@ class Load:
         body = self._body(self._plan.stream_tokens, stream=False, exact=True)
         problem = ""
         for tried in range(REFERENCE_TRIES):
-            await self._pause(RETRY_SECONDS * tried)
+            await self._pause(retry.FIRST_SECONDS * tried)
             try:
                 async with self._post(body) as response:
                     content = await response.read()
@@ -267,26 +269,33 @@ class Load:
         retries = 0
         with self._counted(due):
             colour, failure, again = await self._tried(body)
-            while again and retries < self._plan.retries and not self._stopping.is_set():
-                await self._pause(RETRY_SECONDS * 2**retries)
+            while await self._tries_again(retries, again):
                 retries += 1
                 colour, failure, again = await self._tried(body)
             self.records.requests.append(Request(due, self.now - due, colour, failure, retries))
 
-    async def _tried(self, body: bytes) -> tuple[str, str, bool]:
-        """Colour, failure, and whether a client would send it again."""
-        colour, failure, again = "", "", False
+    async def _tries_again(self, retries: int, again: Headers | None) -> bool:
+        """After the pause. `again`: the headers of an answer that a client asks for again, None for any other."""
+        if again is None or retries >= self._plan.retries or self._stopping.is_set():
+            return False
+        await self._pause(retry.pause(retries, again, self._chance.random()))
+        return True
+
+    async def _tried(self, body: bytes) -> tuple[str, str, Headers | None]:
+        """Colour, failure, and what `_tries_again` goes by."""
+        colour, failure = "", ""
+        again: Headers | None = None
         try:
             async with self._post(body) as response:
                 colour = response.headers.get("x-penstock-colour", "")
                 content = await response.read()
-                again = response.status >= 500
                 if response.status != 200:
+                    again = response.headers if retry.worth_it(response.status, response.headers) else None
                     failure = f"HTTP {response.status}: {content[:200].decode('utf-8', 'replace')}"
                 elif b'"finish_reason"' not in content:
                     failure = "the answer is not a chat completion"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            failure, again = _reason(error), True
+            failure, again = _reason(error), {}
         return colour, failure, again
 
     async def _keep_open(self, number: int) -> None:
@@ -303,15 +312,15 @@ class Load:
     async def _stream(self, body: bytes, due: float | None = None) -> Stream:
         """A stream that never began is sent again as a request is; one that was cut is the caller's to repeat."""
         start, retries = self.now if due is None else due, 0
-        stream = await self._streamed(body, start)
-        while stream.failure and not stream.cut and retries < self._plan.retries and not self._stopping.is_set():
-            await self._pause(RETRY_SECONDS * 2**retries)
+        stream, again = await self._streamed(body, start)
+        while await self._tries_again(retries, again):
             retries += 1
-            stream = dataclasses.replace(await self._streamed(body, start), retries=retries)
-        return stream
+            stream, again = await self._streamed(body, start)
+        return dataclasses.replace(stream, retries=retries)
 
-    async def _streamed(self, body: bytes, start: float) -> Stream:
+    async def _streamed(self, body: bytes, start: float) -> tuple[Stream, Headers | None]:
         ttft, colour, failure, began = None, "", "", False
+        again: Headers | None = None
         reader = StreamReader()
         seen, last = 0, 0.0
         try:
@@ -332,13 +341,16 @@ class Load:
                             stalls.add(now - last)
                         seen, last = reader.tokens, now
                 else:
+                    again = response.headers if retry.worth_it(response.status, response.headers) else None
                     failure = f"HTTP {response.status}: {(await response.read())[:200].decode('utf-8', 'replace')}"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             failure = f"cut: {_reason(error)}" if began else _reason(error)
+            again = None if began else {}
         finally:
             self.open_streams -= began
         failure = failure or reader.fault(self._expected)
-        return Stream(start, ttft, self.now - start, reader.tokens, colour, failure, cut=began and bool(failure))
+        cut = began and bool(failure)
+        return Stream(start, ttft, self.now - start, reader.tokens, colour, failure, cut=cut), again
 
     def _post(self, body: bytes) -> aiohttp.client._RequestContextManager:
         if self._session is None:

@@ -51,6 +51,13 @@ def test_the_drill_that_ends_the_platform_is_the_last():
     assert list(CATALOGUE)[-1] == "supervisor-crash"
 
 
+def test_requests_that_a_client_with_the_usual_retries_would_have_failed_are_told():
+    tried = [Request(float(number), 0.1, "blue", retries=number) for number in range(5)]
+    found = a_result(records=Records(requests=tried)).as_dict()
+    assert (found["retried"], found["retried_more"], found["failed"]) == (4, 2, 0)
+    assert "4 sent again by the client (2 more than 2 times), 0 failed for good" in table.failures(found)
+
+
 def test_an_aim_is_missed_above_its_bound_and_where_nothing_was_measured():
     aim = Aim("worst_stall", 2.0, "worst stall under 2 s")
     assert not aim.missed({"worst_stall": 2.0})

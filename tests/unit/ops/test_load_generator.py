@@ -37,7 +37,7 @@ async def test_refusals_are_counted_with_their_reason(gateway):
 
 
 async def test_a_client_that_tries_again_fails_only_where_every_try_did(gateway, monkeypatch):
-    monkeypatch.setattr("infra.ops.load.generator.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("infra.ops.load.retry.FIRST_SECONDS", 0.1)
     load = Load(gateway.endpoint, Plan("tiny", rate=20, streams=1, seconds=0.5, retries=2))
     running = asyncio.create_task(load.run())
     gateway.status = 503
@@ -119,7 +119,7 @@ async def test_the_same_text_in_other_events_is_whole(gateway):
 
 
 async def test_a_run_that_cannot_compare_ends_before_it_begins(gateway, monkeypatch):
-    monkeypatch.setattr("infra.ops.load.generator.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("infra.ops.load.retry.FIRST_SECONDS", 0.01)
     gateway.status = 503
     with pytest.raises(PenstockError, match="HTTP 503"):
         await Load(gateway.endpoint, Plan("tiny", rate=9, streams=1, seconds=5, same_text=True)).run()
