@@ -43,6 +43,11 @@ class Shadow(Strict):
     min_copies: Whole = Field(
         ge=0, le=1_000_000, description="Compared before a colour gets its first traffic; 0: that is not a gate."
     )
+    min_texts: Whole = Field(
+        ge=0,
+        le=1_000_000,
+        description="So many of these must have had texts to compare; 0: texts are judged where there are any.",
+    )
     leave_out_tenants: tuple[Name, ...] = Field(max_length=1000, description="Of these tenants nothing is copied.")
 
 

@@ -18,7 +18,7 @@ VERSION_KEY = f"config.{NAMESPACE}:schemaVersion"
 SCHEMA_COMMENT = "# yaml-language-server: $schema="
 SCHEMA_PATH = "docs/schema/stack.schema.json"
 
-NO_COPIES = "{percent: 0, text: false, textPoints: 5, minCopies: 0, leaveOutTenants: []}"
+NO_COPIES = "{percent: 0, text: false, textPoints: 5, minCopies: 0, minTexts: 0, leaveOutTenants: []}"
 """Of release.shadow."""
 
 Change = Callable[[str], str]

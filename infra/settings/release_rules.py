@@ -39,6 +39,17 @@ def copies_that_are_waited_for_are_made(shape: Shape) -> Iterator[Problem]:
             "release.shadow.minCopies",
             f"{shadow.min_copies} copies are waited for, and release.shadow.percent is 0; allowed: 0, or a percent",
         )
+    if shadow.min_texts and not shadow.text:
+        yield Problem(
+            "release.shadow.minTexts",
+            f"{shadow.min_texts} texts are waited for, and release.shadow.text is false; allowed: 0, or text: true",
+        )
+    if shadow.min_texts and not shadow.min_copies:
+        yield Problem(
+            "release.shadow.minTexts",
+            f"{shadow.min_texts} texts are waited for, and release.shadow.minCopies is 0, which waits for nothing; "
+            "allowed: 0, or minCopies of 1 or more",
+        )
 
 
 def sources_name_what_is_served(shape: Shape) -> Iterator[Problem]:

@@ -175,15 +175,16 @@ async def test_a_bad_release_is_taken_back_by_itself_within_5_seconds(
     assert status["live"] == {"blue": 100, "green": 0}
 
 
-COPIES = 150
-"""Requests that are not streamed are most of them, and have no text to compare at temperature 0."""
+COPIES, TEXTS = 30, 15
+"""The load's streams alone are asked at temperature 0; most of its requests have no text to compare."""
 
 
 @pytest.fixture
 def copies_waited_for(platform: Platform) -> Iterator[bytes]:
     """A release waits for so many copies of requests. The setting is the command's alone: nothing is deployed."""
     before = platform.stack_file.read_bytes()
-    platform.stack_file.write_text(before.decode().replace("minCopies: 0", f"minCopies: {COPIES}"))
+    text = before.decode().replace("minCopies: 0", f"minCopies: {COPIES}").replace("minTexts: 0", f"minTexts: {TEXTS}")
+    platform.stack_file.write_text(text)
     yield before
     platform.stack_file.write_bytes(before)
 

@@ -39,6 +39,22 @@ def test_copies_that_are_waited_for_must_be_made():
     assert "release.shadow.percent is 0" in found["release.shadow.minCopies"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"), [("text", False, "text is false"), ("minCopies", 0, "minCopies is 0")]
+)
+def test_texts_that_are_waited_for_must_be_compared(key: str, value: object, words: str):
+    found = problems(
+        lambda values: (
+            put("release.shadow.percent", 5)(values),
+            put("release.shadow.text", True)(values),
+            put("release.shadow.minCopies", 20)(values),
+            put("release.shadow.minTexts", 5)(values),
+            put(f"release.shadow.{key}", value)(values),
+        )
+    )
+    assert f"release.shadow.{words}" in found["release.shadow.minTexts"]
+
+
 def test_each_colour_copies_to_the_others_engines_and_a_shift_changes_neither():
     settings = Settings.parse(settled("local"))
     colours: tuple[tuple[Colour, Colour], ...] = (("blue", "green"), ("green", "blue"))

@@ -172,7 +172,9 @@ class Operator:
         shadow, release = settings.release.shadow, settings.release
         if not shadow.min_copies or world.live().of(colour):
             return
-        given = CopyLimits(limits_of(release.gate, looks(release)), shadow.text_points / 100, shadow.min_copies)
+        given = CopyLimits(
+            limits_of(release.gate, looks(release)), shadow.text_points / 100, shadow.min_copies, shadow.min_texts
+        )
         watch = CopyWatch(world.source(), given, settings.model_names, release.gate.wait_seconds, self.progress)
         with self.progress.step(f"Comparing {shadow.min_copies} copies of requests"):
             watched = watch.watch(colour)
@@ -185,7 +187,7 @@ class Operator:
         if watched.state == "short":
             raise PenstockError(
                 f"Copies of requests did not show enough of {colour} in time: {watched.reason}.",
-                "It has no traffic. Try again, or set penstock:release.shadow.minCopies lower.",
+                "It has no traffic. Try again, or set penstock:release.shadow.minCopies or minTexts lower.",
             )
 
     def rollback(self, reason: str) -> dict[str, Any]:

@@ -19,11 +19,13 @@ RULES = 3
 
 @dataclass(frozen=True)
 class CopyLimits:
-    """`limits` of the steps hold here too; of `text_margin` so many texts may differ, as a share."""
+    """`limits` of the steps hold here too; of `text_margin` so many texts may differ, as a share. Of the copies compared,
+    `min_texts` must have had texts: few requests are asked at temperature 0, and without them nothing is said of texts."""
 
     limits: Limits
     text_margin: float
     min_copies: int
+    min_texts: int = 0
 
 
 def judge(sample: ShadowSample, given: CopyLimits) -> Verdict:
@@ -39,9 +41,9 @@ def _rules(sample: ShadowSample, given: CopyLimits) -> Iterator[Finding]:
         streams = replace(given.limits, min_streams=0)
         total = sample.original.total
         yield latency("TTFT p95 of copies", sample.original, sample.copy, total, sample.copy.total, streams, alpha)
-    if sample.texts:
+    if sample.texts or given.min_texts:
         known, differ = Count(0, sample.texts), Count(sample.texts_differ, sample.texts)
-        yield compare("texts of copies", known, differ, given.text_margin, 0, alpha)
+        yield compare("texts of copies", known, differ, given.text_margin, given.min_texts, alpha)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The gate before a colour's first traffic: copies of requests, compared by the live colour's gateways."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace as Box
 
 import pytest
@@ -50,6 +51,15 @@ def test_copies_whose_first_event_comes_late_are_found():
 def test_texts_may_differ_by_the_margin_and_not_by_more():
     assert judge(ShadowSample(compared=100, texts=100, texts_differ=40), limits()).state == "bad"
     assert judge(ShadowSample(compared=100, texts=100, texts_differ=40), limits(text_margin=1.0)).state == "good"
+
+
+def test_a_colour_waits_for_texts_too_where_they_are_asked_for():
+    """Most requests are not asked at temperature 0: many copies may be compared before a single text is."""
+    given = replace(limits(), min_texts=5)
+    assert judge(ShadowSample(compared=500), given).state == "waiting"
+    assert judge(ShadowSample(compared=500, texts=4), given).state == "waiting"
+    assert judge(ShadowSample(compared=500, texts=5), given).state == "good"
+    assert judge(ShadowSample(compared=500), limits()).state == "good", "unless nobody asks for them"
 
 
 def test_what_a_gateway_writes_of_copies_is_what_the_release_reads():
