@@ -94,7 +94,6 @@ BY_A_TEST = {
     "make scan": "tests/contracts/test_outside_scan.py::test_checkov_finds_nothing_unexplained",
     "penstock drill engine-crash": "tests/local/test_drills.py",
     "penstock drill zone-loss --rate 50 --streams 20 --seconds 30": "tests/local/test_drills.py",
-    "make soak": "tests/local/test_releasing.py",
     "make drills": "tests/local/test_drills.py",
     "curl $URL/v1/feedback": "tests/gateway/test_feedback.py",
     "curl $GATEWAY/v1/retrieval/ingest": "tests/retrieval",

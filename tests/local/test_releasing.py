@@ -212,7 +212,6 @@ async def until_compared(platform: Platform, what: str, count: float) -> dict[st
     return found
 
 
-@pytest.mark.soak
 @pytest.mark.timeout(1100)
 async def test_a_colour_that_says_other_things_gets_no_traffic_as_copies_of_requests_show(
     platform: Platform, load: Load, copies_waited_for: bytes, capsys: pytest.CaptureFixture[str]
