@@ -19,8 +19,10 @@ RULES = 3
 
 @dataclass(frozen=True)
 class CopyLimits:
-    """`limits` of the steps hold here too; of `text_margin` so many texts may differ, as a share. Of the copies compared,
-    `min_texts` must have had texts: few requests are asked at temperature 0, and without them nothing is said of texts."""
+    """`limits` of the steps hold here too. Of texts, `text_margin` may differ, as a share.
+
+    `min_texts` of the copies must have had texts: few requests are asked at temperature 0.
+    """
 
     limits: Limits
     text_margin: float
