@@ -180,6 +180,8 @@ class Gateway:
             from app.retrieval.start import start
 
             start(service, self.config.retrieval, self.surroundings.keys, url)
+            if service.retrieval is not None:
+                self._spawn(service.retrieval.run())
         if service.pipelines is not None:
             service.pipelines.secret = None if self.surroundings.jobs is None else self.surroundings.jobs.secret
             service.pipelines.open(url)

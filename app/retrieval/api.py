@@ -14,8 +14,9 @@ import msgspec
 from app.gateway.database.connection import FAILURES
 from app.gateway.errors import Problem, Refused, retry_after, too_large, unknown_url, wrong_method
 from app.retrieval import forms, ground
+from app.retrieval.problems import AWAY, READ_SECONDS, no_collection
 from app.retrieval.relay import Relay
-from app.retrieval.work import AWAY, MODES, READ_SECONDS, Retrieval, no_collection
+from app.retrieval.work import MODES, Retrieval
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram
@@ -94,6 +95,10 @@ class RetrievalApi:
         self._requests = requests
         self._seconds = {name: seconds.labels(name) for name in OPERATIONS}
         self._under_way = 0
+
+    async def run(self) -> None:
+        """What goes on beside requests, for ever."""
+        await self._retrieval.rebuilder.run()
 
     async def close(self) -> None:
         await self._retrieval.close()
@@ -256,7 +261,7 @@ class RetrievalApi:
 
     async def _reindex(self, request: Request, name: str) -> Answer:
         form = forms.read_json(await request.body() or b"{}", forms.ReindexForm)
-        begun = await self._retrieval.reindex(request.grant.tenant, request.authorization, name, form)
+        begun = await self._retrieval.rebuilder.begin(request.grant, request.authorization, name, form)
         return 202, {"name": name, "object": "retrieval.collection", "reindexing": begun}
 
     async def _documents(self, request: Request, name: str) -> Answer:

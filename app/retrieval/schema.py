@@ -153,4 +153,41 @@ ALTER FUNCTION penstock_retrieval.by_words OWNER TO penstock_retrieval_words;
 REVOKE CREATE ON SCHEMA penstock_retrieval FROM penstock_retrieval_words;
 """
 
-RETRIEVAL = Schema(SCHEMA, LOCK, ROLE, (_TABLES + _VECTORS + _ROLES + _SECURITY + _GRANTS + _WORDS,))
+_LEASES = """
+ALTER TABLE penstock_retrieval.indexes
+    ADD COLUMN key_id text, ADD COLUMN lease uuid, ADD COLUMN lease_until timestamptz;
+COMMENT ON COLUMN penstock_retrieval.indexes.key_id IS 'in whose name any gateway may go on with it; null: nobody''s';
+CREATE INDEX indexes_left ON penstock_retrieval.indexes (lease_until) WHERE state = 'building' AND key_id IS NOT NULL;
+GRANT UPDATE (key_id, lease, lease_until) ON penstock_retrieval.indexes TO penstock_retrieval_gateway;
+DO $body$ BEGIN
+    CREATE ROLE penstock_retrieval_keeper NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END $body$;
+GRANT USAGE ON SCHEMA penstock_retrieval TO penstock_retrieval_keeper;
+CREATE POLICY left_over ON penstock_retrieval.indexes TO penstock_retrieval_keeper
+    USING (state = 'building') WITH CHECK (state = 'building');
+GRANT SELECT (id, tenant, state, key_id, lease_until), UPDATE (lease, lease_until)
+    ON penstock_retrieval.indexes TO penstock_retrieval_keeper;
+-- A gateway sees no tenant that it does not name. So it learns of one index at a time, by its number and whose it is.
+CREATE FUNCTION penstock_retrieval.take_over(taker uuid, seconds double precision)
+RETURNS TABLE (index_id bigint, tenant text, key_id text)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $body$
+    UPDATE penstock_retrieval.indexes AS one
+    SET lease = taker, lease_until = now() + least(seconds, 600) * interval '1 second'
+    WHERE one.id = (
+        SELECT i.id FROM penstock_retrieval.indexes AS i
+        WHERE i.state = 'building' AND i.key_id IS NOT NULL AND i.lease_until < now()
+        ORDER BY i.lease_until LIMIT 1 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING one.id, one.tenant, one.key_id
+$body$;
+REVOKE ALL ON FUNCTION penstock_retrieval.take_over FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION penstock_retrieval.take_over TO penstock_retrieval_gateway;
+GRANT penstock_retrieval_keeper TO CURRENT_USER;
+GRANT CREATE ON SCHEMA penstock_retrieval TO penstock_retrieval_keeper;
+ALTER FUNCTION penstock_retrieval.take_over OWNER TO penstock_retrieval_keeper;
+REVOKE CREATE ON SCHEMA penstock_retrieval FROM penstock_retrieval_keeper;
+"""
+
+RETRIEVAL = Schema(SCHEMA, LOCK, ROLE, (_TABLES + _VECTORS + _ROLES + _SECURITY + _GRANTS + _WORDS, _LEASES))

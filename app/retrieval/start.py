@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
+from app.gateway.keys.errands import Errands
 from app.gateway.settings import SettingsError
 from app.retrieval.api import RetrievalApi
 from app.retrieval.embed import Door
@@ -37,7 +38,8 @@ def start(service: Service, config: RetrievalConfig, database: Database | None, 
         "penstock_gateway_retrieval_seconds", "Time of a retrieval request.", ("operation",), registry=registry,
         buckets=BUCKETS,
     )  # fmt: skip
-    retrieval = Retrieval(config, Stores(database), door, service.log)
+    service.keys.errands = errands = Errands(service.keys)
+    retrieval = Retrieval(config, Stores(database), door, errands, service.log)
     service.retrieval = RetrievalApi(
         retrieval, Relay(door), service.config.max_body_bytes, service.log, requests, seconds
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,6 +44,15 @@ class Index:
     model: str
     chunk_tokens: int
     overlap_tokens: int
+
+
+@dataclass(frozen=True)
+class Left:
+    """An index that was begun and is not made on."""
+
+    index: int
+    tenant: str
+    key_id: str
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,50 @@ class Store:
         if done != "UPDATE 1":
             raise IndexChangedError
         return True
+
+    async def building(self, identity: int) -> Index | None:
+        row = await self.connection.fetchrow(
+            "SELECT i.id, i.collection, c.language, i.model, i.chunk_tokens, i.overlap_tokens "
+            "FROM penstock_retrieval.collections AS c JOIN penstock_retrieval.indexes AS i ON i.collection = c.id "
+            "WHERE i.id = $1 AND i.state = 'building'",
+            identity,
+        )
+        return None if row is None else Index(*row)
+
+    async def hold(self, index: Index, token: uuid.UUID, seconds: float, key_id: str | None) -> bool:
+        """Takes the lease of an index that is being made; False where another has it.
+
+        `key_id`: in whose name others may go on with it; None: nobody's.
+        """
+        done = await self.connection.execute(
+            "UPDATE penstock_retrieval.indexes SET lease = $2, lease_until = now() + $3 * interval '1 second', "
+            "key_id = $4 WHERE id = $1 AND state = 'building' AND (lease_until IS NULL OR lease_until < now())",
+            index.id, token, seconds, key_id,
+        )  # fmt: skip
+        return done == "UPDATE 1"
+
+    async def renew(self, index: Index, token: uuid.UUID, seconds: float) -> bool:
+        """False where the lease is another's, or the index is no longer being made."""
+        done = await self.connection.execute(
+            "UPDATE penstock_retrieval.indexes SET lease_until = now() + $3 * interval '1 second' "
+            "WHERE id = $1 AND state = 'building' AND lease = $2",
+            index.id, token, seconds,
+        )  # fmt: skip
+        return done == "UPDATE 1"
+
+    async def let_go(self, index: Index, token: uuid.UUID, seconds: float | None) -> None:
+        """In so many seconds others may go on with it; None: whoever asks for it, at once."""
+        await self.connection.execute(
+            "UPDATE penstock_retrieval.indexes SET lease_until = now() + coalesce($3, 0) * interval '1 second', "
+            "key_id = CASE WHEN $3::float8 IS NULL THEN NULL ELSE key_id END "
+            "WHERE id = $1 AND state = 'building' AND lease = $2",
+            index.id, token, seconds,
+        )  # fmt: skip
+
+    async def take_over(self, token: uuid.UUID, seconds: float) -> Left | None:
+        """The lease of an index, of any tenant, that was begun with a key and that nobody makes."""
+        row = await self.connection.fetchrow("SELECT * FROM penstock_retrieval.take_over($1, $2)", token, seconds)
+        return None if row is None else Left(*row)
 
     async def remove_old(self, collection: int) -> None:
         await self.connection.execute(

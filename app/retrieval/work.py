@@ -1,4 +1,4 @@
-"""What retrieval does: takes documents in, searches, and makes a new index beside the one in use."""
+"""What retrieval does: takes documents in, and searches."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from app.gateway.database.connection import FAILURES
-from app.gateway.errors import Problem, Refused, retry_after
+from app.gateway.errors import Problem, Refused
 from app.retrieval import chunks
 from app.retrieval.extract import KINDS, Extractor
 from app.retrieval.fuse import fuse
+from app.retrieval.problems import ADD_SECONDS, AWAY, READ_SECONDS, no_collection
+from app.retrieval.rebuild import Rebuilder
 from app.retrieval.store import Index, IndexChangedError, NewDocument, Passage, Store, Stores
 
 if TYPE_CHECKING:
+    from app.gateway.keys.errands import Errands
     from app.gateway.log import Log
     from app.retrieval.config import RetrievalConfig
     from app.retrieval.embed import Door
-    from app.retrieval.forms import IngestForm, ReindexForm
+    from app.retrieval.forms import IngestForm
 
-ADD_SECONDS = 60.0
-READ_SECONDS = 10.0
 MOST_TRIES = 3
 """Of one document whose index is switched while it is cut and embedded."""
-MOST_REINDEXING = 2
 WORDS_MILLISECONDS = 100
 """For passages with some words, where there are those by meaning: very common words have very many."""
 SOME_WORDS_WEIGHT = 0.1
@@ -34,15 +33,6 @@ SOME_WORDS_WEIGHT = 0.1
 fell from 1.0 to 0.81 over tests/retrieval/corpus.py, whose questions use other words than the passages."""
 WORDS = "words"
 MODES = ("hybrid", "meaning", WORDS)
-
-AWAY = Problem(
-    503, "The database of retrieval is away or slow. Try again in 2 s.", "retrieval_database_away",
-    headers=retry_after(),
-)  # fmt: skip
-
-
-def no_collection(name: str) -> Refused:
-    return Refused(Problem(404, f"There is no collection `{name}`.", "collection_not_found", "collection"))
 
 
 def fingerprint(form: IngestForm, content: bytes) -> bytes:
@@ -52,13 +42,12 @@ def fingerprint(form: IngestForm, content: bytes) -> bytes:
 
 
 class Retrieval:
-    def __init__(self, config: RetrievalConfig, stores: Stores, door: Door, log: Log) -> None:
+    def __init__(self, config: RetrievalConfig, stores: Stores, door: Door, errands: Errands, log: Log) -> None:
         self.config = config
         self.stores = stores
         self._door = door
-        self._log = log
         self._extractor = Extractor(config)
-        self._reindexing: dict[int, asyncio.Task[None]] = {}
+        self.rebuilder = Rebuilder(config, stores, self._passages, errands, log)
 
     # -- documents --
 
@@ -158,61 +147,8 @@ class Retrieval:
         rows = await store.passages([identity for identity, _ in best])
         return [_shown(rows[identity], score) for identity, score in best if identity in rows]
 
-    # -- indexes --
-
-    async def reindex(self, tenant: str, authorization: bytes, collection: str, form: ReindexForm) -> dict[str, Any]:
-        """Begins, or goes on with, a new index beside the one in use. Raises Refused, FAILURES."""
-        async with asyncio.timeout(READ_SECONDS), self.stores.of(tenant) as store:
-            current = await store.index(collection)
-            if current is None:
-                raise no_collection(collection)
-            tokens = form.chunk_tokens or self.config.chunk_tokens
-            overlap = self.config.overlap_tokens if form.overlap_tokens is None else form.overlap_tokens
-            if overlap * 2 > tokens:
-                text = f"`overlap_tokens`: {overlap} is too large; allowed: half of `chunk_tokens`, {tokens // 2}."
-                raise Refused(Problem(400, text, "invalid_value", "overlap_tokens"))
-            await store.add_index(current.collection, form.model or self.config.model, tokens, overlap, "building")
-            building = await store.index(collection, "building")
-        if building is None:
-            raise Refused(AWAY)
-        if building.id not in self._reindexing:
-            if len(self._reindexing) >= MOST_REINDEXING:
-                text = f"This gateway makes {MOST_REINDEXING} new indexes at once, the limit. Try again later."
-                raise Refused(Problem(503, text, "retrieval_busy", headers=retry_after(30)))
-            task = asyncio.get_running_loop().create_task(self._build(tenant, authorization, building))
-            self._reindexing[building.id] = task
-            task.add_done_callback(lambda _: self._reindexing.pop(building.id, None))
-        return {"model": building.model, "chunk_tokens": building.chunk_tokens}
-
-    async def _build(self, tenant: str, authorization: bytes, index: Index) -> None:
-        """Where it ends early the index stays as it is, and another call goes on with it."""
-        done = 0
-        try:
-            while True:
-                async with asyncio.timeout(ADD_SECONDS), self.stores.of(tenant) as store:
-                    row = await store.missing(index)
-                    if row is None and await store.switch(index):
-                        break
-                if row is None:
-                    continue
-                passages = await self._passages(index, row["text"], row["media_type"], authorization)
-                async with asyncio.timeout(ADD_SECONDS), self.stores.of(tenant) as store:
-                    if await store.document(index.collection, row["id"]) is not None:
-                        await store.add_passages(index, row["id"], passages)
-                        done += 1
-            async with asyncio.timeout(ADD_SECONDS), self.stores.of(tenant) as store:
-                await store.remove_old(index.collection)
-        except Refused as refused:
-            self._log.event("retrieval_reindex", tenant=tenant, ended=False, reason=refused.problem.message[:300])
-        except (*FAILURES, IndexChangedError) as error:
-            self._log.event("retrieval_reindex", tenant=tenant, ended=False, reason=type(error).__name__)
-        else:
-            self._log.event("retrieval_reindex", tenant=tenant, ended=True, documents=done)
-
     async def close(self) -> None:
-        for task in list(self._reindexing.values()):
-            task.cancel()
-        await asyncio.gather(*self._reindexing.values(), return_exceptions=True)
+        await self.rebuilder.close()
         self.stores.close()
         await self._door.close()
 

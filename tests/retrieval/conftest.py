@@ -124,6 +124,15 @@ def more_settings() -> dict[str, Any]:
     return {}
 
 
+SETTINGS = {
+    "model": "small",
+    "chunk_tokens": 64,
+    "overlap_tokens": 8,
+    "embed_batch": 4,
+    "max_document_bytes": 400_000,
+}
+
+
 @pytest.fixture
 async def platform(empty_database: Database, more_settings: dict[str, Any]) -> AsyncIterator[Platform]:
     connection = await connect(empty_database)
@@ -135,27 +144,26 @@ async def platform(empty_database: Database, more_settings: dict[str, Any]) -> A
     embeddings = Embeddings()
     engine = Engine(answer=embeddings.answer)
     await engine.start()
-    keys = key_file(test=KEY, other=OTHER_KEY, narrow=NARROW_KEY)
-    first, other, narrow = keys.keys
-    keys = KeyFile(
+    running = await gateway_on(own, engine, more_settings)
+    yield Platform(running, embeddings, own, empty_database, engine)
+    await running.stop()
+    await engine.stop()
+
+
+def keys_of_all() -> KeyFile:
+    first, other, narrow = key_file(test=KEY, other=OTHER_KEY, narrow=NARROW_KEY).keys
+    return KeyFile(
         keys=(
             first.model_copy(update={"tenant": "first"}),
             other.model_copy(update={"tenant": "other"}),
             narrow.model_copy(update={"routes": ("chat", "embeddings")}),
         )
     )
-    settings = {
-        "model": "small",
-        "chunk_tokens": 64,
-        "overlap_tokens": 8,
-        "embed_batch": 4,
-        "max_document_bytes": 400_000,
-    }
+
+
+async def gateway_on(database: Database, engine: Engine, more: Mapping[str, Any]) -> Running:
+    """A gateway of the platform: the same database, keys and engine."""
     log = KeptLog()
-    around = Surroundings(engines=(("127.0.0.1", engine.port),), keys=own)
-    gateway = Gateway(make_config(retrieval=settings, **more_settings), keys, around, log)
-    port = await gateway.start("127.0.0.1", 0)
-    running = Running(gateway, port, log)
-    yield Platform(running, embeddings, own, empty_database, engine)
-    await running.stop()
-    await engine.stop()
+    around = Surroundings(engines=(("127.0.0.1", engine.port),), keys=database)
+    gateway = Gateway(make_config(retrieval=SETTINGS, **more), keys_of_all(), around, log)
+    return Running(gateway, await gateway.start("127.0.0.1", 0), log)

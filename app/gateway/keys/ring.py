@@ -14,6 +14,7 @@ from app.gateway.keys.grant import NEVER, Grant
 from app.gateway.keys.problems import EXPIRED, NOT_LOADED, REVOKED, ROTATED, tenant_disabled
 
 if TYPE_CHECKING:
+    from app.gateway.keys.errands import Errands
     from app.gateway.keys.tokens import Tokens
     from app.jobs.ticket import Tickets
     from app.pipelines.authority import Authority
@@ -25,6 +26,8 @@ TICKET = b"pj-"
 """How the tickets of workers begin."""
 STEP = b"ps-"
 """How the tokens of pipelines' steps begin."""
+ERRAND = b"pe-"
+"""How those of work begin that goes on after its request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class KeyRing:
         """None where there are no jobs."""
         self.steps: Authority | None = None
         """None where there are no pipelines."""
+        self.errands: Errands | None = None
+        """None where there is no retrieval."""
         self.used: set[str] = set()
         """Stored keys that were used for the first time on a day, since this was emptied."""
         self.take_file(keys, admins)
@@ -101,6 +106,8 @@ class KeyRing:
                 grant = self.tickets.grant(token)
             elif self.steps is not None and token.startswith(STEP):
                 grant = self.steps.grant(token)
+            elif self.errands is not None and token.startswith(ERRAND):
+                grant = self.errands.grant(token)
             elif self.tokens is not None and token.count(b".") == 2:
                 grant = self.tokens.grant(digest, token, last=last)
             elif digest in self._revoked:
