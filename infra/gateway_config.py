@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import hashlib
 
-from app.gateway.balance.settings import Balance, HedgeRules, QueueRules, Sticky
+from app.gateway.balance.settings import Balance, Health, HedgeRules, QueueRules, Sticky
 from app.gateway.cache.settings import CacheConfig, CachePolicy, SemanticCache
-from app.gateway.config import AdminKey, ApiKey, Colour, GatewayConfig, Jwt, KeyFile, Limits, ModelRoute, Timeouts
+from app.gateway.config import (
+    AdminKey,
+    ApiKey,
+    Colour,
+    GatewayConfig,
+    Jwt,
+    KeyFile,
+    Limits,
+    ModelRoute,
+    Resume,
+    Retries,
+    Timeouts,
+)
 from app.gateway.console.settings import ConsoleConfig
 from app.gateway.feedback.settings import FeedbackConfig, FeedbackPolicy
 from app.gateway.guards.settings import Classifier, GuardConfig, GuardModes, TenantModes, Topic
@@ -45,6 +57,9 @@ def gateway_config(settings: Settings, colour: Colour) -> GatewayConfig:
         outside_models=outside_models(settings),
         routing=routing(settings),
         timeouts=Timeouts(**gateway.timeouts.model_dump()),
+        retries=Retries(attempts=gateway.retries.attempts, budget_ratio=gateway.retries.budget_percent / 100),
+        resume=_resume(gateway.resume),
+        health=Health(enabled=False) if gateway.health is None else Health(**gateway.health.model_dump()),
         max_concurrent_requests=gateway.max_concurrent_requests,
         max_body_bytes=gateway.max_body_mib * 1024 * 1024,
         batch_share=gateway.batch_share,
@@ -126,7 +141,11 @@ def _cache(settings: Settings, release: ColourRelease) -> CacheConfig:
     shape = settings.gateway.cache
     semantic = shape.semantic
     return CacheConfig(
-        **shape.model_dump(include={"enabled", "sampled", "tools", "ttl_seconds", "stale_seconds", "max_followers"}),
+        **shape.model_dump(
+            include={"enabled", "sampled", "tools", "ttl_seconds", "stale_seconds", "max_followers", "lookup_seconds"}
+        ),
+        max_request_bytes=shape.max_request_kib * 1024,
+        max_answer_bytes=shape.max_answer_kib * 1024,
         max_memory_share=shape.max_memory_percent / 100,
         models={name: CachePolicy(**policy.model_dump()) for name, policy in shape.models.items()},
         tenants={name: CachePolicy(**policy.model_dump()) for name, policy in shape.tenants.items()},
@@ -134,6 +153,12 @@ def _cache(settings: Settings, release: ColourRelease) -> CacheConfig:
         semantic=semantic is not None and semantic.everywhere,
         semantic_cache=None if semantic is None else SemanticCache(**semantic.model_dump(exclude={"everywhere"})),
     )
+
+
+def _resume(shape: shapes.Resume | None) -> Resume:
+    if shape is None:
+        return Resume(enabled=False)
+    return Resume(attempts=shape.attempts, max_kept_bytes=shape.max_kept_kib * 1024)
 
 
 def _feedback(shape: shapes.Feedback | None) -> FeedbackConfig | None:

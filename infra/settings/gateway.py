@@ -44,6 +44,30 @@ class Timeouts(Strict):
     total_seconds: Seconds = Field(description="For one request, tries at other engines included.")
 
 
+class Retries(Strict):
+    """Other engines before the first byte of an answer."""
+
+    attempts: Whole = Field(ge=1, le=10, description="Engines tried for one request.")
+    budget_percent: Decimal = Field(
+        ge=0, le=100, description="Retries allowed, of recent requests, so that an outage is not multiplied."
+    )
+
+
+class Resume(Strict):
+    """A stream whose engine is lost goes on at another one."""
+
+    attempts: Whole = Field(ge=1, le=10, description="Engines asked to go on with one stream, in all.")
+    max_kept_kib: Whole = Field(ge=1, le=16 * 1024, description="A longer answer cannot go on.")
+
+
+class Health(Strict):
+    """An engine that has requests and is silent is asked whether it lives."""
+
+    silence_seconds: Decimal = Field(ge=0.1, le=60, description="Silence that calls for a probe.")
+    timeout_seconds: Decimal = Field(ge=0.1, le=60, description="For the answer to one probe.")
+    attempts: Whole = Field(ge=1, le=10, description="Failed probes in a row that mean: it hangs.")
+
+
 class Ledger(Strict):
     keep_days: Whole = Field(ge=2, le=3650, description="Rows of usage are kept so long.")
     spool_mib: Whole = Field(
@@ -69,6 +93,8 @@ class Jwt(Strict):
         description="Claim with `interactive` or `batch`; null: all are interactive."
     )
     limits: Limits | None = Field(description="What each subject may use.")
+    clock_skew_seconds: Whole = Field(ge=0, le=300, description="By how much the issuer's clock may differ.")
+    refresh_seconds: Whole = Field(ge=1, le=86_400, description="Between two reads of `jwksUrl`.")
 
 
 Ttl = Annotated[Whole, Field(ge=1, le=30 * 86400)]
@@ -114,6 +140,11 @@ class Cache(Strict):
     max_memory_percent: Whole = Field(
         ge=1, le=100, description="Nothing is kept while the Redis of the limits is fuller than this."
     )
+    lookup_seconds: Decimal = Field(
+        ge=0.001, le=1, description="For Redis to answer; beyond it the request goes to an engine."
+    )
+    max_request_kib: Whole = Field(ge=1, le=8192, description="A longer request is not looked up.")
+    max_answer_kib: Whole = Field(ge=1, le=8192, description="A longer answer is not kept.")
     models: dict[Name, CachePolicy] = Field(max_length=100, description="By model's name.")
     tenants: dict[Name, CachePolicy] = Field(max_length=10_000, description="By tenant's name; over the model's.")
     semantic: SemanticCache | None = Field(description="null: no answers by meaning.")
@@ -225,6 +256,9 @@ class Gateway(Strict):
         max_length=100, description="Origins (scheme://host[:port]) whose pages may call from a browser."
     )
     timeouts: Timeouts
+    retries: Retries
+    resume: Resume | None = Field(description="null: such a stream ends with an error event.")
+    health: Health | None = Field(description="Probes of silent engines; null: time-outs alone find one that hangs.")
     limits: Limits | None = Field(description="What all clients together may use; null: as much as there is.")
     tenant_limits: Limits | None = Field(description="For each tenant that `tenants` does not name.")
     tenants: dict[Name, Limits] = Field(max_length=10_000, description="Limits of single tenants, by name.")

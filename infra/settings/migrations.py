@@ -72,7 +72,21 @@ def _scaling_memory_and_pipelines(text: str) -> str:
     text = add(text, f"config.{NAMESPACE}:budget.colourUsd", "null")
     text = add(text, f"config.{NAMESPACE}:gateway.console", "null")
     text = add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
+    text = _times_and_bounds_of_gateways(text)
     return _versions_of_models(text)
+
+
+def _times_and_bounds_of_gateways(text: str) -> str:
+    """Still 2 to 3: what was fixed can be set; the values are those that held."""
+    gateway = f"config.{NAMESPACE}:gateway"
+    text = add(text, f"{gateway}.retries", "{attempts: 3, budgetPercent: 20}")
+    text = add(text, f"{gateway}.resume", "{attempts: 2, maxKeptKib: 256}")
+    text = add(text, f"{gateway}.health", "{silenceSeconds: 1, timeoutSeconds: 1, attempts: 2}")
+    text = add(text, f"{gateway}.cache.lookupSeconds", "0.03")
+    text = add(text, f"{gateway}.cache.maxRequestKib", "128")
+    text = add(text, f"{gateway}.cache.maxAnswerKib", "256")
+    text = add(text, f"{gateway}.jwt.clockSkewSeconds", "30")
+    return add(text, f"{gateway}.jwt.refreshSeconds", "300")
 
 
 def _versions_of_models(text: str) -> str:

@@ -49,11 +49,15 @@ def test_stack_files_and_gateway_have_the_same_keys():
 def test_the_settings_reach_the_gateways():
     found = config(
         put("gateway.cache.maxMemoryPercent", 30),
+        put("gateway.cache.lookupSeconds", 0.01),
+        put("gateway.cache.maxRequestKib", 64),
+        put("gateway.cache.maxAnswerKib", 32),
         put("gateway.cache.semantic", SEMANTIC),
         put("gateway.cache.models.tiny", POLICY | {"ttlSeconds": 5}),
         put("gateway.cache.tenants.acme", POLICY | {"exact": False}),
     )
     assert found.max_memory_share == 0.3
+    assert (found.lookup_seconds, found.max_request_bytes, found.max_answer_bytes) == (0.01, 65_536, 32_768)
     assert found.semantic is False
     assert found.semantic_cache == SemanticCache(
         model="tiny", threshold=0.96, guard="words", lookup_seconds=0.2, ttl_seconds=60, max_answers=10

@@ -48,18 +48,18 @@ def test_limits_reach_the_gateways_from_every_place(place: str):
     assert all(limits is None for other, limits in found.items() if other != place)
 
 
-def _edited(edit: Callable[[Values], object]) -> Values:
+def _edited(*edits: Callable[[Values], object]) -> Values:
     values = copy.deepcopy(VALUES["local"])
-    edit(values)
+    for edit in edits:
+        edit(values)
     return values
 
 
 def test_the_stack_file_and_the_gateway_have_the_same_limits_and_times():
     assert set(shapes.Limits.model_fields) == set(gateway.Limits.model_fields)
     # How long a pooled connection may rest follows from vLLM, and is nobody's to set.
-    # How often keys are read again, and by how much clocks may differ, have good values.
-    left_out = {"clock_skew_seconds", "refresh_seconds", "refresh_floor_seconds"}
-    assert set(shapes.Jwt.model_fields) == set(gateway.Jwt.model_fields) - left_out
+    # How often an unknown signing key may cause a read has a good value.
+    assert set(shapes.Jwt.model_fields) == set(gateway.Jwt.model_fields) - {"refresh_floor_seconds"}
     assert set(shapes.Timeouts.model_fields) == set(gateway.Timeouts.model_fields) - {"idle_connection_seconds"}
 
 
@@ -76,13 +76,45 @@ def test_tokens_of_an_issuer_reach_the_gateways():
         "requiredScope": None,
         "priorityClaim": None,
         "limits": NONE | {"requestsPerMinute": 30},
+        "clockSkewSeconds": 5,
+        "refreshSeconds": 60,
     }
     config = gateway_config(Settings.parse(_edited(put("gateway.jwt", jwt))), "green")
     assert config.jwt is not None
     assert (config.jwt.tenant_claim, config.jwt.limits) == ("org", gateway.Limits(requests_per_minute=30))
+    assert (config.jwt.clock_skew_seconds, config.jwt.refresh_seconds) == (5, 60)
+    assert problems(put("gateway.jwt", jwt | {"clockSkewSeconds": 301})).keys() == {"gateway.jwt.clockSkewSeconds"}
     assert gateway_config(Settings.parse(_edited(put("gateway.jwt", None))), "green").jwt is None
     assert "gateway.jwt.algorithms[0]" in problems(put("gateway.jwt", jwt | {"algorithms": ["HS256"]}))
     assert problems(put("gateway.jwt", jwt | {"issuer": "login"})).keys() == {"gateway.jwt.issuer"}
+
+
+def test_retries_resumption_and_probes_reach_the_gateways():
+    config = gateway_config(
+        Settings.parse(
+            _edited(
+                put("gateway.retries", {"attempts": 5, "budgetPercent": 10}),
+                put("gateway.resume", {"attempts": 1, "maxKeptKib": 64}),
+                put("gateway.health", {"silenceSeconds": 2, "timeoutSeconds": 0.5, "attempts": 3}),
+            )
+        ),
+        "green",
+    )
+    assert (config.retries.attempts, config.retries.budget_ratio) == (5, 0.1)
+    assert (config.resume.enabled, config.resume.attempts, config.resume.max_kept_bytes) == (True, 1, 65_536)
+    health = config.health
+    assert (health.enabled, health.silence_seconds, health.timeout_seconds, health.attempts) == (True, 2, 0.5, 3)
+
+
+def test_resumption_and_probes_can_be_turned_off():
+    config = gateway_config(Settings.parse(_edited(put("gateway.resume", None), put("gateway.health", None))), "blue")
+    assert not config.resume.enabled
+    assert not config.health.enabled
+
+
+def test_retries_without_bound_are_refused():
+    assert problems(put("gateway.retries.budgetPercent", 101)).keys() == {"gateway.retries.budgetPercent"}
+    assert problems(put("gateway.health.attempts", 0)).keys() == {"gateway.health.attempts"}
 
 
 def test_gateways_get_hashes_and_never_keys():
