@@ -139,7 +139,7 @@ async def test_each_gateway_looks_by_itself(platform: Platform, second: Running,
     platform.engine.hold = asyncio.Event()
     assert (await platform.ask("POST", "collections/notes/reindex", NEW)).status == 202
     assert platform.running.service.retrieval is not None
-    looking = asyncio.ensure_future(second.service.retrieval.run())  # ty: ignore[unresolved-attribute]
+    looking = asyncio.ensure_future(rebuilder_of(second).run())
     await rebuilder_of(platform.running).close()
     platform.engine.hold.set()
     assert (await ended(second))[0]["ended"] is True
