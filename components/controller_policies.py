@@ -23,6 +23,7 @@ def karpenter(
     queue_key_arn: str,
     subnet_ids: Sequence[str],
     security_group_ids: Sequence[str],
+    reservation_ids: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Karpenter launches nodes of this cluster, in its subnets and with its role, and ends those alone.
 
@@ -52,6 +53,8 @@ def karpenter(
                 f"{ec2}::snapshot/*",
                 *(f"{here}:subnet/{subnet}" for subnet in subnet_ids),
                 *(f"{here}:security-group/{group}" for group in security_group_ids),
+                # Another account may share a reservation, which keeps its owner's account in its ARN.
+                *(f"{ec2}:*:capacity-reservation/{reservation}" for reservation in reservation_ids),
             ],
         },
         {

@@ -127,8 +127,12 @@ class Karpenter(pulumi.ComponentResource):
                 queue_key_arn=known["key"],
                 subnet_ids=known["subnets"],
                 security_group_ids=known["groups"],
+                reservation_ids=self._reservation_ids(),
             )
         )
+
+    def _reservation_ids(self) -> list[str]:
+        return [each["reservation_id"] for each in self._args["pools"].get("reserved", ())]
 
     def _queue(self) -> aws.sqs.Queue:
         name = self.pulumi_resource_name
@@ -264,6 +268,7 @@ class Karpenter(pulumi.ComponentResource):
                     PART_TAG: part(stack, "gpu"),
                     **({COLOUR_TAG: part(stack, owner)} if owner else {}),
                 },
+                reservation_ids=self._reservation_ids(),
             ),
             opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[controller])),
         )

@@ -24,10 +24,21 @@ METRICS_PORT = 8080
 HEALTH_PORT = 8081
 CPU_MILLICORES = 250
 MEMORY_MIB = 1024
+RESERVED_WEIGHT = 100
 SPOT_WEIGHT = 50
 ON_DEMAND_WEIGHT = 10
 MARKS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": PART_OF}
 READ = ["get", "list", "watch"]
+
+
+class ReservedPool(TypedDict):
+    name: str
+    reservation_id: str
+    zone: str
+    """Full name."""
+    instance_type: str
+    gpus: int
+    """Ceiling of the pool."""
 
 
 class PoolShape(TypedDict):
@@ -44,6 +55,8 @@ class PoolShape(TypedDict):
     consolidate_after_minutes: int
     colours: NotRequired[Sequence[str]]
     """Each has pools and a node class of its own; without them there is one set for all engines."""
+    reserved: NotRequired[Sequence[ReservedPool]]
+    """A pool for each, tried before all others: what is reserved is paid for."""
     returns_to_spot: NotRequired[bool]
     """Engines that fell back to nodes on demand go to spot again, one node at a time and out of working hours."""
 
@@ -152,6 +165,7 @@ def node_class(
     volumes_key_arn: pulumi.Input[str],
     volume_gib: int,
     tags: Mapping[str, str],
+    reservation_ids: Sequence[str] = (),
 ) -> Manifest:
     """The `spec` of an EC2NodeClass: as the launch templates of the managed groups have it."""
     # Bottlerocket keeps images and pods on its second volume.
@@ -179,6 +193,8 @@ def node_class(
                 },
             }
         ],
+        # With no terms Karpenter starts nodes on demand into any open reservation of the account.
+        **({"capacityReservationSelectorTerms": [{"id": each} for each in reservation_ids]} if reservation_ids else {}),
         "tags": dict(tags),
     }
 
@@ -193,8 +209,27 @@ def of_owner(name: str, owner: str | None) -> str:
 
 
 def node_pools(shape: PoolShape) -> dict[str, tuple[str | None, Manifest]]:
-    """Owner and `spec` of each NodePool by name: spot is tried first, on demand stands behind it."""
-    return {
+    """Owner and `spec` of each NodePool by name: reservations are tried first, then spot; on demand stands behind."""
+    reserved = {
+        f"gpu-reserved-{each['name']}": (
+            None,
+            _pool(
+                "gpu",
+                None,
+                "reserved",
+                RESERVED_WEIGHT,
+                {
+                    **shape,
+                    "zones": [each["zone"]],
+                    "instance_types": [each["instance_type"]],
+                    "max_gpus": each["gpus"],
+                    "returns_to_spot": False,
+                },
+            ),
+        )
+        for each in shape.get("reserved", ())
+    }
+    return reserved | {
         of_owner(pool, owner): (owner, _pool(pool, owner, capacity, weight, shape))
         for owner in owners(shape)
         for pool, capacity, weight in (("gpu-spot", "spot", SPOT_WEIGHT), ("gpu", "on-demand", ON_DEMAND_WEIGHT))

@@ -1,7 +1,7 @@
 """Managed node groups and the add-ons around them, in the order in which a node needs them."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
@@ -24,6 +24,17 @@ class NodeGroupShape(TypedDict):
     desired_nodes: int
     max_nodes: int
     volume_gib: int
+
+
+class ReservedShape(TypedDict):
+    name: str
+    reservation_id: str
+    capacity_block: bool
+    """A Capacity Block for ML; else an On-Demand Capacity Reservation."""
+    zone: str
+    """Zone letter: a reservation is in one zone."""
+    instance_type: pulumi.Input[str]
+    nodes: int
 
 
 class AddonVersionsShape(TypedDict):
@@ -53,10 +64,13 @@ class NodeGroupsArgs(TypedDict):
     """On demand, over all zones: the floor under the engines. `max_nodes` 0: there is none."""
     gpu_spot: NodeGroupShape
     """Spot; the numbers count for one zone. `max_nodes` 0: there are none."""
+    reserved: NotRequired[Sequence[ReservedShape]]
+    """A group in each reservation, with image and volume of `gpu`."""
 
 
 class NodeGroups(pulumi.ComponentResource):
-    """The groups `system`, `gpu` and, for each zone, `gpu-spot-<zone>`, with the cluster's add-ons."""
+    """The groups `system`, `gpu`, `gpu-spot-<zone>` for each zone and `reserved-<name>` for each reservation, with the
+    cluster's add-ons."""
 
     node_group_names: pulumi.Output[Sequence[str]]
     """Physical names, sorted by role."""
@@ -116,6 +130,7 @@ class NodeGroups(pulumi.ComponentResource):
                 groups.append(
                     self._group(f"gpu-spot-{zone}", "gpu-spot", args["gpu_spot"], spot_template, [subnet_id], ready)
                 )
+        groups += [self._reserved(each, zones[each["zone"]], ready) for each in args.get("reserved", ())]
         # These are pods: created before the nodes they wait for them, degraded, until they time out.
         after = pulumi.ResourceOptions(parent=self, depends_on=[system])
         self._addon("coredns", versions["coredns"], opts=after)
@@ -144,8 +159,26 @@ class NodeGroups(pulumi.ComponentResource):
             opts=opts or self._child,
         )
 
-    def _template(self, name: str, shape: NodeGroupShape) -> aws.ec2.LaunchTemplate:
+    def _reserved(
+        self, reserved: ReservedShape, subnet_id: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> aws.eks.NodeGroup:
+        """A group that starts in its reservation alone. It never shrinks by itself: what is reserved is paid for."""
+        name, nodes = f"reserved-{reserved['name']}", reserved["nodes"]
+        shape: NodeGroupShape = {
+            **self._args["gpu"],
+            "instance_types": [],
+            "min_nodes": 0,
+            "desired_nodes": nodes,
+            "max_nodes": max(nodes, 1),  # EKS has no group of at most 0 nodes
+        }
+        template = self._template(name, shape, reserved)
+        return self._group(name, "gpu", shape, template, [subnet_id], opts, reserved)
+
+    def _template(
+        self, name: str, shape: NodeGroupShape, reserved: ReservedShape | None = None
+    ) -> aws.ec2.LaunchTemplate:
         """What all nodes of a pool have in common. Bottlerocket keeps images and pods on its second volume."""
+        block = reserved is not None and reserved["capacity_block"]
         device = "/dev/xvdb" if shape["ami_type"].startswith("BOTTLEROCKET") else "/dev/xvda"
         tags = {
             "Name": f"penstock-{name}",
@@ -176,6 +209,14 @@ class NodeGroups(pulumi.ComponentResource):
                 }
             ],
             vpc_security_group_ids=list(self._args["security_group_ids"]),
+            # EKS takes the type of a Capacity Block from the template, and only from there.
+            instance_type=reserved["instance_type"] if reserved else None,
+            instance_market_options={"market_type": "capacity-block"} if block else None,
+            capacity_reservation_specification={
+                "capacity_reservation_target": {"capacity_reservation_id": reserved["reservation_id"]}
+            }
+            if reserved
+            else None,
             # The provider's default tags do not reach what a template starts.
             tag_specifications=[
                 {"resource_type": "instance", "tags": tags},
@@ -192,15 +233,17 @@ class NodeGroups(pulumi.ComponentResource):
         template: aws.ec2.LaunchTemplate,
         subnet_ids: Sequence[pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
+        reserved: ReservedShape | None = None,
     ) -> aws.eks.NodeGroup:
+        capacity = "CAPACITY_BLOCK" if reserved and reserved["capacity_block"] else "ON_DEMAND"
         return aws.eks.NodeGroup(
             f"{self.pulumi_resource_name}-{name}",
             cluster_name=self._args["cluster_name"],
             node_role_arn=self._role.arn,
             subnet_ids=list(subnet_ids),
             ami_type=shape["ami_type"],
-            instance_types=shape["instance_types"],
-            capacity_type="SPOT" if pool == "gpu-spot" else "ON_DEMAND",
+            instance_types=None if reserved else shape["instance_types"],
+            capacity_type="SPOT" if pool == "gpu-spot" else capacity,
             scaling_config={
                 "min_size": shape["min_nodes"],
                 "desired_size": shape["desired_nodes"],

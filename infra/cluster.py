@@ -91,6 +91,18 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
                 "max_nodes": spot.max_nodes_per_zone,
                 "volume_gib": spot.volume_gib,
             },
+            "reserved": [
+                {
+                    "name": each.name,
+                    "reservation_id": each.id,
+                    "capacity_block": each.kind == "capacityBlock",
+                    "zone": each.zone,
+                    "instance_type": offered.apply(lambda _, kind=each.instance_type: kind),
+                    "nodes": each.nodes,
+                }
+                for each in settings.node_groups.reservations
+                if each.used_by == "nodeGroup"
+            ],
         },
         opts,
     )

@@ -16,6 +16,7 @@ from infra.certificates import self_signed
 from infra.cluster import Cluster
 from infra.foundation import Foundation
 from infra.settings import Settings
+from infra.settings.accelerators import gpus_of
 from infra.settings.capacity import COLOURS
 from infra.settings.versions import architecture_of, needs_device_plugin_alias
 
@@ -64,6 +65,17 @@ def build_controllers(
                 "termination_grace_hours": wanted.termination_grace_hours,
                 "consolidate_after_minutes": wanted.consolidate_after_minutes,
                 "colours": COLOURS if wanted.per_colour else [],
+                "reserved": [
+                    {
+                        "name": each.name,
+                        "reservation_id": each.id,
+                        "zone": f"{settings.aws.region}{each.zone}",
+                        "instance_type": each.instance_type,
+                        "gpus": each.nodes * gpus_of(each.instance_type),
+                    }
+                    for each in settings.node_groups.reservations
+                    if each.used_by == "karpenter"
+                ],
                 "returns_to_spot": any(model.spot_share for model in settings.models),
             },
         },

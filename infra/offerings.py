@@ -29,15 +29,25 @@ def pools_of(settings: Settings) -> dict[str, Sequence[str]]:
     return {"controllers.karpenter.instanceTypes": wanted.instance_types}
 
 
+def reservations_of(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Instance type and full name of the zone of each reservation, by the key of the stack file."""
+    return {
+        f"nodeGroups.reservations[{index}]": (each.instance_type, f"{settings.aws.region}{each.zone}")
+        for index, each in enumerate(settings.node_groups.reservations)
+    }
+
+
 def not_offered(
     groups: Mapping[str, Sequence[str]],
     pools: Mapping[str, Sequence[str]],
     zones: Sequence[str],
     offered: Collection[tuple[str, str]],
+    reservations: Mapping[str, tuple[str, str]] | None = None,
 ) -> list[str]:
     """What cannot start, as sentences. `zones` are full names, `offered` pairs of instance type and zone.
 
-    A managed group has subnets in every zone, so each zone must offer a type of its list; a pool needs one zone.
+    A managed group has subnets in every zone, so each zone must offer a type of its list; a pool needs one zone. A
+    reservation is in one zone, which must offer its type.
     """
     found = []
     for path, types in groups.items():
@@ -53,14 +63,21 @@ def not_offered(
                 f"penstock:{path}: EC2 offers none of {', '.join(types)} in {', '.join(zones)}; "
                 "allowed: types that a zone of penstock:network.zones offers"
             )
+    for path, (kind, zone) in (reservations or {}).items():
+        if (kind, zone) not in offered:
+            found.append(
+                f"penstock:{path}: EC2 offers no {kind} in {zone}, so the reservation is another; "
+                "allowed: the zone and the type that EC2 shows for its id"
+            )
     return found
 
 
 def types_are_offered(settings: Settings, provider: pulumi.ProviderResource) -> pulumi.Output[bool]:
     """True once EC2 said so, at preview already. Fails with pulumi.RunError for a group or pool that cannot start."""
-    groups, pools = groups_of(settings), pools_of(settings)
+    groups, pools, reservations = groups_of(settings), pools_of(settings), reservations_of(settings)
     zones = [f"{settings.aws.region}{zone}" for zone in settings.network.zones]
-    types = sorted({kind for each in (*groups.values(), *pools.values()) for kind in each})
+    listed = {kind for each in (*groups.values(), *pools.values()) for kind in each}
+    types = sorted(listed | {kind for kind, _ in reservations.values()})
     reply = aws.ec2.get_instance_type_offerings_output(
         location_type="availability-zone",
         filters=[{"name": "instance-type", "values": types}, {"name": "location", "values": zones}],
@@ -69,7 +86,7 @@ def types_are_offered(settings: Settings, provider: pulumi.ProviderResource) -> 
 
     def judged(answer: aws.ec2.GetInstanceTypeOfferingsResult) -> bool:
         offered = set(zip(answer.instance_types, answer.locations, strict=True))
-        if refused := not_offered(groups, pools, zones, offered):
+        if refused := not_offered(groups, pools, zones, offered, reservations):
             raise pulumi.RunError("; ".join(refused))
         return True
 

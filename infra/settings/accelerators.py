@@ -60,6 +60,10 @@ RESERVATION_ONLY = {"p5.48xlarge", "p5e.48xlarge", "p5en.48xlarge"}
 """Types that start in a Capacity Block or another reservation alone (modelplaneai/modelplane#113)."""
 
 
+BLOCK_FAMILIES = ("p4d", "p4de", "p5", "p5e", "p5en")
+"""Families with Capacity Blocks for ML, as far as they are known here (EC2 user guide, Capacity Blocks)."""
+
+
 def gpus_of(instance_type: str) -> int:
     """GPUs of one node. Raises ValueError, with what is allowed, for a type without GPUs or unknown here."""
     family, _, size = instance_type.partition(".")

@@ -5,9 +5,10 @@ larger of the two; and that release after the loss of a zone. Pods are placed la
 the numbers are those of the floor and not a forecast of the scheduler. GPUs are counted; memory is not.
 
 What a zone takes with it: the spot groups of that zone. The groups on demand stretch over all zones, and start their
-nodes in the zones that are left; so do Karpenter's pools, which are filled last, up to their ceiling in GPUs. A model
-that scales is summed with its ceiling. A model with a `gpuType` counts on a node group only where all its types have
-that GPU, for which of them comes is not known; Karpenter picks what the pod needs.
+nodes in the zones that are left; so do Karpenter's pools, which are filled last, up to their ceiling in GPUs. A
+reservation goes with its zone; of the zones the one is taken whose loss is worst. A model that scales is summed with
+its ceiling. A model with a `gpuType` counts on a node group only where all its types have that GPU, for which of them
+comes is not known; Karpenter picks what the pod needs.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Pool:
     """Nodes are picked for the pods that wait (Karpenter); else a node may be of any type of the group."""
     colour: str | None = None
     """It takes engines of this colour alone."""
+    zone: str | None = None
+    """All of it goes with this zone; None: it stretches over all zones."""
 
     def gpus_for(self, gpu: str | None) -> int:
         """GPUs that a pod which needs this GPU can count on in one node; 0 where a node need not have it."""
@@ -80,6 +83,8 @@ class Situation:
     """Engine pods for which there is no room."""
     room: int
     """GPUs of all nodes that may exist."""
+    zone: str | None = None
+    """The one that is lost."""
 
     @property
     def gpus(self) -> int:
@@ -116,6 +121,14 @@ def gpu_pools(shape: Shape) -> tuple[Pool, ...]:
             per_zone * zones,
             per_zone * (zones - 1),
         ),
+    )
+    found += tuple(
+        replace(
+            _pool(f"reserved-{each.name}", "reserved", (each.instance_type,), standing, each.nodes, each.nodes),
+            zone=each.zone,
+        )
+        for each in groups.reservations
+        for standing in [each.nodes if each.used_by == "nodeGroup" else 0]
     )
     wanted = shape.controllers.karpenter
     if not (wanted.enabled and shape.models):
@@ -183,7 +196,7 @@ def situations(shape: Shape) -> tuple[Situation, Situation, Situation]:
     return (
         _situation("as in the file", demands(shape), [(pool, pool.most) for pool in pools]),
         _situation("release, both colours", both, [(pool, pool.most) for pool in pools]),
-        _situation("release, one zone lost", both, [(pool, pool.most_without_a_zone) for pool in pools]),
+        _worst([_without(zone, both, pools) for zone in shape.network.zones]),
     )
 
 
@@ -334,9 +347,21 @@ def _situation(name: str, wanted: tuple[Demand, ...], pools: Sequence[tuple[Pool
     return Situation(name, wanted, nodes, left, sum(pool.gpus * most for pool, most in pools))
 
 
+def _without(zone: str, wanted: tuple[Demand, ...], pools: Sequence[Pool]) -> Situation:
+    left = [(pool, 0 if pool.zone == zone else pool.most_without_a_zone) for pool in pools]
+    return replace(_situation("release, one zone lost", wanted, left), zone=zone)
+
+
+def _worst(lost: Sequence[Situation]) -> Situation:
+    """The zone whose loss leaves the most engine pods without room; of those alike, the one with the most GPUs."""
+    return max(lost, key=lambda situation: (situation.left, -situation.room))
+
+
 def _vcpus(pools: Iterable[tuple[Pool, int]]) -> dict[tuple[QuotaClass, Capacity], int]:
     found: dict[tuple[QuotaClass, Capacity], int] = {}
     for pool, nodes in pools:
+        if pool.capacity == "reserved":
+            continue  # EC2 counted it when it was reserved, or not at all (Capacity Blocks)
         for kind in pool.classes:
             found[kind, pool.capacity] = found.get((kind, pool.capacity), 0) + nodes * pool.vcpus
     return found
@@ -350,7 +375,7 @@ def _written_out(shape: Shape, lost: Situation, pools: Sequence[Pool]) -> str:
         if d.pods
     )
     gpu, spot, *more = pools
-    behind = "".join(f" + {pool.name} {pool.most} x {pool.gpus}" for pool in more)
+    behind = "".join(f" + {pool.name} {0 if pool.zone == lost.zone else pool.most} x {pool.gpus}" for pool in more)
     per_zone = shape.node_groups.gpu_spot.max_nodes_per_zone
     return (
         f"after the loss of one of {zones} zones a release with both colours up wants {wanted} = {lost.gpus} GPUs; "

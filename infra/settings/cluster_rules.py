@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.settings import capacity, versions
-from infra.settings.accelerators import RESERVATION_ONLY, gpus_of
+from infra.settings.accelerators import gpus_of
 from infra.settings.errors import Problem
 from infra.settings.model import Shape
-
-_RESERVED = "is had by reservation alone, and none can be named; allowed: a type without one"
 
 
 def versions_fit_together(shape: Shape) -> Iterator[Problem]:
@@ -65,20 +63,6 @@ def node_images_fit_the_instances(shape: Shape) -> Iterator[Problem]:
                 )
 
 
-def reserved_types_have_a_reservation(shape: Shape) -> Iterator[Problem]:
-    """Capacity Blocks are no setting yet, so a type that is had by reservation alone would wait for ever."""
-    for name, types in (
-        ("gpu", shape.node_groups.gpu.instance_types),
-        ("gpuSpot", shape.node_groups.gpu_spot.instance_types),
-    ):
-        for index, instance_type in enumerate(types):
-            if instance_type in RESERVATION_ONLY:
-                yield Problem(
-                    f"nodeGroups.{name}.instanceTypes[{index}]",
-                    f"{instance_type} {_RESERVED}",
-                )
-
-
 def karpenter_fits(shape: Shape) -> Iterator[Problem]:
     wanted = shape.controllers.karpenter
     path = "controllers.karpenter"
@@ -93,8 +77,6 @@ def karpenter_fits(shape: Shape) -> Iterator[Problem]:
             gpus_of(instance_type)
         except ValueError as problem:
             yield Problem(f"{path}.instanceTypes[{index}]", str(problem))
-        if instance_type in RESERVATION_ONLY:
-            yield Problem(f"{path}.instanceTypes[{index}]", f"{instance_type} {_RESERVED}")
     if len({versions.architecture_of(each) for each in wanted.instance_types}) > 1:
         yield Problem(
             f"{path}.instanceTypes", "x86_64 and arm64 stand together; allowed: one kind, as the engine image"
@@ -192,7 +174,6 @@ def _text(version: tuple[int, int]) -> str:
 CLUSTER_RULES = (
     versions_fit_together,
     node_images_fit_the_instances,
-    reserved_types_have_a_reservation,
     karpenter_fits,
     colours_share_no_node,
     each_colour_fits_its_pools,

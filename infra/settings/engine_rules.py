@@ -20,6 +20,10 @@ def gpu_types(shape: Shape) -> dict[str, tuple[str, ...]]:
         "nodeGroups.gpu": shape.node_groups.gpu.instance_types,
         "nodeGroups.gpuSpot": shape.node_groups.gpu_spot.instance_types,
         **({"controllers.karpenter": wanted.instance_types} if wanted.enabled else {}),
+        **{
+            f"nodeGroups.reservations[{index}]": (reservation.instance_type,)
+            for index, reservation in enumerate(shape.node_groups.reservations)
+        },
     }
     return {
         key: tuple(each for each in types if each.partition(".")[0] in GPU_OF_FAMILY) for key, types in found.items()
@@ -162,7 +166,7 @@ def spot_has_a_pool(shape: Shape) -> Iterator[Problem]:
 def the_floor_fits_on_demand(shape: Shape) -> Iterator[Problem]:
     """What may not be on spot must find a node that is not, with both colours up."""
     try:
-        pools = [pool for pool in capacity.gpu_pools(shape) if pool.capacity == "on demand"]
+        pools = [pool for pool in capacity.gpu_pools(shape) if pool.capacity != "spot"]
     except ValueError:
         return  # another rule names the type
     room = sum(pool.gpus * pool.most for pool in pools)

@@ -10,7 +10,7 @@ import re
 from typing import Literal
 
 QuotaClass = Literal["G and VT", "P", "standard"]
-Capacity = Literal["on demand", "spot"]
+Capacity = Literal["on demand", "spot", "reserved"]
 
 VCPUS_OF_XLARGE = 4
 _SMALL = {"medium": 1, "large": 2}

@@ -69,6 +69,7 @@ def _scaling_memory_and_pipelines(text: str) -> str:
     text = add(text, f"config.{NAMESPACE}:gateway.feedback.epsilonPerMonth", "4")
     text = add(text, f"config.{NAMESPACE}:models[].required", "true")
     text = add(text, f"config.{NAMESPACE}:controllers.karpenter.perColour", "false")
+    text = add(text, f"config.{NAMESPACE}:nodeGroups.reservations", "[]")
     text = add(text, f"config.{NAMESPACE}:budget.colourUsd", "null")
     text = add(text, f"config.{NAMESPACE}:gateway.console", "null")
     text = add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")

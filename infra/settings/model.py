@@ -36,6 +36,7 @@ from infra.settings.kinds import (
 )
 from infra.settings.outside import OutsideModel, Provider, Routing
 from infra.settings.pipelines import Pipelines
+from infra.settings.reservations import Reservation
 from infra.settings.retrieval import Retrieval
 from infra.settings.served import Model, Source
 
@@ -121,6 +122,9 @@ class NodeGroups(Strict):
     system: NodeGroup = Field(description="On demand: gateways and cluster services, one group over all zones.")
     gpu: GpuNodeGroup = Field(description="On demand: the floor under the engines.")
     gpu_spot: SpotNodeGroup = Field(description="Spot: one group in each zone, so that one dry zone fails alone.")
+    reservations: tuple[Reservation, ...] = Field(
+        max_length=20, description="Capacity that was reserved in EC2 beforehand; empty: none."
+    )
 
 
 class Cache(Strict):

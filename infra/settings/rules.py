@@ -21,6 +21,7 @@ from infra.settings.outside_rules import OUTSIDE_RULES
 from infra.settings.pipeline_rules import PIPELINE_RULES
 from infra.settings.placeholder_rules import PLACEHOLDER_RULES
 from infra.settings.release_rules import RELEASE_RULES
+from infra.settings.reservation_rules import RESERVATION_RULES
 from infra.settings.scaling_rules import SCALING_RULES
 
 SMALLEST_PREFIX = 20
@@ -278,6 +279,7 @@ RULES = (
     *PIPELINE_RULES,
     engines_survive_a_zone,
     *CLUSTER_RULES,
+    *RESERVATION_RULES,
     *ENGINE_RULES,
     *MEMORY_RULES,
     *SCALING_RULES,

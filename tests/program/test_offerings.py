@@ -33,6 +33,13 @@ def test_a_pool_needs_one_zone_that_offers_a_type():
     assert said.startswith("penstock:controllers.karpenter.instanceTypes: EC2 offers none of g6e.xlarge in eu-central-")
 
 
+def test_a_reservations_own_zone_must_offer_its_type():
+    wanted = {"nodeGroups.reservations[0]": ("p5.48xlarge", ZONES[0])}
+    assert not_offered({}, {}, ZONES, {("p5.48xlarge", ZONES[0])}, wanted) == []
+    (said,) = not_offered({}, {}, ZONES, {("p5.48xlarge", ZONES[1])}, wanted)
+    assert said.startswith("penstock:nodeGroups.reservations[0]: EC2 offers no p5.48xlarge in eu-central-1a, so ")
+
+
 @pytest.mark.parametrize("preview", [True, False])
 def test_a_gpu_that_no_zone_offers_stops_preview_and_update_alike(
     preview: bool, stack_file: Callable[..., object], monkeypatch: pytest.MonkeyPatch

@@ -118,6 +118,8 @@ export interface PoolShape {
     /** More labels of the nodes. */
     labels: Record<string, string>;
     maxGpus: number;
+    /** A pool for each, tried before all others: what is reserved is paid for. */
+    reserved?: ReservedPool[];
     /** Engines that fell back to nodes on demand go to spot again, one node at a time and out of working hours. */
     returnsToSpot?: boolean;
     terminationGraceHours: number;
@@ -130,6 +132,27 @@ export interface ProbesShape {
     gatewayStartupSeconds: number;
     periodSeconds: number;
     timeoutSeconds: number;
+}
+
+export interface ReservedPool {
+    /** Ceiling of the pool. */
+    gpus: number;
+    instanceType: string;
+    name: string;
+    reservationId: string;
+    /** Full name. */
+    zone: string;
+}
+
+export interface ReservedShape {
+    /** A Capacity Block for ML; else an On-Demand Capacity Reservation. */
+    capacityBlock: boolean;
+    instanceType: pulumi.Input<string>;
+    name: string;
+    nodes: number;
+    reservationId: string;
+    /** Zone letter: a reservation is in one zone. */
+    zone: string;
 }
 
 export interface ScalingShape {
@@ -732,6 +755,8 @@ export interface NodeGroupsArgs {
     /** Spot; the numbers count for one zone. `max_nodes` 0: there are none. */
     gpuSpot: NodeGroupShape;
     partition: string;
+    /** A group in each reservation, with image and volume of `gpu`. */
+    reserved?: ReservedShape[];
     /** The cluster's own group, and the one for nodes. */
     securityGroupIds: pulumi.Input<string>[];
     /** One private subnet for each zone. */
@@ -743,7 +768,7 @@ export interface NodeGroupsArgs {
     zones: string[];
 }
 
-/** The groups `system`, `gpu` and, for each zone, `gpu-spot-<zone>`, with the cluster's add-ons. */
+/** The groups `system`, `gpu`, `gpu-spot-<zone>` for each zone and `reserved-<name>` for each reservation, with the cluster's add-ons. */
 export class NodeGroups extends pulumi.ComponentResource {
     declare readonly nodeGroupNames: pulumi.Output<string[]>;
 

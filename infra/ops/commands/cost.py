@@ -122,6 +122,7 @@ def _refreshed(settings: Settings, cache: Path) -> list[str]:
     if settings.controllers.karpenter.enabled and settings.runs_engines:
         wanted.append(settings.controllers.karpenter)
     kinds = dict.fromkeys(kind for group in wanted for kind in group.instance_types)
+    kinds |= dict.fromkeys(each.instance_type for each in groups.reservations if each.kind == "onDemand")
     keys = [*(f"ec2:{kind}" for kind in kinds), f"cache:{data.cache.node_type}", f"rds:{data.database.instance_class}"]
     client = aws.session(os.environ).client("pricing", region_name=refresh.PRICING_REGION)
     prices, remarks = refresh.ask(client, settings.aws.region, keys)

@@ -17,7 +17,7 @@ ASKING_SECONDS = 10
     "reservations",
     multiple=True,
     metavar="ID",
-    help="A capacity reservation that the stack counts on (cr-...); may be given several times.",
+    help="A capacity reservation beside those of the stack file (cr-...); may be given several times.",
 )
 @json_option
 @pass_context

@@ -24,7 +24,7 @@ LEFT_OUT = (
     "groups, extended support, tax"
 )
 
-BUDGET_PARTS = {"system": ("system:",), "gpu": ("gpu:", "gpuSpot:", "karpenter")}
+BUDGET_PARTS = {"system": ("system:",), "gpu": ("gpu:", "gpuSpot:", "reserved-", "karpenter")}
 """Key of budget.partUsd -> how the items that it counts begin: nodes and their volumes, by tag."""
 
 
@@ -170,6 +170,17 @@ def _lines(settings: Settings, table: Table, endpoints: int, keys: int, spot_per
         usd = None if priced.usd is None else priced.usd * spot_percent / 100
         yield replace(priced, usd=usd)
         yield line("storage", "gpuSpot: volumes, GiB", nodes * spot.volume_gib, "ebs:gp3-gib-month", hourly=False)
+    for each in groups.reservations:
+        item, kind = f"reserved-{each.name}: {each.nodes} x {each.instance_type}", f"ec2:{each.instance_type}"
+        if each.kind == "capacityBlock":
+            # It costs the same whether or not its instances run, and was paid before the first did.
+            yield Line("nodes reserved", item, 0, kind, 0.0, "paid in advance")
+        elif each.nodes:
+            yield line("nodes reserved", item, each.nodes, kind, remark="runs or not")
+        if each.nodes:
+            own = settings.controllers.karpenter if each.used_by == "karpenter" else groups.gpu
+            gib = each.nodes * own.volume_gib
+            yield line("storage", f"reserved-{each.name}: volumes, GiB", gib, "ebs:gp3-gib-month", hourly=False)
     for pool, count in _karpenter(settings).items():
         kind, remark = _dearest(pool.instance_types, table)
         kind, share = (kind, spot_percent / 100) if pool.capacity == "spot" else (_cheapest(pool, table), 1)
@@ -210,9 +221,10 @@ def _services(settings: Settings, table: Table, copies: Table) -> Iterator[Line]
 def _karpenter(settings: Settings) -> dict[capacity.Pool, int]:
     """Karpenter's nodes for the engines that find no room on the groups as they stand."""
     pools = capacity.gpu_pools(settings)
-    room = [(pool, pool.desired if pool.name in ("gpu", "gpuSpot") else pool.most) for pool in pools]
+    chosen = [pool for pool in pools if pool.chosen]
+    room = [(pool, pool.most if pool.chosen or pool.capacity == "reserved" else pool.desired) for pool in pools]
     nodes, _ = capacity.place(capacity.demands(settings), room)
-    return {pool: nodes[pool.name] for pool in pools[2:] if nodes[pool.name]}
+    return {pool: nodes[pool.name] for pool in chosen if nodes[pool.name]}
 
 
 def _cheapest(pool: capacity.Pool, table: Table) -> str:
@@ -261,7 +273,7 @@ def nodes_usd_per_hour(
     """US dollars an hour of so many nodes of each group with GPUs; None where a price that counts is missing."""
     total = 0.0
     for pool in capacity.gpu_pools(settings):
-        more = nodes.get(pool.name, 0)
+        more = 0 if pool.capacity == "reserved" else nodes.get(pool.name, 0)  # paid for already
         spot = pool.capacity == "spot"
         kind = _dearest(pool.instance_types, table)[0] if spot else pool.instance_types[0]
         price = table.get(f"ec2:{kind}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from infra.ops.preflight.asking import Account, Unanswered, guarded, items
 from infra.ops.preflight.findings import Finding, Status
 from infra.settings import capacity
 from infra.settings.network_rules import UNFIT_ZONE_IDS
+from infra.settings.reservations import Reservation
 
 GOOD_SCORE = 5
 """Of 10. A spot placement score is a likelihood at the moment of the question, not a promise (EC2 user guide)."""
@@ -51,9 +53,16 @@ def check_version(account: Account) -> Iterator[Finding]:
 
 
 def check_reservations(account: Account, ids: Sequence[str], now: datetime) -> Iterator[Finding]:
-    for reservation in ids:
-        asked = f"active, for more than {RESERVATION_NOTICE.days} days"
-        yield guarded(f"Reservation {reservation}", asked, partial(_reservation, account, reservation, asked, now))
+    """Those of the stack file, each against what the file says of it; then others that were asked for."""
+    lasting = f"active, for more than {RESERVATION_NOTICE.days} days"
+    named = {each.id: each for each in account.settings.node_groups.reservations}
+    for reservation in dict.fromkeys((*named, *ids)):
+        written, asked = named.get(reservation), lasting
+        if written:
+            asked = f"{written.nodes} {written.instance_type} in {account.region}{written.zone}, {lasting}"
+        yield guarded(
+            f"Reservation {reservation}", asked, partial(_reservation, account, reservation, asked, now, written)
+        )
 
 
 def _zones(account: Account, asked: str) -> Finding:
@@ -142,7 +151,9 @@ def _version(account: Account, asked: str) -> Finding:
     return Finding("EKS version", asked, there, Status.FITS)
 
 
-def _reservation(account: Account, reservation: str, asked: str, now: datetime) -> Finding:
+def _reservation(
+    account: Account, reservation: str, asked: str, now: datetime, written: Reservation | None = None
+) -> Finding:
     check = f"Reservation {reservation}"
     reply = account.ask("ec2", "describe_capacity_reservations", CapacityReservationIds=[reservation])
     found = items(reply, "CapacityReservations", "ec2:DescribeCapacityReservations")
@@ -161,6 +172,26 @@ def _reservation(account: Account, reservation: str, asked: str, now: datetime) 
         return Finding(check, asked, there, Status.LACKS, "a new reservation")
     if mine.get("AvailabilityZone") not in account.zones:
         return Finding(check, asked, there, Status.LACKS, f"a reservation in one of {', '.join(account.zones)}")
+    if written and (other := _otherwise(mine, written, account.region)):
+        return Finding(check, asked, there, Status.LACKS, f"{other} in nodeGroups.reservations, or another reservation")
     if mine.get("State") != "active" or (isinstance(ends, datetime) and ends - now < RESERVATION_NOTICE):
         return Finding(check, asked, there, Status.NOTE, "extend it: EC2 ends its nodes 30 minutes before")
     return Finding(check, asked, there, Status.FITS)
+
+
+def _otherwise(mine: Mapping[str, Any], written: Reservation, region: str) -> str:
+    """What the stack file would have to say; empty where it is right. What a reply leaves out proves nothing."""
+    kind = "capacityBlock" if mine.get("ReservationType") == "capacity-block" else "onDemand"
+    wrong = [
+        f"{key} {there}"
+        for key, there, asked in (
+            ("zone", str(mine.get("AvailabilityZone", "")).removeprefix(region), written.zone),
+            ("instanceType", mine.get("InstanceType"), written.instance_type),
+            ("kind", kind if "ReservationType" in mine else None, written.kind),
+        )
+        if there and there != asked
+    ]
+    total = mine.get("TotalInstanceCount")
+    if isinstance(total, int) and total < written.nodes:
+        wrong.append(f"nodes {total} or fewer")
+    return ", ".join(wrong)

@@ -131,3 +131,46 @@ def test_a_node_group_keeps_its_settings_and_invents_none(
     with pytest.raises(ClientError, match="do not exist"):
         eks.create_nodegroup(**{**wanted, "nodegroupName": "no", "instanceTypes": ["g99.xlarge"]})
     eks.delete_nodegroup(clusterName="penstock", nodegroupName="gpu")
+
+
+def test_a_capacity_block_needs_its_template_and_a_template_its_capacity_type(
+    aws: Aws, cluster: dict[str, Any], network: Network, role: str
+) -> None:
+    """As the EKS user guide says of managed groups with Capacity Blocks."""
+    eks, ec2 = aws.client("eks"), aws.client("ec2")
+    block = {
+        "InstanceType": "p5.48xlarge", "InstanceMarketOptions": {"MarketType": "capacity-block"},
+        "CapacityReservationSpecification": {"CapacityReservationTarget": {"CapacityReservationId": "cr-01234567"}},
+    }  # fmt: skip
+
+    def template(name: str, *without: str) -> dict[str, str]:
+        data = {key: value for key, value in block.items() if key not in without}
+        made = ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)["LaunchTemplate"]
+        return {"id": made["LaunchTemplateId"], "version": "1"}
+
+    wanted = {
+        "clusterName": "penstock", "nodegroupName": "block", "subnets": network.subnets[:1], "nodeRole": role,
+        "scalingConfig": {"minSize": 0, "maxSize": 2, "desiredSize": 2}, "amiType": "AL2023_x86_64_NVIDIA",
+    }  # fmt: skip
+    whole = template("whole")
+    for given, said in (
+        ({"launchTemplate": whole, "capacityType": "ON_DEMAND"}, "does not fit the launch template's market type"),
+        ({"capacityType": "CAPACITY_BLOCK", "instanceTypes": ["p5.48xlarge"]}, "does not fit"),
+        ({"capacityType": "CAPACITY_BLOCK", "launchTemplate": template("no-type", "InstanceType")}, "instance type"),
+        (
+            {
+                "capacityType": "CAPACITY_BLOCK",
+                "launchTemplate": template("no-reservation", "CapacityReservationSpecification"),
+            },
+            "names a reservation",
+        ),
+        (
+            {"capacityType": "CAPACITY_BLOCK", "launchTemplate": whole, "instanceTypes": ["p5.48xlarge"]},
+            "in the request and in the launch template",
+        ),
+    ):
+        with pytest.raises(ClientError, match=said):
+            eks.create_nodegroup(**wanted, **given)
+    made = eks.create_nodegroup(**wanted, capacityType="CAPACITY_BLOCK", launchTemplate=whole)["nodegroup"]
+    assert made["capacityType"] == "CAPACITY_BLOCK"
+    eks.delete_nodegroup(clusterName="penstock", nodegroupName="block")

@@ -299,6 +299,49 @@ def test_a_reservation_must_be_active_in_a_zone_of_the_stack_and_last(
     assert found.status is status
 
 
+NAMED: dict[str, Any] = {
+    "name": "october", "kind": "capacityBlock", "id": "cr-0123456789abcdef0", "zone": "b",
+    "instanceType": "p5.48xlarge", "nodes": 2, "usedBy": "nodeGroup",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "request_"),
+    [
+        ({}, Status.FITS, ""),
+        ({"EndDate": NOW + timedelta(days=2)}, Status.NOTE, "extend it: EC2 ends its nodes 30 minutes before"),
+        ({"State": "scheduled"}, Status.NOTE, "extend it: EC2 ends its nodes 30 minutes before"),
+        ({"EndDate": NOW - timedelta(hours=1)}, Status.LACKS, "a new reservation"),
+        (
+            {"AvailabilityZone": "eu-central-1a"},
+            Status.LACKS,
+            "zone a in nodeGroups.reservations, or another reservation",
+        ),
+        (
+            {"InstanceType": "p5en.48xlarge", "ReservationType": "default"},
+            Status.LACKS,
+            "instanceType p5en.48xlarge, kind onDemand in nodeGroups.reservations, or another reservation",
+        ),
+        (
+            {"TotalInstanceCount": 1},
+            Status.LACKS,
+            "nodes 1 or fewer in nodeGroups.reservations, or another reservation",
+        ),
+    ],
+)
+def test_a_reservation_of_the_stack_file_is_as_the_file_says(
+    aws: Stubbed, changes: dict[str, Any], status: Status, request_: str
+):
+    mine = {
+        "CapacityReservationId": NAMED["id"], "State": "active", "AvailabilityZone": "eu-central-1b",
+        "InstanceType": "p5.48xlarge", "ReservationType": "capacity-block", "TotalInstanceCount": 2, **changes,
+    }  # fmt: skip
+    aws.reply("ec2", "describe_capacity_reservations", {"CapacityReservations": [mine]})
+    (found,) = places.check_reservations(account(aws, nodeGroups__reservations=[NAMED]), [NAMED["id"]], NOW)
+    assert (found.status, found.request) == (status, request_)
+    assert found.asked.startswith("2 p5.48xlarge in eu-central-1b, active")
+
+
 def decisions(**changed: str) -> dict[str, Any]:
     rows = {action: changed.get(action.replace(":", "_"), "allowed") for action in rights.ACTIONS}
     return {"EvaluationResults": [{"EvalActionName": name, "EvalDecision": row} for name, row in rows.items()]}

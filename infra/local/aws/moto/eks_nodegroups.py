@@ -45,6 +45,24 @@ def check_template(ec2: Any, template: dict[str, str]) -> None:
         raise invalid(f"launch template {template.get('id') or template.get('name')} does not exist")
 
 
+def data_of(ec2: Any, template: dict[str, str]) -> dict[str, Any]:
+    """What the named version of a launch template says; the newest where none is named."""
+    found = ec2.launch_templates.get(template.get("id")) or next(
+        item for item in ec2.launch_templates.values() if item.name == template.get("name")
+    )
+    return found.get_version(template.get("version") or "$Latest").data
+
+
+def check_block(asked: str | None, data: dict[str, Any]) -> None:
+    """A Capacity Block is asked for in the template and by the capacity type alike (EKS user guide)."""
+    market = (data.get("InstanceMarketOptions") or {}).get("MarketType")
+    if (asked == "CAPACITY_BLOCK") != (market == "capacity-block"):
+        raise invalid(f"capacityType {asked} does not fit the launch template's market type {market}")
+    target = (data.get("CapacityReservationSpecification") or {}).get("CapacityReservationTarget") or {}
+    if asked == "CAPACITY_BLOCK" and not (target.get("CapacityReservationId") and data.get("InstanceType")):
+        raise invalid("a launch template for capacityType CAPACITY_BLOCK names a reservation and an instance type")
+
+
 def create_nodegroup(original: Any, self: Any) -> ActionResult:
     backend, cluster = self.eks_backend, cluster_of(self)
     ec2 = ec2_of(backend)
@@ -61,8 +79,15 @@ def create_nodegroup(original: Any, self: Any) -> ActionResult:
     template = self._get_param("launchTemplate")
     if template:
         check_template(ec2, template)
+    data = data_of(ec2, template) if template else {}
+    check_block(self._get_param("capacityType"), data)
+    if data.get("InstanceType") and self._get_param("instanceTypes"):
+        raise invalid("instance types stand in the request and in the launch template")
     result = original(self)
     group = result.result["nodegroup"]
+    if data.get("InstanceType"):
+        # EKS does not show it; the node agent, which stands for EC2, has no other way to know it.
+        group.instance_types = [data["InstanceType"]]
     group.version = self._get_param("version") or cluster.version
     group.release_version = self._get_param("releaseVersion") or release_of(group.version)
     group.update_config = self._get_param("updateConfig") or {"maxUnavailable": 1}
