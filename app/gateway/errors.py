@@ -14,6 +14,8 @@ import msgspec
 
 RETRY_AFTER_SECONDS = 2
 """Sent with each 503: about the time that a pod takes to become ready again after a short failure."""
+NO_RETRY = (b"x-should-retry", b"false")
+"""What OpenAI's clients heed: to send the same request again is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,11 @@ class Problem:
     param: str | None = None
     type: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Whoever is told to come back is told when; NO_RETRY says that waiting does not help."""
+        if self.status in (429, 503) and not any(name in (b"retry-after", NO_RETRY[0]) for name, _ in self.headers):
+            object.__setattr__(self, "headers", (*self.headers, *retry_after()))
 
     def body(self) -> bytes:
         return msgspec.json.encode({"error": self.as_dict()})

@@ -29,6 +29,8 @@ KEEP_ALIVE_SECONDS = 75.0
 """Above the idle time-out of an Application Load Balancer (60 s): the balancer must be the one that closes."""
 LINGER_SECONDS = 2.0
 """After an early error the rest of the body is read and dropped for this long: a reset could overtake the reply."""
+UNREAD_SECONDS = 60.0
+"""A connection that is to be closed waits so long for its client to read the rest; else a client could keep it."""
 
 BAD_REQUEST = Problem(400, "This is not a valid HTTP/1.1 request.", "bad_request")
 HEAD_TOO_LARGE = Problem(431, f"The request headers are larger than {MOST_HEAD_BYTES} bytes.", "headers_too_large")
@@ -51,6 +53,7 @@ class Connection(HttpToolsProtocol):
         self._lingers_until = 0.0
         self._idle_since = 0.0
         """Since when nothing came after a whole reply; 0: something did."""
+        self._closing_since = 0.0
 
     # -- asyncio --
 
@@ -224,13 +227,18 @@ class Connection(HttpToolsProtocol):
             cycle.refuse(problem)
             return
         body = problem.body()
-        head = reply_head(self.service, problem.status, b"application/json", len(body), keep_alive=False)
+        own = self.service.fresh_request_id()
+        head = reply_head(self.service, problem.status, b"application/json", len(body), keep_alive=False, request=own)
         self.transport.write(head + body)
         self._linger()
 
     def check(self, now: float) -> None:
-        """Called every second: bounds the time that a client may take to send its request."""
-        if self._lingers_until:
+        """Called every second: bounds the time that a client may take to send its request, and to read what is left."""
+        if self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > UNREAD_SECONDS:
+                self.transport.abort()
+        elif self._lingers_until:
             if now > self._lingers_until:
                 self.transport.close()
         elif self._receiving_since:

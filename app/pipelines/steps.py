@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from app.gateway.errors import Problem, Refused
+from app.gateway.errors import NO_RETRY, Problem, Refused
 from app.gateway.routing.rules import compiled
 from app.gateway.routing.score import classify as by_words
 from app.pipelines.config import Branch, CallOut, Classify, Fixed, Model, Prompt, Retrieve, Step, Validate
@@ -57,7 +57,7 @@ async def _retrieve(run: Run, step: Retrieve) -> str:
     api = run.pipelines.service.retrieval
     key = run.exchange.key
     if api is None or key is None:
-        raise StepFailed(Problem(503, "no documents can be searched here", "retrieval_off"))
+        raise StepFailed(Problem(503, "no documents can be searched here", "retrieval_off", headers=(NO_RETRY,)))
     query = run.text(step.query).strip()[-MOST_QUERY_CHARACTERS:]
     if not query:
         raise StepFailed(Problem(400, "there is nothing to search for: the message of the user is empty", "no_query"))
@@ -227,7 +227,7 @@ async def _branch(run: Run, step: Branch) -> str:
 async def _call_out(run: Run, step: CallOut) -> str:
     pipelines, exchange = run.pipelines, run.exchange
     if pipelines.secret is None:
-        raise StepFailed(Problem(503, "this gateway has no secret to sign with", "call_out_off"))
+        raise StepFailed(Problem(503, "this gateway has no secret to sign with", "call_out_off", headers=(NO_RETRY,)))
     await _limited(run)
     identity = exchange.request_id.decode("ascii")
     data = {"pipeline": run.pipeline.name, "step": step.name, "request_id": identity, "text": run.text(step.send)}

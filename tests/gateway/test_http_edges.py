@@ -284,6 +284,29 @@ async def test_clients_that_dawdle_are_cut_off(monkeypatch: pytest.MonkeyPatch):
         assert (await asyncio.wait_for(body.reply(), 3)).status == 408
 
 
+async def test_a_client_that_never_reads_holds_neither_engine_nor_connection(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.1)
+    gone = asyncio.Event()
+
+    async def answer(request: Request, wire: Wire) -> None:
+        await wire.begin_stream()
+        try:
+            while True:
+                await wire.chunk(event("x" * 65_000))
+        finally:
+            gone.set()
+
+    config = make_config(timeouts={"total_seconds": 0.5})
+    async with running(Engine(answer), config=config) as gateway:
+        client = await gateway.connect()
+        await client.send(Client.request(STREAM))
+        await asyncio.wait_for(gone.wait(), 20)
+        await eventually(lambda: gateway.requests)
+        assert gateway.requests[0]["outcome"] == "timeout"
+        await eventually(lambda: not gateway.service.connections())
+
+
 async def test_a_long_answer_is_not_taken_for_a_dawdling_client(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
 

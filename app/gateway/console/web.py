@@ -19,7 +19,7 @@ from pydantic import Field
 
 from app.gateway.console.files import INDEX, SAFETY, load
 from app.gateway.console.stream import Broadcast
-from app.gateway.errors import Problem, Refused, retry_after, unknown_url, wrong_method
+from app.gateway.errors import NO_RETRY, Problem, Refused, retry_after, unknown_url, wrong_method
 from app.gateway.keys import admin, forms
 from app.gateway.strict import Strict
 
@@ -44,7 +44,9 @@ FOREIGN = Problem(403, "This must come from the console's own page.", "foreign_o
 TOO_MANY = Problem(
     429, "Too many failed sign-ins. Wait a minute.", "too_many_sign_ins", headers=retry_after(int(MINUTE))
 )
-NO_ADMIN_API = Problem(503, "The console needs keys in a database: set PENSTOCK_KEYS_DATABASE.", "no_keys_database")
+NO_ADMIN_API = Problem(
+    503, "The console needs keys in a database: set PENSTOCK_KEYS_DATABASE.", "no_keys_database", headers=(NO_RETRY,)
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]

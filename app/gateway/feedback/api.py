@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from prometheus_client import Counter
 
-from app.gateway.errors import Problem, Refused, retry_after, wrong_method
+from app.gateway.errors import NO_RETRY, Problem, Refused, retry_after, wrong_method
 from app.gateway.feedback.forms import MOST_TAGS, NewFeedback
 from app.gateway.feedback.privacy import DELTA, Group, private
 from app.gateway.feedback.schema import FEEDBACK, SPEND
@@ -220,7 +220,7 @@ async def _spend(
                 f"Private reports may spend {most:g} of epsilon on a tenant in a month (UTC); {left:g} is left, and "
                 f"this one asks for {epsilon:g}. Ask for less, or publish a report that was made already."
             )
-            raise Refused(Problem(429, text, "privacy_budget_spent", "epsilon"))
+            raise Refused(Problem(429, text, "privacy_budget_spent", "epsilon", headers=(NO_RETRY,)))
     return round(most - spent, 6)
 
 

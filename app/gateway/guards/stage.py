@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Histogram
 
 from app.gateway.admit import GENERATING
-from app.gateway.errors import Problem
+from app.gateway.errors import NO_RETRY, Problem
 from app.gateway.guards.inspect import Findings, Plan
 from app.gateway.guards.screen import Screen
 from app.gateway.guards.settings import GuardModes
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 JUDGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-NO_RETRY = (b"x-should-retry", b"false")
 UNREADABLE = Problem(400, "A text of the request cannot be read as Unicode.", "invalid_json")
 _ADVICE = {
     "pii_input": "it holds personal data or a secret ({kinds}). Take it out of the request and send it again",

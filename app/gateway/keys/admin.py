@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from app.gateway.errors import WRONG_KEY, Problem, Refused, retry_after, unknown_url, wrong_method
+from app.gateway.errors import NO_RETRY, WRONG_KEY, Problem, Refused, retry_after, unknown_url, wrong_method
 from app.gateway.keys import forms
 from app.gateway.keys.admin_document import document
 
@@ -39,6 +39,7 @@ NO_DATABASE = Problem(
     503,
     "Keys are not kept in a database here: set PENSTOCK_KEYS_DATABASE and PENSTOCK_DATABASE_ADDRESS.",
     "no_keys_database",
+    headers=(NO_RETRY,),
 )
 AWAY = Problem(
     503,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.gateway.errors import Problem, retry_after
+from app.gateway.errors import NO_RETRY, Problem, retry_after
 
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -33,7 +33,10 @@ DISABLED = Problem(
     401, "This API key is disabled. The operator of this gateway can enable it.", "key_disabled", headers=_INVALID
 )
 UNREADABLE = Problem(
-    503, "The settings of this API key cannot be read; its operator must correct them.", "key_unreadable"
+    503,
+    "The settings of this API key cannot be read; its operator must correct them.",
+    "key_unreadable",
+    headers=(NO_RETRY,),
 )
 NOT_LOADED = Problem(
     503,

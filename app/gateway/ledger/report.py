@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from app.gateway.errors import Problem, Refused, retry_after
+from app.gateway.errors import NO_RETRY, Problem, Refused, retry_after
 from app.gateway.ledger.report_schema import GROUPS
 
 if TYPE_CHECKING:
@@ -119,7 +119,12 @@ class Reports:
             ) from None
         except asyncpg.UndefinedFunctionError:
             raise Refused(
-                Problem(503, "The ledger's tables are older than this gateway: it was not migrated.", "report_old")
+                Problem(
+                    503,
+                    "The ledger's tables are older than this gateway: it was not migrated.",
+                    "report_old",
+                    headers=(NO_RETRY,),
+                )
             ) from None
         except FAILURES as error:
             said = f"The database did not answer ({type(error).__name__})."

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-from app.gateway.errors import Problem
+from app.gateway.errors import NO_RETRY, Problem
 from app.gateway.limits.book import Verdict
 from app.gateway.limits.policy import NANO, Policy, Rule
 
 LOCAL_LINE = b"x-penstock-limits: local\r\n"
 """Borne while Redis is away: the limits count this gateway's requests alone, each gateway has its part of them."""
-NO_RETRY = (b"x-should-retry", b"false")
-"""OpenAI's clients then do not try again by themselves."""
 
 
 def span(micros: float) -> str:
