@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
+from app.gateway.console import stream
 from app.gateway.database.settings import Database
 from tests.console.conftest import DESK, PHONE, Open, Seen, console_on, picture
 from tests.gateway.harness import CHAT, Engine, fails, make_config
@@ -20,6 +21,9 @@ VIEWS = ("Live", "Release", "Fleet", "Spend", "Keys", "Jobs", "Drills", "Errors"
 EVIL = "<img src=x onerror=document.title='owned'>\"'><script>document.title='owned'</script>"
 MOST_BYTES = 25_000
 """Of the whole page as it travels, packed."""
+MOST_GROWTH_BYTES, MOST_GROWTH_NODES = 96 * 1024, 100
+"""Of an open page, while rows and points come and go."""
+MOST_POINTS = 300
 
 # Names of controls that have none, ids that are there twice, headings that leave out a level.
 WRONG = """() => {
@@ -208,3 +212,47 @@ async def test_the_page_is_small(empty_database: Database, open_page: Open, caps
         with capsys.disabled():
             print(f"\nconsole: first paint {paint:.0f} ms, {sum(sizes)} bytes in {len(sizes)} requests")
         assert sum(sizes) < MOST_BYTES
+
+
+async def test_a_page_that_stays_open_holds_no_more_however_many_events_come(
+    empty_database: Database, open_page: Open, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The stream runs forty times as fast as it does for operators, until its ring is full and long after."""
+    monkeypatch.setattr(stream, "PERIOD_SECONDS", 0.025)
+    monkeypatch.setattr(stream, "REST_SECONDS", 0.025)
+    monkeypatch.setattr(stream, "SEND_SECONDS", 60.0)
+    told: list[int] = [0]
+
+    async with console_on(empty_database, Engine(fails(500))) as gateway:
+        assert gateway.service.console is not None
+        broadcast = gateway.service.console.broadcast
+        tell = broadcast._tell
+        monkeypatch.setattr(broadcast, "_tell", lambda data: (told.__setitem__(0, told[0] + 1), tell(data)))
+        seen = await open_page(gateway)
+        tools = await seen.context.new_cdp_session(seen.page)
+        await tools.send("Performance.enable")
+        await seen.sign_in()
+
+        async def held() -> dict[str, float]:
+            await tools.send("HeapProfiler.collectGarbage")
+            return {one["name"]: one["value"] for one in (await tools.send("Performance.getMetrics"))["metrics"]}
+
+        async def points() -> int:
+            return await seen.page.evaluate("import('/console/live.js').then((live) => live.kept())")
+
+        async def after(events: int) -> dict[str, float]:
+            until = told[0] + events
+            while told[0] < until or await points() < MOST_POINTS:
+                await gateway.ask(CHAT)  # fails, so that the list of errors turns over as well
+                await seen.page.wait_for_timeout(20)
+            return await held()
+
+        first = await after(0)
+        last = await after(500)
+        assert await points() == len(broadcast._fleet.points) == MOST_POINTS
+    with capsys.disabled():
+        heaps = ", ".join(f"{one['JSHeapUsedSize'] / 1024:.0f}" for one in (first, last))
+        print(f"\nconsole: heap {heaps} KiB, nodes {first['Nodes']:.0f}, {last['Nodes']:.0f}")
+    assert last["JSHeapUsedSize"] - first["JSHeapUsedSize"] < MOST_GROWTH_BYTES
+    assert last["Nodes"] - first["Nodes"] < MOST_GROWTH_NODES
+    assert last["JSEventListeners"] <= first["JSEventListeners"]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from app.gateway.console.fleet import Exchange
 
 PERIOD_SECONDS = 1.0
+REST_SECONDS = 0.05
+"""Least pause between two points, where one took longer than the period."""
 CHECK_SECONDS = 5.0
 """How often it is looked whether viewers are still signed in."""
 LINGER_SECONDS = 5.0
@@ -159,7 +161,7 @@ class Broadcast:
                     self._sections[name] = data
                     self._tell(event(name, data))
             due = max(due + PERIOD_SECONDS, loop.time() - PERIOD_SECONDS)
-            await asyncio.sleep(max(0.05, due - loop.time()))
+            await asyncio.sleep(max(REST_SECONDS, due - loop.time()))
         self._fleet, self._sections = Fleet(), {}
         await self._desk.close()
 
