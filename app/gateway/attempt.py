@@ -7,20 +7,17 @@ a stream that breaks may be continued: then an attempt asks another engine to go
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from app.gateway import retry
 from app.gateway.account import Usage, read_usage
 from app.gateway.admit import GENERATING
+from app.gateway.attempt_state import CONNECTING, ERROR, JSON, STREAM, THROUGH, WAITING
+from app.gateway.attempt_stream import Streaming
 from app.gateway.balance import placing
-from app.gateway.choose import Engine
 from app.gateway.client import Connection
 from app.gateway.continued import ContinuedStream
-from app.gateway.errors import EngineError, parse_engine_error
-from app.gateway.rewrite import EventStream, TypedEventStream, only_comments, usage_in_tail
-
-if TYPE_CHECKING:
-    from app.gateway.exchange import Exchange
+from app.gateway.errors import parse_engine_error
+from app.gateway.rewrite import EventStream, TypedEventStream, usage_in_tail
 
 MOST_KEPT_BYTES = 1024 * 1024
 """A JSON reply up to this size is kept until it is whole, so that a cut one ends in a clean 502; a longer one flows."""
@@ -31,50 +28,11 @@ TAIL_BYTES = 8 * 1024
 
 EVENTS = b"text/event-stream; charset=utf-8"
 
-CONNECTING, WAITING, ERROR, JSON, THROUGH, STREAM, DONE = range(7)
 
+class Attempt(Streaming):
+    """Called by the connection to the engine (`upstream_...`), by deadlines, probes, drains and the client's pace."""
 
-class Attempt:
-    __slots__ = (
-        "_connection",
-        "_content_type",
-        "_headers",
-        "_kept",
-        "_last_at",
-        "_parts",
-        "_probe",
-        "_relayed",
-        "_state",
-        "_status",
-        "_stream",
-        "_tail",
-        "engine",
-        "exchange",
-        "model",
-        "outside",
-        "times",
-    )
-
-    def __init__(self, exchange: Exchange, engine: Engine) -> None:
-        assert exchange.target is not None  # noqa: S101 - an attempt follows admission
-        self.exchange = exchange
-        self.engine = engine
-        self.model = exchange.target.route.name
-        self.outside = exchange.target.outside
-        own = exchange.service.config.timeouts if self.outside is None else self.outside.times
-        self.times = exchange.times or own
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._connection: Connection | None = None
-        self._state = CONNECTING
-        self._status = 0
-        self._content_type = b"application/json"
-        self._parts: list[bytes] = []
-        self._kept = 0
-        self._tail = b""
-        self._stream: EventStream | None = None
-        self._last_at = 0.0
-        self._relayed = False
-        self._probe = False
+    __slots__ = ()
 
     def start(self, *, fresh: bool) -> None:
         exchange, engine = self.exchange, self.engine
@@ -103,10 +61,6 @@ class Attempt:
             len(body),
         )
         exchange.service.client.send(engine, self, head, body, fresh=fresh)
-
-    def _wait(self, seconds: float) -> None:
-        exchange = self.exchange
-        exchange.deadline = min(monotonic() + seconds, exchange.total_deadline)
 
     # -- what the connection tells --
 
@@ -215,11 +169,6 @@ class Attempt:
                 return
         exchange.reply(self._content_type, body, usage, self._status)
 
-    def _refused(self, error: EngineError) -> retry.Failure:
-        if self.outside is not None:
-            return self.outside.failure(error, self._headers, self.model)
-        return retry.from_reply(error, self.model)
-
     def upstream_lost(self, *, stale: bool) -> None:
         self._connection = None
         if stale:
@@ -237,125 +186,7 @@ class Attempt:
         self._connection = None
         self.exchange.broke(error)
 
-    # -- streams --
-
-    def _relay_events(self, data: bytes) -> None:
-        exchange, stream = self.exchange, self._stream
-        assert stream is not None  # noqa: S101 - the state says so
-        now = monotonic()
-        exchange.deadline = min(now + self.times.between_bytes_seconds, exchange.total_deadline)
-        self.engine.heard_at = now
-        out = stream.feed(data)
-        if out:
-            if self._relayed:
-                if exchange.first_event_at:
-                    self._observe_gap(now)
-                elif not only_comments(out):
-                    self._first_event(now)
-                self._last_at = now
-                exchange.relay(out)
-            else:
-                self._begin_stream(out, now)
-        if stream.failed:
-            self._engine_error(stream)
-
-    def _begin_stream(self, out: bytes, now: float) -> None:
-        exchange = self.exchange
-        self._relayed = True
-        self._last_at = now
-        if exchange.response_started:
-            exchange.relay(out)
-        else:
-            exchange.relay(out, exchange.begin(self._content_type, self._status))
-        if not only_comments(out):
-            self._first_event(now)
-
-    def _first_event(self, now: float) -> None:
-        exchange = self.exchange
-        target, resumption = exchange.target, exchange.resumption
-        if resumption is not None:
-            resumption.goes_on(now)
-        if self.engine.failures and target is not None:  # it answers again; its end may be minutes away
-            target.pool.succeeded(self.engine)
-        if not exchange.first_event_at:
-            exchange.first_event_at = now
-            if target is not None:
-                target.metrics.ttft.observe(now - exchange.started_at)
-
-    def _observe_gap(self, now: float) -> None:
-        if self.exchange.target is not None:
-            self.exchange.target.metrics.itl.observe(now - self._last_at)
-
-    def _engine_error(self, stream: EventStream) -> None:
-        """The engine said inside its stream that it failed. What came before that is relayed."""
-        error = stream.error
-        self._drop_connection()
-        if not self._relayed:  # nothing is out yet: it can be a status, or go elsewhere
-            self._fail(self._refused(error))
-        else:
-            self._cut(error.message, "engine_failed", retryable=error.status >= 500)
-
-    def _end_stream(self) -> None:
-        stream, exchange = self._stream, self.exchange
-        assert stream is not None  # noqa: S101 - the state says so
-        rest = stream.finish()
-        if not self._relayed and not rest:
-            self._fail(retry.lost_before_answer(self.model))
-            return
-        if rest:
-            if self._relayed:
-                exchange.relay(rest)
-            else:
-                self._begin_stream(rest, monotonic())
-        if not stream.complete:
-            self._cut("The engine ended its answer early. Send the request again.")
-            return
-        self._leave(well=True)
-        exchange.end("ok", stream.usage, stream.events)
-
-    def _cut(
-        self, message: str, code: str = "upstream_interrupted", *, blame: bool = True, retryable: bool = True
-    ) -> None:
-        """Part of the answer is out: the rest will not come from this engine. `blame`: it is the engine's doing."""
-        exchange = self.exchange
-        if self._stream is not None and self._stream.complete:  # `[DONE]` was there: nothing is missing
-            self._leave(well=False)
-            exchange.end("ok", self._stream.usage, self._stream.events)
-            return
-        if blame and retryable and exchange.target is not None:
-            exchange.target.pool.failed(self.engine, monotonic())
-        self._leave(well=False, reason=code)
-        if self._stream is None:
-            exchange.cut(code)
-        elif not (blame and retryable and exchange.stream_broke(self.engine, self._last_at, self._stream.usage)):
-            exchange.cut_stream(message, code, self._stream.usage, self._stream.events, retryable=retryable)
-
-    # -- ends --
-
-    def _leave(self, *, well: bool, reason: str = "") -> None:
-        if self._state != DONE:
-            self._state = DONE
-            if self.exchange.span is not None:
-                self.exchange.span.left(self, reason)
-            self.engine.in_flight -= 1
-            self.engine.probes -= self._probe
-            target = self.exchange.target
-            if target is not None:
-                if well and self.engine.failures:
-                    target.pool.succeeded(self.engine)
-                if target.room is not None:
-                    target.room.freed()
-
-    def _fail(self, failure: retry.Failure) -> None:
-        self._leave(well=failure.reason == "refused", reason=failure.reason)
-        self.exchange.attempt_failed(self, failure)
-
-    def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
-        elif self._state == CONNECTING:
-            self.exchange.service.client.cancel_connect(self)
+    # -- from outside --
 
     def abort(self) -> None:
         """Nobody waits any more: closes the connection, by which the engine learns that it can stop."""

@@ -52,6 +52,7 @@ def main() -> int:
         comparison.missing,
         comparison.held,
         comparison.scaling,
+        comparison.grown,
     )
     options.output.write_text(text)
     print(text)

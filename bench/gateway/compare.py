@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.gateway import formulas, idle, kernel
+from bench.gateway import formulas, idle, kernel, memory
 from bench.gateway.compiled import Missing
 from bench.gateway.install import Installed
 from bench.gateway.modes import MODES, Mode, bodies
@@ -33,10 +33,12 @@ class Plan:
     time_share: float = 1.0
     """Of each mode's seconds."""
     idle_streams: int = IDLE_STREAMS
+    memory_seconds: float = 90.0
+    """How long requests are sent to see whether memory grows."""
 
     @classmethod
     def quick(cls) -> Plan:
-        return cls(rounds=1, time_share=0.5, idle_streams=1000)
+        return cls(rounds=1, time_share=0.5, idle_streams=1000, memory_seconds=10.0)
 
 
 def say(text: str) -> None:
@@ -51,6 +53,8 @@ class Comparison:
     missing: dict[str, str] = field(default_factory=dict)
     held: list[StreamsHeld] = field(default_factory=list)
     scaling: dict[int, float] = field(default_factory=dict)
+    grown: list[tuple[int, float]] = field(default_factory=list)
+    """Requests so far and the own gateway's MB."""
     on: str = ""
     off: str = ""
     _installed: dict[str, Installed] = field(default_factory=dict)
@@ -113,6 +117,15 @@ class Comparison:
         finally:
             upstream.end()
         self._idle()
+        self._grow()
+
+    def _grow(self) -> None:
+        if OWN not in self._installed:
+            return
+        try:
+            self.grown = memory.measure(self.bench, memory.REQUESTS, self.plan.memory_seconds)
+        except Failed as reason:
+            self._found[OWN].faults.append(f"memory over many requests: {reason}")
 
     def _look_into(self, found: Stores) -> None:
         """What the stores hold shows what the gateway did."""

@@ -106,3 +106,16 @@ def noise(values: Sequence[float]) -> float | None:
 def idle_streams(wanted: int, open_files: int, spare: int = 200) -> int:
     """How many streams a gateway can hold: each takes one file towards the client and one towards the engine."""
     return max(0, min(wanted, (open_files - spare) // 2))
+
+
+WARM_SHARE = 0.2
+"""Of the requests: until then pools, caches and the allocator's heap take what they need."""
+MOST_GROWTH_MB = 2.0
+
+
+def growth(seen: Sequence[tuple[int, float]]) -> float | None:
+    """MB from the highest reading of the first half after the warm-up to the highest of the second; None: too few."""
+    warm = seen[-1][0] * WARM_SHARE if seen else 0
+    after = [memory for done, memory in seen if done >= warm]
+    half = len(after) // 2
+    return max(after[half:]) - max(after[:half]) if half else None

@@ -1,4 +1,4 @@
-"""Whether memory stays flat: `python -m bench.gateway.memory` sends 200,000 requests and reads the gateway's memory.
+"""Whether memory stays flat: `python -m bench.gateway.memory` sends a million requests and reads the gateway's memory.
 
 On a machine with other work it ends after `--seconds`, with what was sent until then. Exit status: 0 where memory grew
 by less than 2 MB after the first fifth, 1 where by more or where the run cannot be made.
@@ -15,19 +15,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench.gateway import kernel
+from bench.gateway import formulas, kernel
 from bench.gateway.compiled import Missing, compiled
-from bench.gateway.formulas import VoidRunError
+from bench.gateway.formulas import MOST_GROWTH_MB, VoidRunError
 from bench.gateway.modes import MODES, Mode
 from bench.gateway.peers import OWN, PEERS
 from bench.gateway.runner import Bench, Cores, Failed
 from bench.gateway.stores import stores
 from infra.local.toolchain.find import cache_folder
 
-REQUESTS, SECONDS = 200_000, 600
-WARM_SHARE = 0.2
-"""Of the requests: until then pools, caches and the allocator's heap take what they need."""
-MOST_GROWTH_MB = 2.0
+REQUESTS, SECONDS = 1_000_000, 600
 WINDOW_SECONDS = 2.0
 
 
@@ -60,13 +57,11 @@ def measure(bench: Bench, requests: int, seconds: float) -> list[tuple[int, floa
 
 
 def growth(seen: list[tuple[int, float]]) -> float:
-    """MB from the highest reading of the first half after the warm-up to the highest of the second."""
-    warm = seen[-1][0] * WARM_SHARE if seen else 0
-    after = [memory for done, memory in seen if done >= warm]
-    half = len(after) // 2
-    if half < 1:
+    """As `formulas.growth`. Raises Failed for too few readings."""
+    found = formulas.growth(seen)
+    if found is None:
         raise Failed(f"only {seen[-1][0] if seen else 0} requests were answered")
-    return max(after[half:]) - max(after[:half])
+    return found
 
 
 def main() -> int:

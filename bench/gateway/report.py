@@ -199,6 +199,21 @@ def scaling_table(scaling: dict[int, float]) -> str:
     return _table(["processes", "JSON us", "capacity a process, against one"], rows)
 
 
+def growth_table(seen: Sequence[tuple[int, float]]) -> str:
+    """`seen`: requests so far and the own gateway's MB, in their order."""
+    if not seen:
+        return "Not measured.\n"
+    picked = [seen[round(at * (len(seen) - 1) / 9)] for at in range(10)] if len(seen) > 10 else list(seen)
+    table = _table(["requests so far", "MB (PSS)"], [[f"{done:,}", _number(memory)] for done, memory in picked])
+    grown = formulas.growth(seen)
+    if grown is None:
+        return table
+    return table + (
+        f"\nGrown by {grown:.2f} MB from the highest of the first half (after the first fifth) to that of the second; "
+        f"{formulas.MOST_GROWTH_MB:g} MB are allowed.\n"
+    )
+
+
 def noise_line(measured: Sequence[Measured]) -> str:
     """How far rounds lie apart, of the reference and of the own gateway."""
     parts = []
@@ -219,6 +234,7 @@ def page(
     missing: dict[str, str],
     held: Sequence[StreamsHeld],
     scaling: dict[int, float],
+    grown: Sequence[tuple[int, float]] = (),
 ) -> str:
     found = aims(measured)
     missed = [aim for aim in found if aim.met is False]
@@ -261,6 +277,12 @@ Milliseconds added to a direct request at low load. Start is from the command to
 One process holds streams that say nothing; each takes two open files, so the limit of open files bounds them.
 
 {held_table(held)}
+## Memory over many requests
+
+One process, JSON requests and every fifth window streams, at full load. `python -m bench.gateway.memory` goes on for
+longer and fails where memory grows.
+
+{growth_table(grown)}
 ## Processes
 
 {scaling_table(scaling)}

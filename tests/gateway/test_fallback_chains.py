@@ -3,111 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import json
-import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.gateway.choose import Sighting
-from app.gateway.config import GatewayConfig, KeyFile
 from app.gateway.settings import SettingsError
+from tests.gateway.chain_cases import CANNED, SMART, SMART_STREAM, begins_and_is_cut, config, says, two
 from tests.gateway.harness import (
     CHAT,
     DONE,
-    KEY,
     Answer,
     Client,
-    Engine,
     Request,
-    Running,
     Wire,
     chat_reply,
     cut_at_once,
     eventually,
     fails,
     hang,
-    make_config,
     running,
     well,
 )
-
-STREAM: dict[str, Any] = CHAT | {"stream": True}
-SMART = CHAT | {"model": "smart"}
-SMART_STREAM = STREAM | {"model": "smart"}
-CANNED = {"sorry": "We are busy. Your request for {model} was not answered."}
-
-
-def model(name: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "selector": f"model={name}",
-        "context_tokens": 2048,
-        "max_output_tokens": 512,
-        "input_usd_per_million_tokens": 1.0,
-        "output_usd_per_million_tokens": 2.0,
-        **changes,
-    }
-
-
-def config(
-    route: dict[str, Any] | None = None,
-    /,
-    large: dict[str, Any] | None = None,
-    tiny: dict[str, Any] | None = None,
-    **more: Any,
-) -> GatewayConfig:
-    routing = {
-        "routes": [{"name": "smart", "to": "tiny", "fallback": ["large"], **(route or {})}],
-        "templates": CANNED,
-        **more.pop("routing", {}),
-    }
-    expensive = {"input_usd_per_million_tokens": 10.0, "output_usd_per_million_tokens": 20.0, "context_tokens": 8192}
-    models = [model("tiny", aliases=["small"], **(tiny or {})), model("large", **expensive | (large or {}))]
-    return make_config(models=models, routing=routing, **more)
-
-
-@contextlib.asynccontextmanager
-async def two(tiny: Answer | None, large: Answer | None, settings: GatewayConfig) -> AsyncGenerator[Two]:
-    """A gateway with an engine for each model; None: no engine is ready."""
-    one, other = Engine(tiny or well), Engine(large or well)
-    await other.start()
-    async with running(one, config=settings) as gateway:
-        place = f"127.0.0.1:{other.port}"
-        seen = [Sighting(place, place, "127.0.0.1", other.port, "", ready=True, draining=False)]
-        gateway.service.update_engines("large", [] if large is None else seen)
-        if tiny is None:
-            gateway.service.update_engines("tiny", [])
-        try:
-            yield Two(gateway, one, other)
-        finally:
-            await other.stop()
-
-
-class Two:
-    def __init__(self, gateway: Running, tiny: Engine, large: Engine) -> None:
-        self.gateway, self.tiny, self.large = gateway, tiny, large
-        self.ask = gateway.ask
-
-
-def says(content: Any, finish: str | None = "stop") -> Answer:
-    async def answer(request: Request, wire: Wire) -> None:
-        reply = chat_reply()
-        reply["choices"][0]["message"]["content"] = content
-        reply["choices"][0]["finish_reason"] = finish
-        await wire.json(200, reply)
-
-    return answer
-
-
-async def begins_and_is_cut(request: Request, wire: Wire) -> None:
-    await wire.begin_stream()
-    await asyncio.sleep(0.02)
-    wire.cut()
 
 
 @pytest.mark.parametrize(
@@ -334,50 +253,11 @@ async def test_a_route_of_a_models_own_name_holds_for_its_aliases_and_keeps_its_
         assert reply.headers["x-penstock-model"] == "large"
 
 
-async def test_a_request_is_held_to_the_ceiling_of_the_model_that_answers():
-    settings = config(large={"max_output_tokens": 100})
-    async with two(fails(500), well, settings) as both:
-        await both.ask(SMART | {"max_tokens": 400})
-        await both.ask(SMART | {"max_completion_tokens": 400})
-        await both.ask(SMART)
-        asked = [request.body for request in both.large.requests]
-        assert [body["max_tokens"] for body in asked] == [100, 100, 100]
-        assert asked[1]["max_completion_tokens"] == 100
-        assert (await both.ask(SMART | {"max_tokens": 513})).status == 400, "no model of the route has so many"
-
-
 async def test_a_gateway_is_ready_without_engines_where_its_route_has_another_way():
     async with two(None, well, config({"name": "tiny", "canned": "sorry"})) as both:
         assert (await both.gateway.get("/readyz")).status == 200
         both.gateway.service.update_engines("large", [])
         assert (await both.gateway.get("/readyz")).status == 503, "large has no route of its own"
-
-
-async def test_rules_answer_without_a_model_and_limits_still_count():
-    route = {"rules": [{"template": "hello", "pattern": "(?i)hello|hi"}]}
-    settings = config(
-        route, routing={"templates": {"hello": "Hello. Ask me anything."}}, limits={"requests_per_minute": 1}
-    )
-    async with two(well, well, settings) as both:
-        begun = time.perf_counter()
-        reply = await both.ask(SMART)
-        assert time.perf_counter() - begun < 0.5
-        assert reply.json["choices"][0]["message"]["content"] == "Hello. Ask me anything."
-        assert reply.headers["x-penstock-route"] == "smart; to=none; reason=template; hello"
-        assert not both.tiny.requests
-        assert (await both.ask(SMART)).status == 429
-        sample = 'penstock_routed_requests_total{name="smart",reason="template",to="none"}'
-        assert await both.gateway.metric(sample) == 2
-
-
-async def test_the_ceiling_of_cost_holds_for_plain_models_as_well():
-    async with two(well, well, config()) as both:
-        cheap = CHAT | {"max_tokens": 10}
-        assert (await both.ask(cheap, x_penstock_max_cost_usd="0.01")).status == 200
-        reply = await both.ask(cheap, x_penstock_max_cost_usd="0.000001")
-        assert (reply.status, reply.error["code"]) == (400, "cost_ceiling_exceeded")
-        assert (await both.ask(cheap, x_penstock_max_cost_usd="cheap")).error["code"] == "invalid_max_cost"
-        assert len(both.tiny.requests) == 1
 
 
 async def test_tasks_come_by_header_and_the_models_list_has_the_route():
@@ -408,69 +288,6 @@ async def test_metrics_have_no_label_that_a_client_chose():
             await both.ask(SMART, x_penstock_task=f"scan-{n}")
             await both.ask(CHAT | {"model": f"scan-{n}"})
         assert b"scan-" not in (await both.gateway.get("/metrics")).body
-
-
-async def test_the_own_limits_of_each_model_of_a_chain_count_for_it_alone():
-    one = {"requests_per_minute": 1, "burst_requests": 1}
-    async with two(fails(500), well, config(large={"limits": one}, limits={"requests_per_minute": 600})) as found:
-        first = await found.gateway.ask(SMART)
-        assert (first.status, first.headers["x-penstock-model"]) == (200, "large")
-        second = await found.gateway.ask(SMART)
-        assert second.status == 429, "the model that it falls back to has no room for it"
-        assert second.headers["x-penstock-limit"] == "model.requests_per_minute"
-        assert "model `large`" in second.error["message"]
-        assert int(second.headers["retry-after"]) > 0
-        found.tiny.answer = well
-        assert (await found.gateway.ask(SMART)).status == 200, "the first model's limits are its own"
-        assert not found.gateway.service.limiter.held
-
-
-async def test_a_model_whose_own_limits_are_reached_is_passed_over_in_a_chain():
-    one = {"requests_per_minute": 1, "burst_requests": 1}
-    async with two(well, well, config(tiny={"limits": one})) as found:
-        replies = [await found.gateway.ask(SMART) for _ in range(2)]
-        assert [reply.headers["x-penstock-model"] for reply in replies] == ["tiny", "large"]
-        assert replies[1].headers["x-penstock-fallback"] == "model; to=large; after=tiny; reason=limit"
-        breaker = found.gateway.service.router.breakers["tiny"]
-        assert breaker.allows(time.monotonic()), "a limit says nothing against a model's health"
-
-
-async def test_tokens_are_charged_to_the_limits_of_the_model_that_answered():
-    tokens = {"tokens_per_minute": 100_000}
-    async with two(fails(500), well, config(tiny={"limits": tokens}, large={"limits": tokens})) as found:
-        assert (await found.gateway.ask(SMART)).status == 200
-        states = found.gateway.service.limiter.book._states
-        await eventually(lambda: not any(state.open for state in states.values()))
-        used = 25 * 60_000_000 / 100_000  # microseconds until 25 tokens are free again
-        begun = states["model:tiny"].free_at["t"]
-        assert used * 0.9 < states["model:large"].free_at["t"] - begun < used + 2_000_000
-
-
-def key_with(**fields: Any) -> KeyFile:
-    return KeyFile.model_validate(
-        {"keys": [{"id": "test", "sha256": hashlib.sha256(KEY.encode()).hexdigest(), **fields}]}
-    )
-
-
-async def test_a_keys_ceiling_of_cost_holds_and_a_header_can_only_lower_it():
-    async with two(well, well, config()) as both:
-        file = key_with(max_usd_per_request=0.0001)
-        both.gateway.service.keys.take_file(file.keys, file.admins)
-        cheap = SMART | {"max_tokens": 10}
-        assert (await both.ask(cheap)).status == 200
-        assert (await both.ask(cheap, x_penstock_max_cost_usd="1000")).headers["x-penstock-model"] == "tiny"
-        for body in (SMART, CHAT):
-            assert (await both.ask(body | {"max_tokens": 400})).error["code"] == "cost_ceiling_exceeded"
-        assert len(both.tiny.requests) == 2
-
-
-async def test_a_keys_ceiling_on_a_model_holds_where_a_route_leads_to_it():
-    async with two(fails(500), well, config()) as both:
-        file = key_with(max_output_tokens_by_model={"large": 4})
-        both.gateway.service.keys.take_file(file.keys, file.admins)
-        assert (await both.ask(SMART | {"max_tokens": 9})).headers["x-penstock-model"] == "large"
-        assert both.tiny.requests[0].body["max_tokens"] == 9
-        assert both.large.requests[0].body["max_tokens"] == 4
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from app.gateway.metrics import REQUEST_BUCKETS
+
 if TYPE_CHECKING:
     from app.gateway.service import Service
-
-WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
 class BalanceMetrics:
@@ -20,7 +20,7 @@ class BalanceMetrics:
             "penstock_queue_seconds",
             "Time in the waiting room, of those that left it.",
             ["model"],
-            buckets=WAIT_BUCKETS,
+            buckets=REQUEST_BUCKETS,
             registry=registry,
         )
         self.queue_refused = Counter(

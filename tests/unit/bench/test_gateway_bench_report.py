@@ -93,3 +93,13 @@ def test_a_quick_run_and_a_single_core_are_said():
     assert "one core: the load ran beside the gateway" in text
     assert "without real-time scheduling" in text
     assert "1 round " in text
+
+
+def test_the_page_shows_whether_memory_grew_over_many_requests():
+    seen = [(number * 1000, 50.0 + (number >= 15)) for number in range(1, 31)]
+    text = page(FACTS, [own()], {}, [], {}, seen)
+    assert "| 1,000 | 50.0 |" in text
+    assert "| 30,000 | 51.0 |" in text
+    assert "Grown by 0.00 MB" in text, "what came before the second half is in both"
+    assert "Grown by 1.00 MB" in page(FACTS, [own()], {}, [], {}, [(n * 1000, 50.0 + (n > 20)) for n in range(1, 31)])
+    assert "Not measured." in page(FACTS, [own()], {}, [], {})
