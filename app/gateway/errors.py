@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 RETRY_AFTER_SECONDS = 2
-"""Sent with each 503: about the time that a pod takes to become ready again after a short failure."""
+"""Sent with each 503, and where no engine could be reached: about the time that a pod takes to become ready again after
+a short failure."""
 NO_RETRY = (b"x-should-retry", b"false")
 """What OpenAI's clients heed: to send the same request again is of no use."""
 
@@ -114,11 +115,14 @@ def too_many(limit: int) -> Problem:
 
 
 def unreachable(model: str) -> Problem:
-    return Problem(502, f"No engine of the model `{model}` could be reached.", "engine_unreachable")
+    """Engines that leave refuse before anybody is told that they do; others are about to come."""
+    message = f"No engine of the model `{model}` could be reached."
+    return Problem(502, message, "engine_unreachable", headers=retry_after())
 
 
 def engine_failed(model: str) -> Problem:
-    return Problem(502, f"The engine of the model `{model}` failed before it answered.", "engine_failed")
+    message = f"The engine of the model `{model}` failed before it answered."
+    return Problem(502, message, "engine_failed", headers=retry_after())
 
 
 def interrupted(model: str) -> Problem:

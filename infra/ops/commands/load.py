@@ -175,19 +175,21 @@ def _written(folder: Path, endpoint: Endpoint, plan: Plan, records: Records, ste
         from infra.ops.load.report import Told, write
     except ImportError as problem:
         raise UsageError(f"--report needs matplotlib: {problem}.", "Run `make setup`.") from None
+    sent = _sent(plan, " then ".join(f"{step.rate:g}" for step in steps))
     when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    facts = {"when": when, "gateway": endpoint.url, "model": plan.model, "sent": _sent(plan), "seed": str(plan.seed)}
+    facts = {"when": when, "gateway": endpoint.url, "model": plan.model, "sent": sent, "seed": str(plan.seed)}
     return write(folder, Told(f"Load on {plan.model}", facts), records, steps)
 
 
-def _sent(plan: Plan) -> str:
+def _sent(plan: Plan, rates: str = "") -> str:
     if plan.workload is None:
         return f"{plan.rate:g} requests/s and {plan.streams} streams"
-    how = f"{plan.clients} clients" if plan.clients else f"{plan.rate:g} requests/s"
+    how = f"{plan.clients} clients" if plan.clients else f"{rates or f'{plan.rate:g}'} requests/s"
     return f"{how} of {plan.workload.about}" + (f", lengths x {plan.scale:g}" if plan.scale != 1 else "")
 
 
 def _table(done: Sweep) -> list[str]:
+    from infra.ops.load.knee import knee_in_words
     from infra.ops.tables import table
 
     head = ("rate/s", "sent", "failed", "answered/s", "tokens/s", "TTFT p50", "TTFT p95", "ITL p50", "ITL p99")
@@ -202,8 +204,7 @@ def _table(done: Sweep) -> list[str]:
         )
         for step in done.steps
     ]
-    end = "below the lowest rate" if done.knee is None else f"{done.knee:g} requests a second"
-    return [*table(head, rows, indent=""), f"knee: {end}"]
+    return [*table(head, rows, indent=""), knee_in_words(done.steps)]
 
 
 def _text(figures: Figures) -> str:

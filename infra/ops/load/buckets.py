@@ -34,8 +34,13 @@ class Buckets:
         for index in sorted(self.counts):
             seen += self.counts[index]
             if seen >= rank:
-                return min(LEAST_SECONDS * GROWTH**index, self.largest)
+                return min(self.end_of(index), self.largest)
         return self.largest
+
+    @staticmethod
+    def end_of(index: int) -> float:
+        """Seconds: the upper end of a bucket."""
+        return LEAST_SECONDS * GROWTH**index
 
 
 def _index(seconds: float) -> int:

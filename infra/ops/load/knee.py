@@ -60,3 +60,15 @@ def knee(steps: Sequence[Step]) -> float | None:
             break
         found = step.rate
     return found
+
+
+def reached(steps: Sequence[Step]) -> bool:
+    """Whether a rate was tried that was too much."""
+    return bool(steps) and knee(steps) != max(step.rate for step in steps)
+
+
+def knee_in_words(steps: Sequence[Step]) -> str:
+    found = knee(steps)
+    if found is None:
+        return "knee below the lowest rate"
+    return f"knee at {found:g} requests a second" if reached(steps) else f"no knee up to {found:g} requests a second"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.ops.errors import PenstockError
-from infra.ops.load.knee import Step, knee
+from infra.ops.load.knee import Step, knee, knee_in_words
 from infra.ops.load.records import Records, percentile
 
 STYLE = (
@@ -38,10 +38,10 @@ def write(folder: Path, told: Told, records: Records, steps: Sequence[Step] = ()
 
     pictures: dict[str, bytes] = {}
     if steps:
-        pictures["rates"] = plots.over_rates(steps, knee(steps))
-    pictures["seconds"] = plots.over_time(records)
+        pictures["rates"] = plots.over_rates(told.title, steps, knee(steps))
+    pictures["seconds"] = plots.over_time(_of_last(told.title, steps), records)
     if plots.by_colour(records.streams):
-        pictures["colours"] = plots.side_by_side(records)
+        pictures["colours"] = plots.side_by_side(_of_last(told.title, steps), records)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in pictures.items():
@@ -63,10 +63,9 @@ def page(told: Told, records: Records, steps: Sequence[Step], pictures: Mapping[
     figures = records.figures()
     parts = [f"<h1>{html.escape(told.title)}</h1>", _table(("", ""), list(told.facts.items()))]
     if steps:
-        found = knee(steps)
-        end = "below the lowest rate" if found is None else f"{found:g} requests a second"
-        parts += [f"<h2>Over rates</h2><p>Knee: <b>{end}</b>.</p>", _picture("rates", pictures), _steps(steps)]
-    parts += ["<h2>Over time</h2>", _picture("seconds", pictures)]
+        end = html.escape(knee_in_words(steps))
+        parts += [f"<h2>Over rates</h2><p><b>{end}</b>.</p>", _picture("rates", pictures), _steps(steps)]
+    parts += [f"<h2>{html.escape(_of_last('Over time', steps))}</h2>", _picture("seconds", pictures)]
     if "colours" in pictures:
         parts += ["<h2>Colours side by side</h2>", _picture("colours", pictures), _colours(records)]
     parts.append("<h2>Failures</h2>")
@@ -78,6 +77,11 @@ def page(told: Told, records: Records, steps: Sequence[Step], pictures: Mapping[
     head = f'<meta charset="utf-8"><title>{html.escape(told.title)}</title><style>{STYLE}</style>'
     wide = '<meta name="viewport" content="width=device-width">'
     return f'<!doctype html><html lang="en"><head>{head}{wide}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _of_last(title: str, steps: Sequence[Step]) -> str:
+    """The records of a sweep are those of its last rate."""
+    return f"{title}, {steps[-1].rate:g} requests a second" if steps else title
 
 
 def _picture(name: str, pictures: Mapping[str, bytes]) -> str:

@@ -18,8 +18,9 @@ from infra.ops.endpoint import GatewayError
 from infra.ops.errors import PenstockError, UsageError
 from infra.ops.load.buckets import Buckets
 from infra.ops.load.generator import Load, Plan
-from infra.ops.load.knee import Step, knee
+from infra.ops.load.knee import Step, knee, knee_in_words
 from infra.ops.load.measure import tokens_of
+from infra.ops.load.plots import within
 from infra.ops.load.records import Records, Stream, percentile
 from infra.ops.load.report import Told, page, write
 from infra.ops.load.sweep import rates_of, sweep
@@ -190,6 +191,26 @@ def test_the_knee_is_the_last_rate_before_it_fails_or_slows():
     assert knee([STEP, failing, replace(STEP, rate=80)]) == 10, "a rate beyond a gap says nothing"
     assert knee([replace(STEP, failed=2)]) is None
     assert knee([]) is None
+
+
+def test_a_sweep_that_never_was_too_much_has_no_knee():
+    slow = replace(STEP, rate=40, ttft_p95=0.7)
+
+    assert knee_in_words([STEP, slow]) == "knee at 10 requests a second"
+    assert knee_in_words([STEP, replace(STEP, rate=20)]) == "no knee up to 20 requests a second"
+    assert knee_in_words([replace(STEP, failed=2)]) == "knee below the lowest rate"
+
+
+def test_the_gaps_of_a_colour_are_drawn_to_their_last():
+    gaps = Buckets()
+    for seconds in (0.01, 0.01, 0.02, 0.5):
+        gaps.add(seconds)
+
+    times, shares = within(gaps)
+
+    assert shares == [0.5, 0.75, 1.0]
+    assert times[-1] == 500
+    assert times[0] == pytest.approx(10, rel=0.05)
 
 
 def some_records() -> Records:
