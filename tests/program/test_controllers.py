@@ -126,5 +126,7 @@ def test_images_of_what_is_not_wanted_have_no_repository(rehearsed: Rehearsed, r
         return {each.name for each in rehearsal.of_type("aws:ecr/repository:Repository")}
 
     more = repositories(rehearsed_with("prod", scaled)) - repositories(rehearsed("prod"))
-    assert more == {"registry-keda", "registry-keda-metrics-apiserver", "registry-device-plugin"}
+    assert more == {"registry-device-plugin"}
+    scaler = {"registry-keda", "registry-keda-metrics-apiserver"}
+    assert repositories(rehearsed("prod")) - repositories(rehearsed("dev")) == scaler
     assert repositories(rehearsed("local")) == {"registry-gateway", "registry-engine", "registry-karpenter"}

@@ -57,7 +57,7 @@ def test_each_colour_has_pools_whose_nodes_carry_its_tag(prod: Rehearsal):
 
 def test_engines_are_held_to_the_nodes_of_their_colour(prod: Rehearsal):
     engines = [each for each in prod.of_type("kubernetes:apps/v1:Deployment") if each.name.startswith("engine-")]
-    assert len(engines) == 4
+    assert len(engines) == 6, "of two models in two colours, one of them with a share on spot"
     for each in engines:
         affinity = each.inputs["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
         (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]

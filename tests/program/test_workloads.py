@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,16 +74,35 @@ def test_replicas_for_all_zones_must_be_spread_over_them(stack: str, settings: S
 
 def test_a_single_pod_has_no_disruption_budget(stack: str, rehearsed: Rehearsed):
     rehearsal = rehearsed(stack)
-    budgets = {each.name for each in rehearsal.of_type("kubernetes:policy/v1:PodDisruptionBudget")}
-    several = {each.name for each in rehearsal.of_type(DEPLOYMENT) if each.inputs["spec"]["replicas"] >= 2}
-    assert budgets == several
+    budgets = rehearsal.of_type("kubernetes:policy/v1:PodDisruptionBudget")
+    held, several = [], []
+    for each in rehearsal.of_type(DEPLOYMENT):
+        spec, namespace = each.inputs["spec"], each.inputs["metadata"]["namespace"]
+        labels = spec["template"]["metadata"]["labels"].items()
+        held += [
+            each.name
+            for budget in budgets
+            if budget.inputs["metadata"]["namespace"] == namespace
+            and budget.inputs["spec"]["selector"]["matchLabels"].items() <= labels
+        ]
+        several += [each.name] if spec["replicas"] >= 2 else []
+    assert sorted(held) == sorted(several)
 
 
 def test_every_workload_has_a_service_of_its_name(stack: str, rehearsed: Rehearsed):
     rehearsal = rehearsed(stack)
     serving = [each for each in rehearsal.of_type(DEPLOYMENT) if each.parent_name in ("blue", "green")]
-    names = {each.inputs["metadata"]["name"] for each in serving}
-    assert {each.inputs["metadata"]["name"] for each in rehearsal.of_type("kubernetes:core/v1:Service")} == names
+    services = [
+        each.inputs for each in rehearsal.of_type("kubernetes:core/v1:Service") if each.parent_name in ("blue", "green")
+    ]
+    reached = {service["metadata"]["name"]: 0 for service in services}
+    for each in serving:
+        labels = each.inputs["spec"]["template"]["metadata"]["labels"].items()
+        (name,) = (each["metadata"]["name"] for each in services if each["spec"]["selector"].items() <= labels)
+        # A model with a share on spot is two workloads behind one service.
+        assert name == re.sub("-(floor|spot)-(blue|green)$", r"-\2", each.inputs["metadata"]["name"])
+        reached[name] += 1
+    assert all(reached.values()), "a service of nobody"
 
 
 def test_secrets_are_secret_and_config_maps_are_not(stack: str, rehearsed: Rehearsed):

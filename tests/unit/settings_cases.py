@@ -20,7 +20,16 @@ def settled(stack: str) -> Values:
     """A stack file's values with blue live and green idle: the files of the checkout move with every release."""
     values = stack_file_values(CHECKOUT / f"Pulumi.{stack}.yaml")
     values["release"]["blue"]["weight"], values["release"]["green"]["weight"] = 100, 0
-    return of_one_model(values) if stack == "local" else values
+    return {"local": of_one_model, "dev": dict, "prod": of_fixed_size}[stack](values)
+
+
+def of_fixed_size(values: Values) -> Values:
+    """Without what scales, for sums that a person can follow."""
+    values["controllers"]["keda"]["enabled"] = False
+    values["jobs"]["scaling"] = None
+    for model in values["models"]:
+        model |= {"scaling": None, "spotShare": None}
+    return values
 
 
 def of_one_model(values: Values) -> Values:
