@@ -26,6 +26,7 @@ def settled(stack: str) -> Values:
 def of_fixed_size(values: Values) -> Values:
     """Without what scales, for sums that a person can follow."""
     values["controllers"]["keda"]["enabled"] = False
+    values["nodeGroups"]["gpuSpot"]["maxNodesPerZone"] = 4
     values["jobs"]["scaling"] = None
     for model in values["models"]:
         model |= {"scaling": None, "spotShare": None}
