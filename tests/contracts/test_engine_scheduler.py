@@ -48,7 +48,7 @@ def run(under_test: Scheduler, steps: int = 5000) -> list[tuple[Sequence, int, s
 LOADS = st.lists(st.tuples(st.integers(1, 120), st.integers(1, 100), st.integers(0, 2)), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LOADS, st.integers(16, 40), st.integers(1, 6), st.sampled_from([16, 48, 512]))
 def test_each_sequence_gets_all_its_tokens_in_order(
     load: list[tuple[int, int, int]], blocks: int, most: int, budget: int
@@ -69,7 +69,7 @@ def test_each_sequence_gets_all_its_tokens_in_order(
     assert under_test.totals.prompt == sum(prompt for prompt, _, _ in load)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LOADS, st.integers(16, 30))
 def test_first_come_is_first_served(load: list[tuple[int, int, int]], blocks: int) -> None:
     under_test = scheduler(blocks, max_num_seqs=3)

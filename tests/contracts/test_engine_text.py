@@ -54,7 +54,7 @@ def test_an_unknown_id_is_an_error() -> None:
         TOKENIZER.decode([TOKENIZER.size])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(QUESTIONS, st.integers(0, 1000), st.integers(0, 3))
 def test_an_answer_cut_anywhere_is_continued_to_the_same_end(question: str, cut: int, key: int) -> None:
     prompt = f"user: {question}\nassistant: "
@@ -64,7 +64,7 @@ def test_an_answer_cut_anywhere_is_continued_to_the_same_end(question: str, cut:
     assert begun + answer(prompt + begun, len(prompt), question, key) == whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60), st.integers(0, 1000))
 def test_a_plain_prompt_cut_anywhere_is_continued_to_the_same_end(prompt: str, cut: int) -> None:
     whole = answer(prompt, None, "", sentences=4)

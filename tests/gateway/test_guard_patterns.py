@@ -172,7 +172,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(value=json_values, ascii_only=st.booleans(), indent=st.sampled_from([None, 1]))
 def test_masking_any_json_masks_its_strings_and_changes_nothing_else(value: Any, ascii_only: bool, indent: int | None):
     def expected(one: Any, key: str) -> Any:

@@ -200,7 +200,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pieces=PIECES)
 def test_a_stream_is_masked_as_its_whole_text_would_be(pieces: list[str]):
     one = screen()

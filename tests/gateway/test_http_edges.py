@@ -174,7 +174,7 @@ async def test_garbage_after_a_request_does_not_break_its_answer():
         assert await client.ended()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 700), max_size=6))
 def test_a_request_may_arrive_in_any_pieces(cuts: list[int]):
     data = Client.request() + Client.request(STREAM)

@@ -236,9 +236,7 @@ def test_redis_and_the_reference_agree_in_every_order_of_events(scripts: Scripts
 
     Here.scripts = scripts
     case = Here.TestCase
-    case.settings = settings(
-        max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    case.settings = settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
     case("runTest").runTest()
 
 

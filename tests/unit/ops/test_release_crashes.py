@@ -172,7 +172,7 @@ class ReleaseUnderCrashes(RuleBasedStateMachine):
 
 
 TestReleaseUnderCrashes = ReleaseUnderCrashes.TestCase
-TestReleaseUnderCrashes.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+TestReleaseUnderCrashes.settings = settings(max_examples=40, stateful_step_count=15)
 
 
 def world_and_runner(tmp_path: Path, *verdicts: str) -> tuple[FakeWorld, Runner]:
