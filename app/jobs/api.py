@@ -50,6 +50,13 @@ TOO_MANY_UPLOADS = Problem(
     503, "Too many uploads at once. Try again in 2 s.", "too_many_uploads", headers=retry_after()
 )
 
+KEY_NEEDED = Problem(
+    403,
+    "Batches and jobs need an API key: they are asked for long after a token of an issuer has ended, and nobody could "
+    "revoke that. Ask the operator of this gateway for a key of your tenant; it sees the files that you have uploaded.",
+    "api_key_needed",
+)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -298,8 +305,7 @@ class JobsApi:
             raise forms.bad(f"`endpoint` must be one of {', '.join(ENDPOINTS)}.", "endpoint", "invalid_endpoint")
         grant.require_route(route)
         if self._ring.by_id(grant.id) is not grant:
-            text = "Batches and jobs need an API key: a token of an issuer ends before they do."
-            raise Refused(Problem(403, text, "api_key_needed"))
+            raise Refused(KEY_NEEDED)
 
     def _webhook(self, given: forms.WebhookForm | None) -> str | None:
         """Raises Refused (400)."""
