@@ -56,7 +56,7 @@ _decode_identity = msgspec.json.Decoder(_Identity).decode
 
 class Progress:
     """What the client has seen of one stream. `tokens` counts events with a token, so it is a lower bound where an
-    engine puts several into one."""
+    engine puts several into one and does not tell its usage in each."""
 
     __slots__ = (
         "again",
@@ -128,7 +128,15 @@ class Progress:
                 self.usage_told = not choices
             for choice in choices:
                 self._take_choice(choice)
+            if chunk.usage is not None and choices:
+                self._count(chunk.usage.completion_tokens or 0)
         self._add(texts)
+
+    def _count(self, told: int) -> None:
+        """The engine says with an event how many tokens there are by now: more than events, where one bears several."""
+        more = max(0, told - self.tokens)
+        self.tokens += more
+        self.fresh += more
 
     def _add(self, texts: list[str]) -> None:
         self.tokens += len(texts)

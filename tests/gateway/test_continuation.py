@@ -130,6 +130,21 @@ def test_usage_on_each_event_makes_the_counts_exact():
     assert (out["prompt_tokens"], out["completion_tokens"], out["total_tokens"]) == (17, 3, 20)
 
 
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.integers(1, 40))
+def test_with_usage_on_each_event_the_limit_is_exact_however_many_tokens_an_event_has(tokens: list[int], left: int):
+    """vLLM puts several into one where its own server falls behind."""
+    events, seen = (
+        [event("", choices=[{"index": 0, "delta": {"role": "assistant"}}], usage={"completion_tokens": 0})],
+        0,
+    )
+    for count in tokens:
+        seen += count
+        events.append(event("x" * count, usage={"prompt_tokens": 17, "completion_tokens": seen}))
+    plan = continuation("chat", body(max_tokens=seen + left), kept(*events).progress())
+    assert json.loads(plan.body)["max_tokens"] == left
+    assert plan.seen == seen
+
+
 def test_events_take_over_the_first_ones_identity_and_no_second_role():
     first = event("", id="one", created=1, model="m", choices=[{"index": 0, "delta": {"role": "assistant"}}])
     plan = continuation("chat", body(), kept(first, event("a")).progress())
