@@ -192,8 +192,8 @@ async def _metrics_have_the_names_that_we_read(engine: Engine) -> None:
 async def _a_stream_survives_its_engine(
     gateway: Running, engines: list[Engine], body: dict[str, Any], expected: str
 ) -> Engine:
-    # vLLM puts several tokens into one event where its own server falls behind. Only with usage in each event is it known
-    # how many came, and how many are left (docs/gateway.md, "Limits of the count").
+    # vLLM puts several tokens into one event where its own server falls behind. Only with usage in each event is it
+    # known how many came, and how many are left (docs/gateway.md, "Limits of the count").
     counted = body | {"max_tokens": 400, "min_tokens": 400, "stream_options": COUNTED}
     asking = asyncio.ensure_future(ask(gateway, counted))
     whole = await ask(gateway, counted)
