@@ -96,6 +96,16 @@ async def test_an_erasure_revokes_disables_and_unnames_and_is_audited(empty_data
         assert (await admin(gateway, "DELETE", "tenants/acme/data?confirm=acme")).json["keys_revoked"] == 0
 
 
+async def audit_of(database: Database) -> list[tuple[str, str]]:
+    connection = await connect(database)
+    try:
+        return [
+            tuple(row) for row in await connection.fetch("SELECT actor, action FROM penstock_keys.audit ORDER BY 1, 2")
+        ]
+    finally:
+        connection.terminate()
+
+
 async def test_nobody_edits_the_audit_not_even_its_owner(empty_database: Database, tmp_path: Path):
     async with gateway_with_feedback(empty_database, tmp_path) as gateway:
         await make_key(gateway)
@@ -178,7 +188,17 @@ async def test_the_gateways_own_login_may_do_all_of_this_and_cannot_read_a_row_o
             assert (erased.status, erased.json["feedback"]) == (200, 1)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await execute(hand, "SELECT * FROM penstock_ledger.usage")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await execute(hand, "DELETE FROM penstock_keys.audit")
+        before = await audit_of(empty_database)
+        assert before
+        for statement in (
+            "UPDATE penstock_keys.audit SET actor = 'nobody'",
+            "DELETE FROM penstock_keys.audit",
+            "TRUNCATE penstock_keys.audit",
+            "ALTER TABLE penstock_keys.audit DISABLE TRIGGER ALL",
+            "DROP TABLE penstock_keys.audit",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await execute(hand, statement)
+        assert await audit_of(empty_database) == before
     finally:
         await execute(empty_database, "DROP OWNED BY careful_hand; DROP ROLE careful_hand")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.jobs.conftest import ADMIN_KEY, OTHER_KEY, Platform, lines, put_file, start_batch
 
 ERASE = "/admin/v1/tenants/other/data?confirm=other"
@@ -46,3 +48,18 @@ async def test_where_the_bucket_fails_no_row_goes_and_the_erasure_can_be_repeate
     platform.s3.broken.clear()
     assert (await platform.ask("DELETE", ERASE, authorization=AS_ADMIN)).status == 200
     assert not await platform.fetch("SELECT id FROM penstock_jobs.batches WHERE tenant = 'other'")
+
+
+async def test_an_export_names_the_files_and_batches_of_the_tenant_and_of_no_other(platform: Platform):
+    await fill(platform)
+    exported = await platform.ask("GET", "/admin/v1/tenants/other/export", authorization=AS_ADMIN)
+    assert exported.status == 200
+    found = [json.loads(line) for line in exported.body.splitlines()]
+    assert found[-1]["object"] == "end"
+    files = {one["id"] for one in found if one["object"] == "file"}
+    batches = {one["id"]: one["status"] for one in found if one["object"] == "batch"}
+    own = await platform.fetch("SELECT id FROM penstock_jobs.files WHERE tenant = 'other'")
+    assert files == {row["id"] for row in own}
+    assert len(files) == 2, "input and output"
+    assert sorted(batches.values()) == ["completed", "validating"], "a job is a batch of one row"
+    assert {one.get("tenant", "other") for one in found} == {"other"}

@@ -201,3 +201,27 @@ async def test_a_webhook_is_signed_and_tried_again(
         assert content["type"] == "job.completed"
         assert content["data"] == {"id": made["id"], "status": "completed"}
     assert [one["done"] for one in await platform.fetch("SELECT done FROM penstock_jobs.deliveries")] == [True]
+
+
+def test_a_message_is_tried_again_at_the_times_that_its_standard_recommends(platform: Platform):
+    """5 s, 5 min, 30 min, 2, 5, 10, 14, 20 and 24 h, and no more tries than the configuration has."""
+    minutes = [round(one / 60, 2) for one in webhooks.WAITS_SECONDS]
+    assert minutes == [0.08, 5, 30, 120, 300, 600, 840, 1200, 1440]
+    assert platform.config.webhooks.attempts <= len(webhooks.WAITS_SECONDS) + 1
+
+
+async def test_a_receiver_that_wants_no_more_or_never_answers_well_is_left(
+    platform: Platform, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(webhooks, "WAITS_SECONDS", (0.1,) * 9)
+    tries = platform.config.webhooks.attempts
+    for answers, wanted, last in (([410], 1, "410"), ([500] * (tries + 3), tries, "500")):
+        receiver.got, receiver.answers = [], list(answers)
+        await platform.fetch("TRUNCATE penstock_jobs.deliveries")
+        await platform.ask("POST", "/v1/jobs", JOB | {"webhook": {"url": receiver.url}})
+        async with platform.worker(), asyncio.timeout(60):
+            while not await platform.fetch("SELECT FROM penstock_jobs.deliveries WHERE done"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert len(receiver.got) == wanted
+        (row,) = await platform.fetch("SELECT attempts, last_result FROM penstock_jobs.deliveries")
+        assert (row["attempts"], row["last_result"]) == (wanted, last)
