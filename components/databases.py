@@ -2,13 +2,13 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
 from components.manifests import CACHE_PORT, DATABASE_PORT
-from components.options import stateful
+from components.options import numbered, stateful
 
 TOKEN_BYTES = 48
 """64 characters; ElastiCache takes 16 to 128 (AuthToken)."""
@@ -30,6 +30,8 @@ class CacheArgs(TypedDict):
     tls: bool
     auth: bool
     """Clients must send a token. AWS takes one only beside TLS."""
+    token_number: NotRequired[int]
+    """Raised by one it has the token made anew; 1 where it is not given."""
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
@@ -55,7 +57,7 @@ class Cache(pulumi.ComponentResource):
             name, subnet_ids=args["subnet_ids"], description="Penstock cache", opts=child
         )
         standby = args["replicas"] > 0
-        token = self._token(args["credentials_key_arn"], args["protected"]) if args["auth"] else None
+        token = self._token(args) if args["auth"] else None
         group = aws.elasticache.ReplicationGroup(
             name,
             description="Penstock: quotas, budgets and prompt caches of the gateways",
@@ -88,18 +90,18 @@ class Cache(pulumi.ComponentResource):
         self.token = token or pulumi.Output.secret("")
         self.register_outputs({"address": self.address, "memberIds": self.member_ids, "token": self.token})
 
-    def _token(self, key_arn: pulumi.Input[str], protected: bool) -> pulumi.Output[str]:
-        """Made once: the program offers a new one each time, and the first that was taken stays."""
+    def _token(self, args: CacheArgs) -> pulumi.Output[str]:
+        """Made once for each number: the program offers a new one each time, and the first that was taken stays."""
         name = f"{self.pulumi_resource_name}-token"
         secret = aws.secretsmanager.Secret(
             name,
             description="What clients send to the cache",
-            kms_key_id=key_arn,
-            recovery_window_in_days=RECOVERY_DAYS if protected else 0,
+            kms_key_id=args["credentials_key_arn"],
+            recovery_window_in_days=RECOVERY_DAYS if args["protected"] else 0,
             opts=pulumi.ResourceOptions(parent=self),
         )
         version = aws.secretsmanager.SecretVersion(
-            name,
+            numbered(name, args.get("token_number", 1)),
             secret_id=secret.id,
             secret_string=pulumi.Output.secret(secrets.token_urlsafe(TOKEN_BYTES)),
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["secretString"]),
@@ -114,6 +116,10 @@ class DatabaseArgs(TypedDict):
     instance_class: str
     engine_version: str
     """PostgreSQL version; a major alone takes its newest minor."""
+    checked_version: NotRequired[pulumi.Input[str]]
+    """The same, known only where something else allows it."""
+    allow_major_upgrade: NotRequired[bool]
+    """Takes a new major version at once: in the maintenance window its old parameter group could not be deleted."""
     storage_gib: int
     max_storage_gib: int
     multi_zone: bool
@@ -170,7 +176,8 @@ class Database(pulumi.ComponentResource):
             name,
             identifier=identifier,
             engine="postgres",
-            engine_version=args["engine_version"],
+            engine_version=args.get("checked_version", args["engine_version"]),
+            allow_major_version_upgrade=True if args.get("allow_major_upgrade") else None,
             instance_class=args["instance_class"],
             allocated_storage=args["storage_gib"],
             max_allocated_storage=args["max_storage_gib"],
@@ -196,7 +203,7 @@ class Database(pulumi.ComponentResource):
             delete_automated_backups=not args["protected"],
             copy_tags_to_snapshot=True,
             auto_minor_version_upgrade=True,
-            apply_immediately=not args["protected"],
+            apply_immediately=not args["protected"] or args.get("allow_major_upgrade", False),
             deletion_protection=args["protected"],
             skip_final_snapshot=not args["protected"],
             final_snapshot_identifier=f"{identifier}-final" if args["protected"] else None,

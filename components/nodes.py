@@ -18,6 +18,12 @@ NETWORK_POLICIES_ON = '{"enableNetworkPolicy":"true"}'
 
 
 class NodeGroupShape(TypedDict):
+    version: NotRequired[str]
+    """Kubernetes version of the nodes, such as 1.36. Without it: that of the cluster when the group is made."""
+    release_version: NotRequired[str]
+    """Release of the node image. Without it: the newest when the group is made or its version changes."""
+    max_unavailable: NotRequired[int]
+    """Nodes that are exchanged at a time; 1 where it is not given."""
     ami_type: str
     instance_types: pulumi.Input[Sequence[str]]
     min_nodes: int
@@ -243,13 +249,15 @@ class NodeGroups(pulumi.ComponentResource):
             subnet_ids=list(subnet_ids),
             ami_type=shape["ami_type"],
             instance_types=None if reserved else shape["instance_types"],
+            version=shape.get("version"),
+            release_version=shape.get("release_version"),
             capacity_type="SPOT" if pool == "gpu-spot" else capacity,
             scaling_config={
                 "min_size": shape["min_nodes"],
                 "desired_size": shape["desired_nodes"],
                 "max_size": shape["max_nodes"],
             },
-            update_config={"max_unavailable": 1},
+            update_config={"max_unavailable": shape.get("max_unavailable", 1)},
             node_repair_config={"enabled": True},
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
             labels={POOL_LABEL: pool, **device_plugin_label(shape["ami_type"])},

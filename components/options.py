@@ -15,3 +15,8 @@ def child_of(parent: pulumi.Resource, opts: pulumi.ResourceOptions | None) -> pu
     order.
     """
     return pulumi.ResourceOptions(parent=parent, depends_on=opts.depends_on if opts else None)
+
+
+def numbered(name: str, number: int) -> str:
+    """The logical name of what is made anew when its number is raised: the new one comes before the old one goes."""
+    return name if number == 1 else f"{name}-{number}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
@@ -17,7 +18,7 @@ from components.role import ServiceRole
 from infra.foundation import Foundation
 from infra.offerings import types_are_offered
 from infra.settings import Settings
-from infra.settings.model import NodeGroup
+from infra.settings.model import NodeGroup, SpotNodeGroup
 from infra.settings.network_rules import UNFIT_ZONE_IDS
 
 
@@ -84,6 +85,7 @@ def build_cluster(settings: Settings, foundation: Foundation, stack: str, provid
             "system": _shape(settings.node_groups.system, offered),
             "gpu": _shape(settings.node_groups.gpu, offered),
             "gpu_spot": {
+                **_rollout(spot),
                 "ami_type": spot.ami_type,
                 "instance_types": offered.apply(lambda _: list(spot.instance_types)),
                 "min_nodes": spot.min_nodes_per_zone,
@@ -205,6 +207,7 @@ def kubeconfig_of(name: str, region: str, *, endpoint: str, certificate_authorit
 def _shape(group: NodeGroup, offered: pulumi.Output[bool]) -> NodeGroupShape:
     """No group is made before its instance types are known to be offered."""
     return {
+        **_rollout(group),
         "ami_type": group.ami_type,
         "instance_types": offered.apply(lambda _: list(group.instance_types)),
         "min_nodes": group.min_nodes,
@@ -212,3 +215,19 @@ def _shape(group: NodeGroup, offered: pulumi.Output[bool]) -> NodeGroupShape:
         "max_nodes": group.max_nodes,
         "volume_gib": group.volume_gib,
     }
+
+
+class _Rollout(TypedDict):
+    version: NotRequired[str]
+    release_version: NotRequired[str]
+    max_unavailable: int
+
+
+def _rollout(group: NodeGroup | SpotNodeGroup) -> _Rollout:
+    """What moves nodes to another Kubernetes or image, and how many at a time. What is not pinned is not sent."""
+    found = _Rollout(max_unavailable=group.max_unavailable)
+    if group.version:
+        found["version"] = group.version
+    if group.release_version:
+        found["release_version"] = group.release_version
+    return found

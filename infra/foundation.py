@@ -16,6 +16,7 @@ from components.network import Network
 from components.security_groups import SecurityGroups
 from components.stores import Registry, Weights, WeightsArgs
 from infra.parts import network_endpoints
+from infra.running_version import version_may_come
 from infra.settings import Settings
 from infra.settings.regions import partition_of
 
@@ -133,6 +134,7 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
             "replicas": settings.data.cache.replicas,
             "tls": settings.data.cache.tls,
             "auth": settings.data.cache.auth,
+            "token_number": settings.rotation.cache_token,
             "subnet_ids": network.intra_subnet_ids,
             "security_group_id": groups.cache_id,
             "key_arn": keys.cache,
@@ -147,6 +149,8 @@ def build_foundation(settings: Settings, stack: str, provider: pulumi.ProviderRe
             "identifier": f"penstock-{stack}",
             "instance_class": settings.data.database.instance_class,
             "engine_version": settings.data.database.engine_version,
+            "checked_version": version_may_come(settings, f"penstock-{stack}", provider),
+            "allow_major_upgrade": settings.data.database.allow_major_upgrade,
             "storage_gib": settings.data.database.storage_gib,
             "max_storage_gib": settings.data.database.max_storage_gib,
             "multi_zone": settings.data.database.multi_zone,

@@ -11,6 +11,7 @@ REGION = "nowhere-1"
 Inputs = Mapping[str, Any]
 
 OFFERINGS = "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings"
+DATABASES = "aws:rds/getInstances:getInstances"
 
 AUTONAMED: dict[str, str] = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": "name",
@@ -106,10 +107,12 @@ def invented_outputs(token: str, name: str, inputs: Inputs, *, preview: bool) ->
 
 
 def invented_answer(token: str, arguments: Inputs) -> dict[str, Any]:
-    """What a cloud would answer to a question of the program: all that is asked for is there.
+    """What a cloud would answer to a question of the program: all that is asked for is there, and no database yet.
 
     Raises LookupError for a function that has no answer here.
     """
+    if token == DATABASES:
+        return {"id": "invented", "instanceArns": [], "instanceIdentifiers": []}
     if token != OFFERINGS:
         raise LookupError(f"the program asked the cloud for {token}; a rehearsal has no answer to that")
     filters = {str(each["name"]): each["values"] for each in arguments["filters"]}

@@ -17,8 +17,8 @@ from infra.foundation import Foundation
 from infra.jobs_config import jobs_config
 from infra.settings import Settings
 
-MadeOnce = Callable[[str, str], pulumi.Output[str]]
-"""Makes a random text in Secrets Manager, by name and description."""
+MadeOnce = Callable[[str, str, int], pulumi.Output[str]]
+"""Makes a random text in Secrets Manager, by name, description and the number of its turn."""
 MakeSecret = Callable[[str, dict[str, pulumi.Output[str]]], pulumi.Output[str]]
 """Makes a Secret of the platform's namespace, and returns its name."""
 
@@ -57,8 +57,8 @@ def build_jobs_base(
         },
         on_aws,
     )
-    signing = made_once("jobs-signing", "What workers sign with towards gateways")
-    password = made_once("jobs-login", "The workers' password in the database")
+    signing = made_once("jobs-signing", "What workers sign with towards gateways", settings.rotation.jobs_signing)
+    password = made_once("jobs-login", "The workers' password in the database", settings.rotation.database_logins)
     shared = {"PENSTOCK_JOBS_BUCKET": files.bucket, "PENSTOCK_JOBS_SECRET": signing}
     secret = make_secret(
         "jobs",

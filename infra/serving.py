@@ -17,6 +17,7 @@ from components.firewall import Firewall
 from components.ground import Ground
 from components.guard import Guard
 from components.isolation import Isolation
+from components.options import numbered
 from components.release import Release, encoded
 from components.role import ServiceRole
 from components.subnets import plan
@@ -79,8 +80,17 @@ def build_serving(
     watch = build_watch(settings, foundation, edge, cluster.name, stack, on_aws)
     build_drills(settings, foundation, edge, stack, on_aws)
     api_key = _made_once("api-key", "API key of the first client", "pk-", settings, foundation, provider)
-    admin_key = _made_once("admin-key", "Key of the admin API", "pa-", settings, foundation, provider)
-    password = _made_once("gateway-login", "The gateways' password in the database", "", settings, foundation, provider)
+    turns = settings.rotation
+    admin_key = _made_once("admin-key", "Key of the admin API", "pa-", settings, foundation, provider, turns.admin_key)
+    password = _made_once(
+        "gateway-login",
+        "The gateways' password in the database",
+        "",
+        settings,
+        foundation,
+        provider,
+        turns.database_logins,
+    )
 
     ground = Ground("ground", {"namespace": settings.namespace}, on_kubernetes)
     isolation = Isolation(
@@ -99,7 +109,7 @@ def build_serving(
         settings,
         foundation,
         cluster,
-        lambda name, description: _made_once(name, description, "", settings, foundation, provider),
+        lambda name, description, turn: _made_once(name, description, "", settings, foundation, provider, turn),
         lambda name, values: _secret(name, ground, values, cluster.provider),
         provider,
     )
@@ -256,8 +266,10 @@ def _made_once(
     settings: Settings,
     foundation: Foundation,
     provider: pulumi.ProviderResource,
+    turn: int = 1,
 ) -> pulumi.Output[str]:
-    """A random text in Secrets Manager: the program offers a new one each time, and the first that was taken stays."""
+    """A random text in Secrets Manager: the program offers a new one each time, and the first that was taken stays
+    until `turn` is raised."""
     secret = aws.secretsmanager.Secret(
         name,
         description=description,
@@ -266,7 +278,7 @@ def _made_once(
         opts=pulumi.ResourceOptions(provider=provider),
     )
     version = aws.secretsmanager.SecretVersion(
-        name,
+        numbered(name, turn),
         secret_id=secret.id,
         secret_string=pulumi.Output.secret(prefix + secrets.token_urlsafe(KEY_BYTES)),
         opts=pulumi.ResourceOptions(provider=provider, ignore_changes=["secretString"]),

@@ -45,6 +45,7 @@ COMMANDS = {
     "drill": "drill:drill",
     "policy": "policy:policy",
     "destroy": "destroy:destroy",
+    "upgrade": "upgrade:upgrade",
     "migrate": "migrate:migrate",
     "eks-token": "eks_token:eks_token",
     "completion": "completion:completion",

@@ -8,74 +8,35 @@ from __future__ import annotations
 import copy
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import yaml
 
 from infra.local.layout import ACCOUNT
-from infra.ops.changes import WEIGHT_PATH, Change
+from infra.ops import rehearsal_day_two as day_two
+from infra.ops.changes import WEIGHT_PATH
 from infra.ops.errors import PenstockError
+from infra.ops.rehearsal_edit import (
+    BUDGET,
+    CLUSTER,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NODE_GROUP,
+    SERVICE,
+    Config,
+    Edit,
+    Expected,
+)
 from infra.settings import Settings, model_slug
 from infra.settings.accelerators import gpus_of
 from infra.settings.model import NAMESPACE, RetentionDays
 
-Config = dict[str, Any]
-
 MODEL = "rehearsal"
 """Name of the model that is added."""
 SHIFT_PERCENT = 10
-
-DEPLOYMENT, SERVICE = "kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service"
-CONFIG_MAP, BUDGET = "kubernetes:core/v1:ConfigMap", "kubernetes:policy/v1:PodDisruptionBudget"
-NODE_GROUP, CLUSTER = "aws:eks/nodeGroup:NodeGroup", "aws:eks/cluster:Cluster"
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A change that an edit may bring. One that is required must come, the others need not."""
-
-    operation: str
-    type: str
-    name: str
-    """With `*` for any text."""
-    paths: str = ".*"
-    """A pattern that each changed property must fit, in full."""
-    required: bool = True
-
-    def fits(self, change: Change) -> bool:
-        return (
-            change.operation == self.operation
-            and change.type == self.type
-            and fnmatch.fnmatchcase(change.name, self.name)
-            and all(re.fullmatch(self.paths, found.path) for found in change.properties)
-        )
-
-    def __str__(self) -> str:
-        return f"{self.operation} {self.type} {self.name}"
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One change of the stack file, as a pull request would bring it."""
-
-    title: str
-    config: Config
-    """The whole configuration after it."""
-    expected: tuple[Expected, ...]
-
-
-def breaches(expected: Sequence[Expected], changes: Sequence[Change]) -> list[str]:
-    """What is there and was not expected, and what was expected and is not there."""
-    unexpected = [
-        f"{change.operation} {change.type} {change.name}"
-        + (f" ({', '.join(found.path for found in change.properties)})" if change.properties else "")
-        for change in changes
-        if not any(each.fits(change) for each in expected)
-    ]
-    missing = [f"no {each}" for each in expected if each.required and not any(each.fits(change) for change in changes)]
-    return unexpected + missing
+OLDER_DATABASE = "16"
+"""What a rehearsal of an upgrade begins with: a major version that this machine has."""
 
 
 def rehearsed(text: str, *, version: str | None = None) -> Config:
@@ -91,8 +52,11 @@ def rehearsed(text: str, *, version: str | None = None) -> Config:
     config = yaml.safe_load(re.sub(rf"(?<![0-9A-Za-z]){account}(?![0-9A-Za-z])", ACCOUNT, text))["config"]
     if version:
         config["penstock:cluster"]["version"] = version
-        # kube-proxy may be older than the API server and never newer.
+        # kube-proxy and nodes may be older than the API server and never newer.
         config["penstock:cluster"]["addonVersions"]["kubeProxy"] = f"v{version}.0-eksbuild.1"
+        for group in config["penstock:nodeGroups"].values():
+            group["version"], group["releaseVersion"] = version, None
+        config["penstock:data"]["database"] |= {"engineVersion": OLDER_DATABASE, "allowMajorUpgrade": False}
     return config
 
 
@@ -105,15 +69,16 @@ def settings_of(config: Config) -> Settings:
     return Settings.parse({key.removeprefix(f"{NAMESPACE}:"): value for key, value in config.items()}, "the rehearsal")
 
 
-def edits(config: Config, target_version: str) -> list[Edit]:
-    """The changes to go through, each on top of the one before. `target_version`: the stack file's Kubernetes version.
+def edits(config: Config, target: Config) -> list[Edit]:
+    """The changes to go through, each on top of the one before. `target`: what the stack file itself says.
 
     The logs' retention is changed where the version is the file's already. Models and colours are staged with one
     engine each, and nodes for them come first.
     """
     made: list[Edit] = []
-    upgrades = config["penstock:cluster"]["version"] != target_version
-    for plan in (_upgrade(target_version) if upgrades else _retention, _scale, _add_model, _stage, _shift):
+    upgrades = config["penstock:cluster"]["version"] != target["penstock:cluster"]["version"]
+    first = day_two.upgrades(target) if upgrades else (_retention,)
+    for plan in (*first, day_two.roll_an_image, day_two.rotate, _scale, _add_model, _stage, _shift):
         edit = plan(made[-1].config if made else config)
         if edit:
             settings_of(edit.config)
@@ -155,17 +120,6 @@ def release_protection(config: Config) -> Edit | None:
         Expected("update", "aws:secretsmanager/secret:Secret", "*", "recoveryWindowInDays"),
     )
     return Edit("release the protection", after, guards)
-
-
-def _upgrade(target: str) -> Callable[[Config], Edit]:
-    def plan(config: Config) -> Edit:
-        before = config["penstock:cluster"]["version"]
-        after = copy.deepcopy(config)
-        after["penstock:cluster"]["version"] = target
-        # In place, and without the Kubernetes provider: nothing on the cluster is replaced.
-        return Edit(f"Kubernetes {before} -> {target}", after, (Expected("update", CLUSTER, "cluster", "version"),))
-
-    return plan
 
 
 def _scale(config: Config) -> Edit | None:

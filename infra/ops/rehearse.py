@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.ops import deploy, kube, leftovers, rehearsal_plan, rehearsal_trouble
+from infra.ops import deploy, kube, leftovers, rehearsal_edit, rehearsal_plan, rehearsal_trouble
 from infra.ops.changes import Change, summary
 from infra.ops.cost import prices
 from infra.ops.destroy.run import Destroy
 from infra.ops.errors import PenstockError, RefusedError
 from infra.ops.interrupts import to_its_end
 from infra.ops.progress import Progress
-from infra.ops.rehearsal_plan import Config, Edit
+from infra.ops.rehearsal_edit import Config, Edit, breaches
 from infra.ops.stacks import StackAccess, access_on
 
 if TYPE_CHECKING:
@@ -105,16 +105,16 @@ class Rehearsal:
                 f"A rehearsal of {self.stack} is running, or was kept.",
                 f"End it with `penstock rehearse {self.stack} --end`.",
             )
-        target_version = rehearsal_plan.rehearsed(text)["penstock:cluster"]["version"]
+        target = rehearsal_plan.rehearsed(text)
         try:
-            self._run(config, target_version)
+            self._run(config, target)
         finally:
             if not self.keep:
                 with self._step("stop the platform"):
                     self.end()
         return self.report
 
-    def _run(self, config: Config, target_version: str) -> None:
+    def _run(self, config: Config, target: Config) -> None:
         from infra.local import cloud
 
         purpose = cloud.Purpose(self.state, self.stack, rehearsal_plan.stack_file(config), objects_only=True)
@@ -130,7 +130,7 @@ class Rehearsal:
         self.report.resources = len(access.state().resources)
         self._nothing(self._preview(access, "preview again"), "The preview after the update")
         self._nothing(self._changes("refresh", deploy.refresh, access), "The refresh")
-        for edit in rehearsal_plan.edits(config, target_version):
+        for edit in rehearsal_plan.edits(config, target):
             self._change(access, layout, edit)  # its preview would show what the edit before has left undone
             config = edit.config
         self._nothing(self._preview(access, "preview after the changes"), "The preview after the changes")
@@ -158,8 +158,8 @@ class Rehearsal:
 
     def _change(self, access: StackAccess, layout: Layout, edit: Edit) -> None:
         self._write(access, layout, edit.config)
-        previewed = self._preview(access, f"{edit.title}: preview")
-        self._only(edit, previewed, "The preview")
+        if edit.previewed:
+            self._only(edit, self._preview(access, f"{edit.title}: preview"), "The preview")
         self._only(edit, self._up(access, f"{edit.title}: up"), "The update")
 
     def _destroy(self, access: StackAccess, layout: Layout, config: Config) -> None:
@@ -179,7 +179,7 @@ class Rehearsal:
     def _trouble(self, access: StackAccess) -> rehearsal_trouble.Trouble:
         with self._step("plant stuck finalizers and leftovers"):
             state = access.state()
-            (found,) = [each for each in state.resources if each.type == rehearsal_plan.CLUSTER]
+            (found,) = [each for each in state.resources if each.type == rehearsal_edit.CLUSTER]
             cluster = kube.connect(access, str(found.outputs["name"]), str(found.outputs["arn"]).split(":")[3])
             return rehearsal_trouble.plant(cluster, access.aws, state, self.stack)
 
@@ -251,7 +251,7 @@ class Rehearsal:
             self.report.steps.append(Step(name, time.monotonic() - began, counted[0] if counted else None))
 
     def _only(self, edit: Edit, changes: Sequence[Change], what: str) -> None:
-        if wrong := rehearsal_plan.breaches(edit.expected, changes):
+        if wrong := breaches(edit.expected, changes):
             raise PenstockError(f"{what} of `{edit.title}` is not what that edit may bring: {'; '.join(wrong)}.")
 
     def _nothing(self, changes: Sequence[Change], what: str) -> None:

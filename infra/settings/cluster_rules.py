@@ -32,6 +32,29 @@ def versions_fit_together(shape: Shape) -> Iterator[Problem]:
         )
 
 
+def nodes_are_not_newer_than_the_cluster(shape: Shape) -> Iterator[Problem]:
+    """So that control plane and nodes can be moved one after the other (Kubernetes skew policy for the kubelet)."""
+    major, minor = versions.numbers(shape.cluster.version)
+    oldest = minor - versions.KUBELET_BEHIND
+    groups = shape.node_groups
+    for name, group in (("system", groups.system), ("gpu", groups.gpu), ("gpuSpot", groups.gpu_spot)):
+        if group.version and not (major, oldest) <= versions.numbers(group.version) <= (major, minor):
+            yield Problem(
+                f"nodeGroups.{name}.version",
+                f"{group.version} does not fit cluster.version {shape.cluster.version}; "
+                f"allowed: {major}.{oldest} to {major}.{minor}, in quotes, or null",
+            )
+        release = group.release_version
+        if release is None or group.ami_type.startswith("BOTTLEROCKET"):
+            continue
+        if group.version and versions.numbers(release) != versions.numbers(group.version):
+            yield Problem(
+                f"nodeGroups.{name}.releaseVersion",
+                f"{release} is an image for another Kubernetes than nodeGroups.{name}.version {group.version}; "
+                f"allowed: {group.version}.x-yyyymmdd, or null",
+            )
+
+
 def node_images_fit_the_instances(shape: Shape) -> Iterator[Problem]:
     groups = shape.node_groups
     for name, group, gpus in (
@@ -173,6 +196,7 @@ def _text(version: tuple[int, int]) -> str:
 
 CLUSTER_RULES = (
     versions_fit_together,
+    nodes_are_not_newer_than_the_cluster,
     node_images_fit_the_instances,
     karpenter_fits,
     colours_share_no_node,

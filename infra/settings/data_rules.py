@@ -25,6 +25,16 @@ def copies_stay_where_they_may(shape: Shape) -> Iterator[Problem]:
         yield Problem("data.copyRegion", f"{region} needs data.database.backupDays of 1 or more; allowed: null")
 
 
+def a_major_upgrade_has_a_way_back(shape: Shape) -> Iterator[Problem]:
+    """RDS takes a snapshot before a major upgrade only where it keeps backups (RDS user guide, PostgreSQL upgrades)."""
+    database = shape.data.database
+    if database.allow_major_upgrade and database.backup_days == 0:
+        yield Problem(
+            "data.database.allowMajorUpgrade",
+            "true needs data.database.backupDays of 1 or more, for else RDS takes no snapshot first; allowed: false",
+        )
+
+
 def a_token_travels_encrypted(shape: Shape) -> Iterator[Problem]:
     if shape.data.cache.auth and not shape.data.cache.tls:
         yield Problem("data.cache.auth", "true needs data.cache.tls: true, as AWS does; allowed: false")
@@ -79,6 +89,7 @@ def actions_name_what_there_is(shape: Shape) -> Iterator[Problem]:
 DATA_RULES = (
     data_stays_where_it_may,
     copies_stay_where_they_may,
+    a_major_upgrade_has_a_way_back,
     a_token_travels_encrypted,
     alerts_rise,
     parts_fit_the_whole,

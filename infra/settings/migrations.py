@@ -46,6 +46,7 @@ class MigrationError(ValueError):
     """The file cannot be brought to this version. The message says why, and what to do."""
 
 
+ROTATION = "cacheToken: 1\ndatabaseLogins: 1\njobsSigning: 1\nadminKey: 1\n"
 PIPELINES = "names: []\nprompts: []\ncallOutHosts: []\ncallOutCidrs: []\n"
 
 
@@ -74,6 +75,7 @@ def _scaling_memory_and_pipelines(text: str) -> str:
     text = add(text, f"config.{NAMESPACE}:gateway.console", "null")
     text = add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
     text = _times_and_bounds_of_gateways(text)
+    text = _day_two(text)
     return _versions_of_models(text)
 
 
@@ -88,6 +90,16 @@ def _times_and_bounds_of_gateways(text: str) -> str:
     text = add(text, f"{gateway}.cache.maxAnswerKib", "256")
     text = add(text, f"{gateway}.jwt.clockSkewSeconds", "30")
     return add(text, f"{gateway}.jwt.refreshSeconds", "300")
+
+
+def _day_two(text: str) -> str:
+    """Still 2 to 3: nodes stay as they are until they are told otherwise, and every secret is the first of its kind."""
+    text = add(text, f"config.{NAMESPACE}:data.database.allowMajorUpgrade", "false")
+    text = add(text, f"config.{NAMESPACE}:rotation", ROTATION)
+    for group in ("system", "gpu", "gpuSpot"):
+        for key, value in (("version", "null"), ("releaseVersion", "null"), ("maxUnavailable", "1")):
+            text = add(text, f"config.{NAMESPACE}:nodeGroups.{group}.{key}", value)
+    return text
 
 
 def _versions_of_models(text: str) -> str:

@@ -92,12 +92,29 @@ class Cluster(Strict):
     addon_versions: AddonVersions = Field(description="Version of each EKS add-on.")
 
 
+NodesVersion = Annotated[str, Field(pattern=r"^1\.[0-9]{2}$")]
+ImageRelease = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+-[0-9a-f]{8}$")]
+_NODES_VERSION = (
+    "Kubernetes version of the nodes, in quotes: `cluster.version` or up to three minors older. `null`: that of the "
+    "cluster when the group is made; it then stays."
+)
+_IMAGE_RELEASE = (
+    "The image's release, such as 1.50.0-1a2b3c4d (Bottlerocket) or 1.36.2-20261016 (Amazon Linux). `null`: the newest "
+    "when the group is made or its version changes; it then stays."
+)
+
+
 class NodeGroup(Strict):
+    version: NodesVersion | None = Field(description=_NODES_VERSION)
+    release_version: ImageRelease | None = Field(description=_IMAGE_RELEASE)
     ami_type: str = Field(pattern=r"^[A-Z][A-Za-z0-9_]+$", description="EKS AMI type, such as BOTTLEROCKET_x86_64.")
     instance_types: tuple[InstanceType, ...] = Field(min_length=1, max_length=20)
     min_nodes: Whole = Field(ge=0, le=450)
     desired_nodes: Whole = Field(ge=0, le=450)
     max_nodes: Whole = Field(ge=1, le=450)
+    max_unavailable: Whole = Field(
+        ge=1, le=100, description="Nodes that are exchanged at a time when version, release or template change."
+    )
     volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
 
 
@@ -106,6 +123,8 @@ class GpuNodeGroup(NodeGroup):
 
 
 class SpotNodeGroup(Strict):
+    version: NodesVersion | None = Field(description=_NODES_VERSION)
+    release_version: ImageRelease | None = Field(description=_IMAGE_RELEASE)
     ami_type: str = Field(
         pattern=r"^[A-Z][A-Za-z0-9_]+$", description="EKS AMI type, such as BOTTLEROCKET_x86_64_NVIDIA."
     )
@@ -115,6 +134,9 @@ class SpotNodeGroup(Strict):
     min_nodes_per_zone: Whole = Field(ge=0, le=150)
     desired_nodes_per_zone: Whole = Field(ge=0, le=150)
     max_nodes_per_zone: Whole = Field(ge=0, le=150, description="0: there are no such groups.")
+    max_unavailable: Whole = Field(
+        ge=1, le=100, description="The same for the group of each zone; all zones are updated at once."
+    )
     volume_gib: Whole = Field(ge=20, le=16384, description="Data volume of each node, GiB of gp3.")
 
 
@@ -138,6 +160,9 @@ class Cache(Strict):
 class Database(Strict):
     instance_class: str = Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")
     engine_version: str = Field(pattern=r"^1[5-9](\.[0-9]+)?$", description="PostgreSQL version, in quotes.")
+    allow_major_upgrade: Truth = Field(
+        description="A new major version may be taken, at once, with minutes of downtime. `false` again afterwards."
+    )
     storage_gib: Whole = Field(ge=20, le=65536)
     max_storage_gib: Whole = Field(ge=20, le=65536, description="Storage grows by itself up to this.")
     multi_zone: Truth = Field(description="A standby in a second zone.")
@@ -145,6 +170,18 @@ class Database(Strict):
     tls: Literal["prefer", "require", "verify-full"] = Field(
         description="Of gateways: `prefer` and `require` verify nothing; `verify-full` takes AWS's own roots alone."
     )
+
+
+Turn = Annotated[Whole, Field(ge=1, le=9999)]
+
+
+class Rotation(Strict):
+    """Secrets that the program makes once. A number that is raised by one has that secret made anew."""
+
+    cache_token: Turn = Field(description="What gateways send to the cache; the one before stays valid until the next.")
+    database_logins: Turn = Field(description="Passwords of the gateways' and the workers' logins.")
+    jobs_signing: Turn = Field(description="What workers sign with; receivers of webhooks need the new secret, too.")
+    admin_key: Turn = Field(description="Key of the admin API.")
 
 
 class Weights(Strict):
@@ -318,6 +355,7 @@ class Shape(Strict):
     node_groups: NodeGroups
     controllers: Controllers
     data: Data
+    rotation: Rotation
     audit: Audit
     models: tuple[Model, ...] = Field(max_length=50, description="Of own engines; empty: only outsideModels answer.")
     providers: tuple[Provider, ...] = Field(max_length=50, description="Outside providers of models.")

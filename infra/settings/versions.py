@@ -11,6 +11,8 @@ KUBERNETES = ("1.35", "1.36")
 """EKS versions in standard support for some time (endoflife.date, November 2026)."""
 KUBE_PROXY_BEHIND = 3
 """Minor versions that kube-proxy may be older than the API server; it may never be newer (Kubernetes skew policy)."""
+KUBELET_BEHIND = 3
+"""The same of nodes (Kubernetes skew policy)."""
 NETWORK_POLICIES_FROM = (1, 14)
 """The first VPC CNI that enforces NetworkPolicy (EKS user guide)."""
 KARPENTER_FLOOR = {"1.35": (1, 9), "1.36": (1, 13)}

@@ -27,7 +27,11 @@ def _bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # each program run would compile the SDKs anew
 
 
-CHANGES = ("Kubernetes 1.35 -> 1.36", "scale gpu", "add a model", "stage", "shift")
+DAY_TWO = (
+    "Kubernetes 1.35 -> 1.36", "add-ons", "system nodes -> 1.36", "GPU nodes -> 1.36", "PostgreSQL 16 -> 18",
+    "node image", "rotate secrets",
+)  # fmt: skip
+CHANGES = (*DAY_TWO, "scale gpu", "add a model", "stage", "shift")
 """How each change's title begins, in their order: each brings the expected resources alone, or the rehearsal ends."""
 
 
@@ -44,9 +48,11 @@ def rehearsed(stack: str) -> Report:
 @pytest.mark.parametrize(("stack", "resources"), [("local", 150), ("dev", 250), ("prod", 350)])
 def test_a_stack_deploys_upgrades_changes_and_goes(stack: str, resources: int) -> None:
     report = rehearsed(stack)
+    # The stack `local` keeps no backups, so its database may not take a major version.
+    wanted = [each for each in CHANGES if stack != "local" or not each.startswith("PostgreSQL")]
     names = [step.name for step in report.steps]
     changed = [name.removesuffix(": up") for name in names if name.startswith(CHANGES) and name.endswith(": up")]
-    assert [next(each for each in CHANGES if name.startswith(each)) for name in changed] == list(CHANGES)
+    assert [next(each for each in CHANGES if name.startswith(each)) for name in changed] == wanted
     for whole in ("preview", "up", "preview again", "refresh", "preview after the changes", "destroy"):
         assert whole in names
     assert names[-2:] == ["look for leftovers", "stop the platform"]

@@ -16,6 +16,8 @@ HERE = (
     "penstock drill list",
     "penstock doctor",
     "penstock migrate --dry-run",
+    "penstock upgrade plan --stack prod --from-file",
+    "penstock upgrade plan --stack prod --from-file --database 18",
 )
 """Run as they stand, without a platform or a network."""
 
@@ -103,6 +105,8 @@ BY_A_TEST = {
     "python -m app.gateway.intent": "tests/gateway/test_intents.py",
     "penstock rehearse prod": "tests/contracts/test_rehearsals.py",
     "penstock rehearse dev --upgrade-from 1.35": "tests/contracts/test_rehearsals.py",
+    "penstock rehearse prod --upgrade-from 1.35": "tests/contracts/test_rehearsals.py",
+    "penstock upgrade plan": "tests/unit/ops/test_upgrade_plan.py",
     "penstock rehearse prod --keep": "tests/unit/ops",
     "penstock rehearse prod --end": "tests/unit/ops",
     "penstock rehearse prod --json": "tests/contracts/test_rehearsals.py",
@@ -131,6 +135,7 @@ BY_A_TEST = {
 """A test elsewhere runs it: by the beginning of the command, the path or the id of that test."""
 
 NEEDS_AN_ACCOUNT = {
+    "aws ssm get-parameter": "the AWS CLI is the user's",
     "aws ecr describe-images": "the AWS CLI is the user's",
     "penstock destroy --stack dev": "deletes a deployed stack; every rehearsal does it on the local target",
     "gh attestation verify": "GitHub signs a release",

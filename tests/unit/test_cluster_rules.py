@@ -94,3 +94,26 @@ def test_versions_are_compared_as_numbers():
     assert numbers("v1.9.0-eksbuild.1") < numbers("v1.22.4-eksbuild.3") < numbers("2.0.0")
     with pytest.raises(ValueError, match="'latest' is not a version"):
         numbers("latest")
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [("1.36", True), ("1.33", True), (None, True), ("1.32", False), ("1.37", False)]
+)
+def test_nodes_are_as_old_as_the_skew_allows_and_never_newer(version: str | None, fits: bool):
+    found = problems(put("nodeGroups.gpu.version", version))
+    assert ("nodeGroups.gpu.version" in found) is not fits
+    if not fits:
+        assert found["nodeGroups.gpu.version"].endswith("allowed: 1.33 to 1.36, in quotes, or null")
+
+
+def test_a_release_of_amazon_linux_is_of_the_nodes_kubernetes():
+    def edit(values: Any) -> None:
+        values["nodeGroups"]["system"] |= {"amiType": "AL2023_x86_64_STANDARD", "releaseVersion": "1.35.2-20261016"}
+
+    assert "is an image for another Kubernetes" in problems(edit)["nodeGroups.system.releaseVersion"]
+
+
+@pytest.mark.parametrize("release", ["latest", "1.50.0", "v1.50.0-1a2b3c4d"])
+def test_a_release_of_an_image_names_one_build(release: str):
+    said = problems(put("nodeGroups.system.releaseVersion", release))
+    assert "must match" in said["nodeGroups.system.releaseVersion"]

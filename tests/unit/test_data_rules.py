@@ -94,3 +94,10 @@ def test_actions_of_a_budget_rise_and_name_what_there_is():
         values["budget"]["actions"] |= {"protectedTenants": ["a"], "lowPriorityTenants": ["a", "b"]}
 
     assert "a: protected as well" in problems(both)[f"{key}.lowPriorityTenants"]
+
+
+def test_a_major_upgrade_needs_the_backups_from_which_rds_makes_its_snapshot():
+    assert problems(put("data.database.allowMajorUpgrade", True))["data.database.allowMajorUpgrade"].startswith(
+        "true needs data.database.backupDays of 1 or more"
+    )
+    assert problems(put("data.database.allowMajorUpgrade", True), "prod") == {}

@@ -103,7 +103,13 @@ export interface NodeGroupShape {
     desiredNodes: number;
     instanceTypes: pulumi.Input<string[]>;
     maxNodes: number;
+    /** Nodes that are exchanged at a time; 1 where it is not given. */
+    maxUnavailable?: number;
     minNodes: number;
+    /** Release of the node image. Without it: the newest when the group is made or its version changes. */
+    releaseVersion?: string;
+    /** Kubernetes version of the nodes, such as 1.36. Without it: that of the cluster when the group is made. */
+    version?: string;
     volumeGib: number;
 }
 
@@ -239,6 +245,8 @@ export interface CacheArgs {
     securityGroupId: pulumi.Input<string>;
     subnetIds: pulumi.Input<pulumi.Input<string>[]>;
     tls: boolean;
+    /** Raised by one it has the token made anew; 1 where it is not given. */
+    tokenNumber?: number;
 }
 
 /** A Valkey replication group, encrypted at rest, with a standby where replicas are asked for. */
@@ -393,7 +401,11 @@ export class DataKeys extends pulumi.ComponentResource {
 }
 
 export interface DatabaseArgs {
+    /** Takes a new major version at once: in the maintenance window its old parameter group could not be deleted. */
+    allowMajorUpgrade?: boolean;
     backupDays: number;
+    /** The same, known only where something else allows it. */
+    checkedVersion?: pulumi.Input<string>;
     credentialsKeyArn: pulumi.Input<string>;
     /** PostgreSQL version; a major alone takes its newest minor. */
     engineVersion: string;

@@ -54,13 +54,14 @@ def cost(
 
     From the stack file and a dated table of list prices with their sources; no credentials are needed.
     What has no price in the table is named and not in the sum. Node groups stand at desiredNodes.
+    What the file pays for and hardly uses stands at the end, with what it costs.
 
     A model's tokens need a throughput: there is none in the table, for it depends on model, GPU and load.
     Measure it (`penstock load`) and give it.
 
     \b
     JSON: {stack, region, month_usd, budget_usd, over_budget, unpriced, parts, lines, release_usd_per_hour,
-           million_tokens, left_out, sources, remarks}.
+           million_tokens, idle, left_out, sources, remarks}.
     """
     from infra.ops.cost.estimate import estimate
     from infra.ops.cost.prices import cache_file, load
@@ -163,5 +164,10 @@ def _text(found: Estimate, remarks: list[str], spot_percent: float, utilisation:
                 f"    {tokens.model}: {tokens.usd_per_million:.3f} USD at the given {tokens.tokens_per_second:g} "
                 f"tokens a second and pod, {utilisation:g} % used; the stack file charges {tokens.sold_at:g}"
             )
+    if found.idle:
+        lines += ["", "  Hardly used, by the stack file:"]
+    for each in found.idle:
+        price = "no price" if each.usd is None else f"{each.usd:,.2f} USD a month"
+        lines.append(f"    penstock:{each.key}: {each.why} ({price})")
     lines += ["", f"  Left out: {LEFT_OUT}.", *(f"  Prices of {source}" for source in found.sources)]
     return "\n".join([*lines, *(f"  {remark}" for remark in remarks)])

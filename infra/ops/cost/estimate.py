@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.ops.cost import services
+from infra.ops.cost.idle import Idle, idle
 from infra.ops.cost.prices import Table
 from infra.settings import Settings, capacity
 from infra.settings.accelerators import gpus_of
@@ -65,6 +66,7 @@ class Estimate:
     """More, while both colours are up; None where a price is missing."""
     tokens: tuple[Tokens, ...]
     sources: tuple[str, ...]
+    idle: tuple[Idle, ...]
 
     @property
     def month(self) -> float:
@@ -94,6 +96,7 @@ class Estimate:
             "lines": [vars(line) for line in self.lines],
             "release_usd_per_hour": self.release_usd_per_hour,
             "million_tokens": [vars(tokens) for tokens in self.tokens],
+            "idle": [vars(each) for each in self.idle],
             "left_out": LEFT_OUT,
             "sources": list(self.sources),
         }
@@ -144,6 +147,7 @@ def estimate(
             for model in settings.models
         ),
         tuple(sorted({*table.sources, *(copies.sources if copies else ())})),
+        idle(settings, lambda key: price.usd if (price := table.get(key)) else None),
     )
 
 

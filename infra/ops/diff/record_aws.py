@@ -98,10 +98,11 @@ class RecordingServicer(Servicer):
         return Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
-        if request.tok != recording.OFFERINGS:
+        answers = {recording.OFFERINGS: recording.all_offered, recording.DATABASES: recording.no_database}
+        if request.tok not in answers:
             return super().Invoke(request, context)
         response = provider_pb2.InvokeResponse()
-        answer = recording.all_offered(from_struct(request.args))
+        answer = answers[request.tok](from_struct(request.args))
         getattr(response, "return").CopyFrom(to_struct(answer))  # a keyword of Python
         return response
 

@@ -85,6 +85,12 @@ def _settled(prop: Property | None, value: Any, hint: str) -> Any:
 
 
 OFFERINGS = "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings"
+DATABASES = "aws:rds/getInstances:getInstances"
+
+
+def no_database(given: Values) -> Values:
+    """None runs: which version does is not known without credentials, and the report shows the change itself."""
+    return {**given, "id": "databases", "instanceArns": [], "instanceIdentifiers": []}
 
 
 def all_offered(given: Values) -> Values:

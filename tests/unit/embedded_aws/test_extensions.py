@@ -224,3 +224,32 @@ def test_a_subnet_with_an_interface_stays_and_gateways_take_theirs_along(aws) ->
         ec2.delete_subnet(SubnetId=subnet)
     ec2.delete_nat_gateway(NatGatewayId=gateway)
     ec2.delete_subnet(SubnetId=subnet)
+
+
+def test_a_major_version_of_a_database_comes_when_it_is_allowed_and_never_back(aws) -> None:
+    rds = aws.client("rds")
+    for family in ("16", "18"):
+        rds.create_db_parameter_group(
+            DBParameterGroupName=f"of-{family}", DBParameterGroupFamily=f"postgres{family}", Description="test"
+        )
+    rds.create_db_instance(
+        DBInstanceIdentifier="upgraded", DBInstanceClass="db.t4g.small", Engine="postgres", EngineVersion="16.10",
+        AllocatedStorage=20, MasterUsername="penstock", ManageMasterUserPassword=True, DBParameterGroupName="of-16",
+    )  # fmt: skip
+    change = {"DBInstanceIdentifier": "upgraded", "EngineVersion": "18", "ApplyImmediately": True}
+    with pytest.raises(ClientError, match="AllowMajorVersionUpgrade flag must be present"):
+        rds.modify_db_instance(**change, DBParameterGroupName="of-18")
+    with pytest.raises(ClientError, match="of-16 has family postgres16"):
+        rds.modify_db_instance(**change, DBParameterGroupName="of-16", AllowMajorVersionUpgrade=True)
+    rds.modify_db_instance(**change, DBParameterGroupName="of-18", AllowMajorVersionUpgrade=True)
+    (found,) = rds.describe_db_instances(
+        Filters=[{"Name": "db-instance-id", "Values": ["upgraded"]}]
+    )["DBInstances"]  # fmt: skip
+    assert found["EngineVersion"] == "18"
+    with pytest.raises(ClientError, match="Cannot upgrade postgres from 18 to 16"):
+        rds.modify_db_instance(DBInstanceIdentifier="upgraded", EngineVersion="16.10", AllowMajorVersionUpgrade=True)
+
+
+def test_a_database_that_is_not_there_is_no_error_for_who_filters(aws) -> None:
+    filters = [{"Name": "db-instance-id", "Values": ["nobody"]}]
+    assert aws.client("rds").describe_db_instances(Filters=filters)["DBInstances"] == []

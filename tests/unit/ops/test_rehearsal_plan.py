@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from infra.local.layout import ACCOUNT
-from infra.ops import rehearsal_plan
+from infra.ops import rehearsal_edit, rehearsal_plan
 from infra.ops.changes import Change, PropertyChange, drift
 from infra.ops.errors import PenstockError
-from infra.ops.rehearsal_plan import Expected, breaches, edits, rehearsed, release_protection, settings_of, stack_file
+from infra.ops.rehearsal_edit import Expected, breaches
+from infra.ops.rehearsal_plan import edits, rehearsed, release_protection, settings_of, stack_file
 
 CHECKOUT = Path(__file__).parents[3]
 STACKS = ["local", "dev", "prod"]
@@ -49,29 +50,49 @@ def test_each_copy_reads_back_as_the_same_settings(stack):
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_edit_is_allowed_by_the_settings_and_changes_one_thing(stack):
     config = rehearsed(text_of(stack))
-    made = edits(config, settings_of(config).cluster.version)
+    made = edits(config, rehearsed(text_of(stack)))
     titles = [edit.title for edit in made]
     assert titles[0].startswith("keep logs")
-    assert titles[1].startswith("scale gpu")
-    assert titles[2:4] == ["add a model", "stage green"]
-    assert titles[4:] == ["shift green 0 -> 10 %"]
+    assert titles[1:3] == ["node image", "rotate secrets"]
+    assert titles[3].startswith("scale gpu")
+    assert titles[4:6] == ["add a model", "stage green"]
+    assert titles[6:] == ["shift green 0 -> 10 %"]
     for before, after in zip([config, *(edit.config for edit in made)], made, strict=False):
         sections = {path.split("/")[1] for path in differing(before, after.config)}
         assert len(sections) == (2 if after.title == "add a model" else 1)
 
 
-def test_a_rehearsal_may_begin_with_an_older_kubernetes():
-    config = rehearsed(text_of("dev"), version="1.35")
-    first = edits(config, "1.36")[0]
-    assert first.title == "Kubernetes 1.35 -> 1.36"
-    assert first.config["penstock:cluster"]["version"] == "1.36"
-    assert "keep logs" not in " ".join(edit.title for edit in edits(config, "1.36"))
+UPGRADES = [
+    "Kubernetes 1.35 -> 1.36", "add-ons", "system nodes -> 1.36", "GPU nodes -> 1.36", "PostgreSQL 16 -> 18",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_rehearsal_may_begin_with_older_versions_and_takes_one_part_at_a_time(stack):
+    config = rehearsed(text_of(stack), version="1.35")
+    made = edits(config, rehearsed(text_of(stack)))
+    titles = [edit.title for edit in made]
+    kept = bool(config["penstock:data"]["database"]["backupDays"])  # without backups there is no way back
+    assert titles[: 4 + kept] == UPGRADES[: 4 + kept]
+    assert titles[4 + kept : 6 + kept] == ["node image", "rotate secrets"]
+    assert "keep logs" not in " ".join(titles)
+    moved = [
+        set(differing(before, after.config))
+        for before, after in zip([config, *(e.config for e in made)], made, strict=False)
+    ]
+    assert moved[0] == {"/penstock:cluster/version"}
+    assert moved[1] == {"/penstock:cluster/addonVersions/kubeProxy"}
+    assert moved[2] == {"/penstock:nodeGroups/system/version"}
+    assert moved[3] <= {"/penstock:nodeGroups/gpu/version", "/penstock:nodeGroups/gpuSpot/version"}
+    assert not kept or moved[4] == {f"/penstock:data/database/{key}" for key in ("engineVersion", "allowMajorUpgrade")}
+    end = {key: made[3].config[key] for key in ("penstock:cluster", "penstock:nodeGroups")}
+    assert end == {key: rehearsed(text_of(stack))[key] for key in end}, "the upgrade ends with what the file says"
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_there_are_gpus_for_every_engine_of_the_last_edit(stack):
     config = rehearsed(text_of(stack))
-    last = settings_of(edits(config, "1.36")[-1].config)
+    last = settings_of(edits(config, config)[-1].config)
     groups, zones = last.node_groups, len(last.network.zones)
     nodes = groups.gpu.desired_nodes + groups.gpu_spot.desired_nodes_per_zone * zones
     engines = sum(sum(colour.engine_replicas.values()) for colour in (last.release.blue, last.release.green))
@@ -115,7 +136,7 @@ def test_another_resource_operation_or_property_is_a_breach(change, said):
 
 def test_an_expected_change_that_does_not_come_is_a_breach():
     assert breaches([UPDATE], []) == ["no update aws:eks/nodeGroup:NodeGroup gpu"]
-    optional = Expected("create", rehearsal_plan.BUDGET, "*", required=False)
+    optional = Expected("create", rehearsal_edit.BUDGET, "*", required=False)
     assert breaches([optional], []) == []
 
 

@@ -127,6 +127,31 @@ def replicated(backend: RDSBackend) -> dict[str, dict[str, Any]]:
     return vars(backend).setdefault("replicated_backups", {})
 
 
+def modify_db_instance(original: Any, self: Any, db_instance_identifier: str, db_kwargs: dict[str, Any]) -> Any:
+    """Another major version needs AllowMajorVersionUpgrade and a parameter group of its family, and none comes back."""
+    allowed = str(db_kwargs.pop("allow_major_version_upgrade", False)).lower() == "true"
+    wanted = db_kwargs.get("engine_version")
+    running = self.describe_db_instances(db_instance_identifier)[0].engine_version
+    if wanted and major(wanted) < major(running):
+        raise RDSClientError("InvalidParameterCombination", f"Cannot upgrade postgres from {running} to {wanted}")
+    if wanted and major(wanted) > major(running):
+        if not allowed:
+            raise RDSClientError(
+                "InvalidParameterCombination",
+                "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version.",
+            )
+        group = self.db_parameter_groups.get(db_kwargs.get("db_parameter_group_name"))
+        if group is not None and group.family != f"postgres{major(wanted)}":
+            raise RDSClientError(
+                "InvalidParameterCombination", f"The parameter group {group.name} has family {group.family}."
+            )
+    return original(self, db_instance_identifier, db_kwargs)
+
+
+def major(version: str) -> int:
+    return int(version.partition(".")[0])
+
+
 def arn_name(arn: str) -> str:
     return arn.rsplit(":", 1)[1]
 
@@ -156,6 +181,7 @@ def install() -> None:
     wrap(DBInstance, "update", changed_instance)
     wrap(MasterUserSecret, "_generate_secret_string", secret_string)
     wrap(RDSBackend, "modify_db_subnet_group", modified_subnet_group)
+    extend(RDSBackend, modify_db_instance)
     attach(
         RDSResponse,
         describe_db_parameters,

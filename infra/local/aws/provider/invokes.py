@@ -98,6 +98,33 @@ def _offerings(engine: Engine, given: Values) -> Values:
     }
 
 
+def _instances(engine: Engine, given: Values) -> Values:
+    region = given.get("region") or engine.region
+    filters = [{"Name": it["name"], "Values": it["values"]} for it in given.get("filters", [])]
+    pages = engine.clients.get("rds", region).get_paginator("describe_db_instances").paginate(Filters=filters)
+    found = [item for page in pages for item in page["DBInstances"]]
+    return {
+        **given,
+        "id": region,
+        "region": region,
+        "instanceArns": [item["DBInstanceArn"] for item in found],
+        "instanceIdentifiers": [item["DBInstanceIdentifier"] for item in found],
+    }
+
+
+def _instance(engine: Engine, given: Values) -> Values:
+    region, name = given.get("region") or engine.region, given["dbInstanceIdentifier"]
+    found = engine.clients.get("rds", region).describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]
+    return {
+        **given,
+        "id": name,
+        "region": region,
+        "dbInstanceArn": found["DBInstanceArn"],
+        "engine": found["Engine"],
+        "engineVersion": found["EngineVersion"],
+    }
+
+
 _ZONE_ARGUMENTS = ("allAvailabilityZones", "excludeNames", "excludeZoneIds", "filters", "region", "state")
 
 _FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[[Engine, Values], dict[str, Any]]]] = {
@@ -106,4 +133,6 @@ _FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[[Engine, Values], dict[str
     "aws:index/getRegion:getRegion": (("region",), _region),
     "aws:index/getAvailabilityZones:getAvailabilityZones": (_ZONE_ARGUMENTS, _zones),
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": (("filters", "locationType", "region"), _offerings),
+    "aws:rds/getInstances:getInstances": (("filters", "region"), _instances),
+    "aws:rds/getInstance:getInstance": (("dbInstanceIdentifier", "region"), _instance),
 }
