@@ -54,8 +54,8 @@ def rehearsed(text: str, *, version: str | None = None) -> Config:
         config["penstock:cluster"]["version"] = version
         # kube-proxy and nodes may be older than the API server and never newer.
         config["penstock:cluster"]["addonVersions"]["kubeProxy"] = f"v{version}.0-eksbuild.1"
-        for group in config["penstock:nodeGroups"].values():
-            group["version"], group["releaseVersion"] = version, None
+        for name in day_two.GROUPS:
+            config["penstock:nodeGroups"][name] |= {"version": version, "releaseVersion": None}
         config["penstock:data"]["database"] |= {"engineVersion": OLDER_DATABASE, "allowMajorUpgrade": False}
     return config
 
