@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.gateway.config import GatewayConfig
@@ -201,6 +201,7 @@ PIECES = st.lists(
 
 
 @settings(max_examples=300)
+@example(pieces=["11111111", " 1@", "-", ".com"])
 @given(pieces=PIECES)
 def test_a_stream_is_masked_as_its_whole_text_would_be(pieces: list[str]):
     one = screen()

@@ -33,7 +33,10 @@ _KEYS = (
 _KEY_BLOCK = rb"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 _PATTERNS: dict[PiiKind, bytes] = {
     "secret": rb"\b(?:" + _KEYS + rb")|" + _KEY_BLOCK,
-    "email": rb"[A-Za-z0-9._%+\x80-\xff-]+@[A-Za-z0-9\x80-\xff-]+(?:\.[A-Za-z0-9\x80-\xff-]+)*\.[A-Za-z\x80-\xff]{2,}",
+    "email": (
+        rb"[A-Za-z0-9._%+\x80-\xff-]+@[A-Za-z0-9\x80-\xff][A-Za-z0-9\x80-\xff-]*(?:\.[A-Za-z0-9\x80-\xff-]+)*"
+        rb"\.[A-Za-z\x80-\xff]{2,}"
+    ),
     "iban": rb"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}",
     "credit_card": rb"\b[2-6][0-9]{3}(?:[ -]?[0-9]){9,15}\b",
     "us_ssn": rb"\b[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}\b",
@@ -46,14 +49,14 @@ _PATTERNS: dict[PiiKind, bytes] = {
 }
 """In the order in which overlapping findings win."""
 
-_DIGITS = rb"[0-9](?:[ ()./-]{0,2}[0-9]){6}"
+_DIGITS = rb"[0-9](?:[ ()./-]{0,3}[0-9]){6}"
 _HINTS: dict[PiiKind, bytes] = {
     "secret": (
         rb"(?:sk|pk|rk|glpat|xox[abeoprs])[-_][A-Za-z0-9_-]{10}|gh[pousr]_[A-Za-z0-9]{10}|github_pat_|AKIA|ASIA|AIza"
         rb"|hf_[A-Za-z0-9]{10}|eyJ[A-Za-z0-9_-]{10}|-----BEGIN"
     ),
     "email": rb"[^\s\"]@[A-Za-z0-9\x80-\xff]",
-    "iban": rb"[A-Z]{2}[0-9]{2} ?[A-Z0-9]{2}",
+    "iban": rb"[A-Z]{2}[0-9]{2} ?[A-Z0-9] ?[A-Z0-9]",
     "credit_card": _DIGITS,
     "us_ssn": _DIGITS,
     "ip_address": rb"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:",
