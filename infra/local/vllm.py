@@ -28,8 +28,10 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_RPC_BASE_PATH": ".",
 }
-"""Several engines share few cores: one thread each, none bound to a core."""
+"""Several engines share few cores: one thread each, none bound to a core. The sockets between an engine's processes are
+named from its working directory: a socket's path may have 107 characters, and a pod's folder has nearly as many."""
 
 ON_GPUS_ALONE = ("--gpu-memory-utilization", "--load-format", "--model-loader-extra-config", "--tensor-parallel-size")
 """Flags with a value that the CPU build refuses or that make no sense there."""
@@ -68,7 +70,17 @@ def command(folder: Path, words: Sequence[str]) -> list[str]:
             next(rest, None)
         else:
             flags.append(word)
-    return [str(folder / "bin" / "python"), "-m", SERVER, "--model", str(model(folder)), "--enforce-eager", *flags]
+    # -P: nothing in the working directory is a module of its.
+    return [
+        str(folder / "bin" / "python"),
+        "-P",
+        "-m",
+        SERVER,
+        "--model",
+        str(model(folder)),
+        "--enforce-eager",
+        *flags,
+    ]
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -77,7 +89,8 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def main() -> None:
-    vector = command(Path(sys.argv[1]), sys.argv[2:])
+    vector = command(Path(sys.argv[1]).absolute(), sys.argv[2:])
+    os.chdir(tempfile.gettempdir())  # a pod's own, where the sockets go
     os.execve(vector[0], vector, environment(os.environ))  # noqa: S606 - takes this process's place: signals reach it
 
 
