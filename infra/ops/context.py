@@ -49,10 +49,7 @@ class Context:
     def stack_file(self, stack: str) -> Path:
         """Raises UsageError where the stack has no file, PenstockError without a checkout."""
         self.require_checkout()
-        file = self.checkout / f"Pulumi.{stack}.yaml"
-        if not file.is_file():
-            raise UsageError(f"There is no {file.name}.", "Name a stack that has a file: --stack NAME.")
-        return file
+        return stack_file_of(self.checkout, stack)
 
     def require_checkout(self) -> None:
         """Raises PenstockError where this command was installed without its repository."""
@@ -61,6 +58,14 @@ class Context:
                 f"{self.checkout} is not a Penstock checkout: it has no Pulumi.yaml.",
                 "Use the `penstock` of a checkout's .venv (`make setup`).",
             )
+
+
+def stack_file_of(checkout: Path, stack: str) -> Path:
+    """Raises UsageError where the stack has no file."""
+    file = checkout / f"Pulumi.{stack}.yaml"
+    if not file.is_file():
+        raise UsageError(f"There is no {file.name}.", "Name a stack that has a file: --stack NAME.")
+    return file
 
 
 pass_context = click.make_pass_decorator(Context)

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from infra.ops.errors import PenstockError
-from infra.ops.stacks import StackAccess
+from infra.ops.stacks import Resource, StackAccess
 
 REQUEST_SECONDS = 4.0
 METRICS_BYTES = 8 * 1024 * 1024
@@ -122,6 +122,11 @@ def connect(access: StackAccess, name: str, region: str) -> Cluster:
     authority = base64.b64decode(found["certificateAuthority"]["data"]).decode("ascii")
     bearer = token(access.session(), name, region)
     return Cluster(found["endpoint"], bearer, ssl.create_default_context(cadata=authority))
+
+
+def name_and_region(cluster: Resource) -> tuple[str, str]:
+    """What `connect` needs, of the cluster in a stack's state."""
+    return str(cluster.outputs.get("name") or cluster.id), str(cluster.outputs["arn"]).split(":")[3]
 
 
 def _get(request: urllib.request.Request, trust: ssl.SSLContext | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.ops import deploy, kube, leftovers, rehearsal_edit, rehearsal_plan, rehearsal_trouble
 from infra.ops.changes import Change, summary
+from infra.ops.context import stack_file_of
 from infra.ops.cost import prices
 from infra.ops.destroy.run import Destroy
 from infra.ops.errors import PenstockError, RefusedError
@@ -94,10 +95,7 @@ class Rehearsal:
         """Raises PenstockError where a step fails or changes what it should not. The platform is gone afterwards."""
         from infra.local import cloud
 
-        path = self.checkout / f"Pulumi.{self.stack}.yaml"
-        if not path.is_file():
-            raise PenstockError(f"There is no stack file {path.name}.")
-        text = path.read_text(encoding="utf-8")
+        text = stack_file_of(self.checkout, self.stack).read_text(encoding="utf-8")
         config = rehearsal_plan.rehearsed(text, version=self.upgrade_from)
         rehearsal_plan.settings_of(config)
         if cloud.supervised(self.state):
@@ -180,7 +178,7 @@ class Rehearsal:
         with self._step("plant stuck finalizers and leftovers"):
             state = access.state()
             (found,) = [each for each in state.resources if each.type == rehearsal_edit.CLUSTER]
-            cluster = kube.connect(access, str(found.outputs["name"]), str(found.outputs["arn"]).split(":")[3])
+            cluster = kube.connect(access, *kube.name_and_region(found))
             return rehearsal_trouble.plant(cluster, access.aws, state, self.stack)
 
     def _refused(self, access: StackAccess, layout: Layout) -> None:

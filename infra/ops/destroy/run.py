@@ -134,8 +134,10 @@ class Destroy:
             self._phase(stack, phase, items, cluster)
             if not last:
                 self._state = self.access.state()
+        from infra.ops.kube import name_and_region
+
         with self.progress.step("Looking for what is left"):
-            name = str(cluster.outputs.get("name") or cluster.id) if cluster else None
+            name = name_and_region(cluster)[0] if cluster else None
             self.report.left = orphans.left(
                 self.access.aws, orphans.tagged(self.access.aws, self.access.name, name), table
             )
@@ -185,12 +187,10 @@ class Destroy:
             time.sleep(LOOK_SECONDS / 2)
 
     def _watch(self, cluster: Resource) -> Watch:
-        from infra.ops.kube import connect
+        from infra.ops.kube import connect, name_and_region
 
-        name = str(cluster.outputs.get("name") or cluster.id)
-        region = str(cluster.outputs["arn"]).split(":")[3]
         world = cloud.AwsWorld(self.access.aws("ec2"), self.access.aws("elbv2"))
-        return Watch(connect(self.access, name, region), world, self.patience_seconds)
+        return Watch(connect(self.access, *name_and_region(cluster)), world, self.patience_seconds)
 
     def _free_the_network(self, vpc: str) -> None:
         """Waits for what AWS takes back, and deletes what the cluster's networking left. Raises PenstockError."""

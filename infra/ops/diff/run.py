@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.ops.context import stack_file_of
 from infra.ops.diff import kept, money, revisions
 from infra.ops.diff.engine import Bench
 from infra.ops.diff.report import Report, markdown
 from infra.ops.diff.risk import judge
 from infra.ops.diff.steps import parse
-from infra.ops.errors import PenstockError, UsageError
+from infra.ops.errors import PenstockError
 from infra.ops.progress import Progress
 
 STACKS = ("dev", "prod")
@@ -31,8 +32,7 @@ def compared(checkout: Path, asked: str, stacks: Sequence[str], progress: Progre
 
     base = revisions.find_base(checkout, asked)
     for stack in stacks:
-        if not (checkout / f"Pulumi.{stack}.yaml").is_file():
-            raise UsageError(f"There is no Pulumi.{stack}.yaml.", "Name a stack that has a file: --stack NAME.")
+        stack_file_of(checkout, stack)
     toolchain = ensure(progress, tools=(PULUMI,))
     path = toolchain.search_path(os.environ.get("PATH", "/usr/bin:/bin"))
     with tempfile.TemporaryDirectory(prefix="penstock-diff-") as name:

@@ -182,6 +182,6 @@ def test_the_report_is_printed_also_after_a_failure(world, monkeypatch):
 
 
 def test_an_unknown_stack_is_named(world):
-    with pytest.raises(PenstockError, match=r"There is no stack file Pulumi\.nowhere\.yaml\."):
+    with pytest.raises(PenstockError, match=r"There is no Pulumi\.nowhere\.yaml\."):
         rehearsal(world, "nowhere").run()
     assert world.calls == []
