@@ -17,6 +17,7 @@ from infra.local.files import write_whole
 from infra.local.layout import STATE_VARIABLE, Layout
 from infra.local.toolchain.build import PYTHON_VARIABLE
 from infra.local.toolchain.find import Toolchain
+from infra.policy.held import held
 
 if TYPE_CHECKING:
     from pulumi import automation
@@ -112,6 +113,7 @@ class Workspace:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             "PULUMI_ERROR_OUTPUT_STRING": "1",
+            **held({}, self.layout.checkout / "infra" / "policy"),
             "PYTHONDONTWRITEBYTECODE": "",  # where it is set, each preview would take 2 s more (measured)
             "KUBECONFIG": str(self.layout.admin_kubeconfig),
         }

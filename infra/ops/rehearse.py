@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from infra.ops.interrupts import to_its_end
 from infra.ops.progress import Progress
 from infra.ops.rehearsal_edit import Config, Edit, breaches
 from infra.ops.stacks import StackAccess, access_on
+from infra.policy import held
 
 if TYPE_CHECKING:
     from infra.local.layout import Layout
@@ -164,6 +166,7 @@ class Rehearsal:
         unprotected = rehearsal_plan.release_protection(config)
         if unprotected:
             self._refused(access, layout)
+            self._without_policies(access)
             self._change(access, layout, unprotected)
         trouble = self._trouble(access)
         with self._step("destroy") as counted:
@@ -173,6 +176,13 @@ class Rehearsal:
         if missed := trouble.missed(report):
             raise PenstockError(f"The destroy did not do all: {'; '.join(missed)}.")
         rehearsal_trouble.clear(access.aws, trouble)
+
+    def _without_policies(self, access: StackAccess) -> None:
+        """The rules of production refuse a stack without protection, as they should until it goes."""
+        os.environ.pop(held.VARIABLE, None)
+        workspace = self._automation(access).workspace
+        kept = {name: value for name, value in workspace.env_vars.items() if name != held.VARIABLE}
+        workspace.env_vars = {**kept, held.WITHOUT: "the rehearsed stack goes"}
 
     def _trouble(self, access: StackAccess) -> rehearsal_trouble.Trouble:
         with self._step("plant stuck finalizers and leftovers"):

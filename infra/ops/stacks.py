@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.local.layout import STACK as LOCAL
 from infra.ops.errors import NotRunningError, PenstockError
+from infra.policy.held import held
 
 if TYPE_CHECKING:
     from infra.local.layout import Layout
@@ -123,6 +124,7 @@ class StackAccess:
             return self.workspace().stack()
         from pulumi import automation
 
+        os.environ |= held(os.environ)
         return automation.select_stack(self.name, work_dir=str(self.checkout))
 
     def session(self) -> Session:

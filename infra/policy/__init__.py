@@ -1,1 +1,1 @@
-"""The policy pack: rules that every preview and update is held to (`pulumi preview --policy-pack infra/policy`)."""
+"""The policy pack: rules that every preview and update is held to (`held.py`: a program without them refuses)."""

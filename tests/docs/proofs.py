@@ -85,9 +85,6 @@ BY_A_TEST = {
     "penstock model promote qwen3-8b 3f9a12": "tests/local/test_model_versions.py",
     "penstock release stage": "tests/local/test_model_versions.py",
     "penstock model validate qwen3-8b": "tests/local/test_model_versions.py",
-    "pulumi preview -s local --policy-pack infra/policy": (
-        "tests/local/test_plain_pulumi.py::test_a_preview_passes_the_policy_pack"
-    ),
     "make review STACK=prod BASE=main": "tests/unit/ops/test_ci_step_by_step.py",
     "make lint-workflows": "tests/unit/ops/test_ci_workflows.py::test_actionlint_and_zizmor_find_nothing",
     "make golden-check": "tests/unit/ops/test_ci_step_by_step.py",

@@ -14,6 +14,7 @@ from infra.local.toolchain.build import PYTHON_VARIABLE, BuildError
 from infra.local.toolchain.find import ToolchainError, ensure
 from infra.local.toolchain.tools import PULUMI
 from infra.ops.progress import Progress
+from infra.policy.held import held
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -31,6 +32,7 @@ def main() -> NoReturn:
         PYTHON_VARIABLE: sys.executable,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_ERROR_OUTPUT_STRING": "1",
+        **held(os.environ),
     }
     os.chdir(CHECKOUT)
     os.execve(pulumi, [pulumi, *sys.argv[1:]], environment)  # noqa: S606 - no shell, and nothing to come back to

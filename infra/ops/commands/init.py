@@ -256,10 +256,12 @@ def show(edits: Sequence[Any], changes: Sequence[Change], as_json: bool) -> None
 
 def next_steps(site: Site, text: str) -> list[str]:
     from infra.ops.setup.stack_file import to_replace_by_hand
+    from infra.policy.held import VARIABLE
 
     steps = [f"put into Pulumi.{site.stack}.yaml: {each}" for each in to_replace_by_hand(text)]
     steps += [
         f"export PULUMI_BACKEND_URL='{site.backend}'",
+        f"export {VARIABLE}=infra/policy",
         f"pulumi stack init {site.stack} --secrets-provider '{site.secrets_provider}'",
         f"penstock preflight --stack {site.stack}",
     ]

@@ -72,7 +72,11 @@ def down(context: Context, as_json: bool) -> None:
 @click.command()
 @stack_option
 @click.option(
-    "--policy", "policies", multiple=True, type=click.Path(exists=True, path_type=Path), help="A policy pack."
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A policy pack beside infra/policy.",
 )
 @click.option("--expect-no-changes", is_flag=True, help="Exit with 4 where anything would change.")
 @json_option
@@ -86,12 +90,15 @@ def preview(
     JSON: a list of {operation, type, name, properties: [{path, old, new}]}.
     """
     from infra.ops import changes, deploy
+    from infra.policy.held import PACK
 
     context = click_context.find_object(Context) or Context()
     access = context.open(stack)
     progress = context.progress()
     with progress.step(f"Preview of the stack {stack}", 8):
-        found = deploy.preview(access.automation(), progress, policy_packs=[policy.resolve() for policy in policies])
+        found = deploy.preview(
+            access.automation(), progress, policy_packs=[path for path in map(Path.resolve, policies) if path != PACK]
+        )
     if as_json:
         echo_json([change.as_dict() for change in found])
     else:

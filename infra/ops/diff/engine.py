@@ -17,6 +17,7 @@ import yaml
 from infra.local.toolchain.build import PYTHON_VARIABLE
 from infra.local.workspace import LINKED, PLUGINS
 from infra.ops.errors import PenstockError
+from infra.policy.held import WITHOUT
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RECORDING = {
@@ -111,6 +112,7 @@ class Bench:
             "PULUMI_EXPERIMENTAL": "true",
             "PULUMI_SKIP_CHECKPOINTS": "true",
             "PULUMI_ERROR_OUTPUT_STRING": "1",
+            WITHOUT: "nothing is deployed, two revisions are compared",
         }
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 from infra.ops.doctor.findings import Line, fail, ok, warn
@@ -15,6 +16,7 @@ from infra.ops.preflight.findings import Finding, Status
 from infra.ops.setup import documents, roles, state
 from infra.ops.setup.documents import Site
 from infra.ops.setup.plan import Cloud
+from infra.policy import held
 
 MOST_SKEW_SECONDS = 60
 """AWS refuses a signature that is more than five minutes off; a minute already tells of a clock that nobody sets."""
@@ -32,6 +34,7 @@ def checks(
     caller, line = _caller(cloud, site)
     yield line
     yield from _backend(site, environment)
+    yield _policies(environment)
     if caller is None:
         return
     yield from _clock(caller, now())
@@ -77,6 +80,17 @@ def _backend(site: Site, environment: Mapping[str, str]) -> Iterator[Line]:
         yield warn("Pulumi backend", f"{backend}, not the bucket of `penstock init`", "Check that it is meant.")
     else:
         yield ok("Pulumi backend", backend)
+
+
+def _policies(environment: Mapping[str, str]) -> Line:
+    if held.reason_against(environment, (Path.cwd(),)):
+        return warn(
+            "Policies", f"{held.VARIABLE} does not name infra/policy: a plain `pulumi` is refused",
+            f"export {held.VARIABLE}=infra/policy",
+        )  # fmt: skip
+    if why := environment.get(held.WITHOUT):
+        return warn("Policies", f"{held.WITHOUT} is set: {why}", f"unset {held.WITHOUT}")
+    return ok("Policies", "infra/policy looks at every preview and update")
 
 
 def _state(cloud: Cloud, site: Site) -> Iterator[Line]:
