@@ -21,6 +21,7 @@ from infra.ops.doctor.machine import Machine
 from infra.ops.errors import ExitCode, PenstockError
 from infra.ops.preflight.findings import Finding, Status
 from infra.ops.setup.plan import Cloud
+from infra.policy import held
 from tests.unit.ops.test_init import ACCOUNT, CHECKOUT, REGION, SITE, aws, make, planned
 
 __all__ = ["aws"]
@@ -97,7 +98,7 @@ def no_kubectl(command: list[str], environment: Any) -> tuple[int, str]:
 
 
 def asked(cloud: Cloud, **more: Any) -> dict[str, Line]:
-    environment = {"PULUMI_BACKEND_URL": SITE.backend}
+    environment = {"PULUMI_BACKEND_URL": SITE.backend, held.VARIABLE: str(held.PACK)}
     arguments: dict[str, Any] = {"preflight": list, "execute": no_kubectl} | more
     return found(list(account.checks(cloud, more.pop("site", SITE), environment, **arguments)))
 
@@ -107,6 +108,19 @@ def test_an_account_after_init_is_sound(aws: Cloud):
     lines = asked(aws)
     assert {name for name, line in lines.items() if line.level is not Level.OK} == {"Kubernetes"}
     assert lines["Role penstock-deploy-dev"].found == "repo:acme/llm:environment:dev"
+
+
+@pytest.mark.parametrize(
+    ("environment", "level", "next_step"),
+    [
+        ({held.VARIABLE: str(held.PACK)}, Level.OK, ""),
+        ({}, Level.WARN, f"export {held.VARIABLE}=infra/policy"),
+        ({held.WITHOUT: "an experiment"}, Level.WARN, f"unset {held.WITHOUT}"),
+    ],
+)
+def test_a_shell_whose_previews_nobody_looks_at_is_told(environment: dict[str, str], level: Level, next_step: str):
+    line = account._policies(environment)
+    assert (line.level, line.next_step or "") == (level, next_step)
 
 
 def test_an_account_before_init_is_told_the_command(aws: Cloud):
@@ -139,7 +153,7 @@ def test_another_account_ends_the_questions(aws: Cloud):
     from dataclasses import replace
 
     lines = list(account.checks(aws, replace(SITE, account="999999999999"), {}, list, execute=no_kubectl))
-    assert [line.check for line in lines] == ["Caller", "Pulumi backend"]
+    assert [line.check for line in lines] == ["Caller", "Pulumi backend", "Policies"]
     assert lines[0].level is Level.FAIL
 
 

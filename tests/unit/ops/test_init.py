@@ -354,6 +354,7 @@ def test_one_command_makes_file_state_and_roles(aws: Cloud, checkout: Path, monk
     assert done["applied"] is True
     assert Settings.from_stack_file(checkout / "Pulumi.team.yaml").aws.account_id == ACCOUNT
     assert f"export PULUMI_BACKEND_URL='s3://penstock-state-{ACCOUNT}-{REGION}?region={REGION}'" in done["next"]
+    assert "export PULUMI_OPTION_POLICY_PACK=infra/policy" in done["next"]
     assert any("gh variable set ROLE_ARN" in step for step in done["next"])
 
     again = json.loads(penstock(checkout, *flags).stdout)

@@ -16,6 +16,7 @@ from infra.ops.cli import cli
 from infra.ops.context import Context
 from infra.ops.errors import PenstockError, RefusedError
 from infra.ops.progress import Progress
+from infra.policy import held
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -27,6 +28,7 @@ class World:
     """What a rehearsal does, in order, and what the stand-ins answer."""
 
     def __init__(self, folder: Path) -> None:
+        self.stack = SimpleNamespace(workspace=SimpleNamespace(env_vars={held.VARIABLE: "infra/policy", "A": "b"}))
         self.checkout = folder
         self.calls: list[str] = []
         self.answers: dict[str, list[list[Change]]] = {}
@@ -71,7 +73,7 @@ def world(tmp_path, monkeypatch):
             create_role=lambda **_: None, request_certificate=lambda **_: {"CertificateArn": "arn:aws:acm:made"}
         ),
         state=lambda: SimpleNamespace(resources=[SimpleNamespace(urn=urn) for urn in made.state]),
-        automation=lambda: "stack",
+        automation=lambda: made.stack,
         workspace=lambda: SimpleNamespace(copy_in=lambda: None),
     )
 
@@ -158,6 +160,7 @@ def test_a_protected_stack_goes_once_its_protection_is_released(world):
     with pytest.raises(PenstockError, match="`release the protection` is not what that edit may bring"):
         rehearsal(world, "prod").run()
     assert world.calls.count("destroy") == 1, "the second one waits for the released protection"
+    assert world.stack.workspace.env_vars == {"A": "b", held.WITHOUT: "the rehearsed stack goes"}
 
 
 def test_keep_leaves_the_stack_and_the_platform(world):
