@@ -1,4 +1,4 @@
-"""Custom resource types with open schemas: the fields that Penstock writes are named, all others are kept. Pure."""
+"""Custom resource types, most with open schemas: the fields that Penstock writes are named, others kept. Pure."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,12 @@ def open_definition(
     *,
     required: Sequence[str] = (),
     namespaced: bool = False,
+    spec: Manifest | None = None,
 ) -> Manifest:
     """The `spec` of a CustomResourceDefinition. A controller's own definition may take its place at any time: what is
     not named here is kept as it was written, and no default stands in for what is missing.
+
+    With a schema of `spec` the type is closed: the API server refuses what is not named there (server-side apply).
     """
     free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
@@ -36,7 +39,7 @@ def open_definition(
                             "apiVersion": {"type": "string"},
                             "kind": {"type": "string"},
                             "metadata": {"type": "object"},
-                            "spec": {**free, "required": list(required)} if required else free,
+                            "spec": spec or ({**free, "required": list(required)} if required else free),
                             "status": free,
                         },
                     }

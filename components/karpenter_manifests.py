@@ -1,7 +1,7 @@
 """Karpenter's Kubernetes objects, as plain data in Kubernetes' own spelling. Pure functions.
 
-The types are defined here with the fields that Penstock writes; unknown ones are kept, so Karpenter's own definitions
-may take their place. Their defaults do not stand in ours, so each pool names every value.
+Types that Penstock writes are closed (karpenter_types.py); NodeClaims, which Karpenter writes, are open. Its own
+definitions may take their place. Their defaults do not stand in ours, so each pool names every value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
-from components import pods
+from components import karpenter_types, pods
 from components.controller import on_system_nodes
 from components.definitions import open_definition
 from components.manifests import PART_OF, ZONE_LABEL
@@ -64,12 +64,14 @@ class PoolShape(TypedDict):
 def definitions() -> dict[str, Manifest]:
     """The `spec` of each CustomResourceDefinition, by its short name."""
     return {
-        "node-pools": open_definition(CORE_GROUP, "v1", "NodePool", "nodepools", "nodepool", required=["template"]),
+        "node-pools": open_definition(
+            CORE_GROUP, "v1", "NodePool", "nodepools", "nodepool", spec=karpenter_types.node_pool()
+        ),
         "node-claims": open_definition(
             CORE_GROUP, "v1", "NodeClaim", "nodeclaims", "nodeclaim", required=["nodeClassRef", "requirements"]
         ),
         "node-classes": open_definition(
-            AWS_GROUP, "v1", "EC2NodeClass", "ec2nodeclasses", "ec2nodeclass", required=["amiSelectorTerms"]
+            AWS_GROUP, "v1", "EC2NodeClass", "ec2nodeclasses", "ec2nodeclass", spec=karpenter_types.node_class()
         ),
     }
 
