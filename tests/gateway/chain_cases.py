@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from app.gateway.choose import Sighting
@@ -94,3 +94,16 @@ async def begins_and_is_cut(request: Request, wire: Wire) -> None:
     await wire.begin_stream()
     await asyncio.sleep(0.02)
     wire.cut()
+
+
+class Last:
+    """A cache that finds something, nothing, or hangs."""
+
+    def __init__(self, found: bytes | None, *, late: bool = False, never: bool = False) -> None:
+        self.answer, self.late, self.never = found, late, never
+
+    def look_up(self, exchange: Any, found: Callable[[bytes | None], None]) -> None:
+        if self.late:
+            asyncio.get_running_loop().call_later(0.05, found, self.answer)
+        elif not self.never:
+            found(self.answer)

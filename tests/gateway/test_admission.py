@@ -56,6 +56,10 @@ def test_a_malformed_request_id_is_replaced(given: bytes | None):
     [
         {"temperature": 0.5, "top_k": 3, "guided_json": {"a": [1, {"b": None}]}, "vendor_field": "x"},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:..."}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": ""}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "https://x/y"}}]}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}], "tool_choice": "auto"},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}, "logprobs": True},
         {"max_tokens": None, "max_completion_tokens": 512, "n": 128, "stream": None, "stream_options": None},
         {"max_tokens": 5.0, "n": "2", "stream": "true"},
         {"stream": 1, "stream_options": {"include_usage": "no", "continuous_usage_stats": True}},
@@ -63,6 +67,13 @@ def test_a_malformed_request_id_is_replaced(given: bytes | None):
 )
 def test_what_vllm_accepts_is_accepted(extra: dict[str, Any]):
     assert accepted(CHAT | extra).model == "tiny"
+
+
+def test_the_name_of_a_lora_adapter_is_accepted_like_a_models():
+    route = make_config().models[0]
+    names = {"tiny": route, "law": route.model_copy(update={"name": "law", "aliases": ()})}
+    body = json.dumps(CHAT | {"model": "law"}).encode()
+    assert admit("chat", body, names).model == "law"
 
 
 def test_an_alias_names_its_model():

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.gateway.settings import SettingsError
-from tests.gateway.chain_cases import CANNED, SMART, SMART_STREAM, begins_and_is_cut, config, says, two
+from tests.gateway.chain_cases import CANNED, SMART, SMART_STREAM, Last, begins_and_is_cut, config, says, two
 from tests.gateway.harness import (
     CHAT,
     DONE,
@@ -146,19 +145,6 @@ async def test_the_knowledge_file_answers_before_the_canned_text(tmp_path: Path)
         assert reply.headers["x-penstock-fallback"].startswith("knowledge;")
         other = await both.ask(SMART | {"messages": [{"role": "user", "content": "unheard of"}]})
         assert other.headers["x-penstock-fallback"].startswith("canned;")
-
-
-class Last:
-    """A cache that finds something, nothing, or hangs."""
-
-    def __init__(self, found: bytes | None, *, late: bool = False, never: bool = False) -> None:
-        self.answer, self.late, self.never = found, late, never
-
-    def look_up(self, exchange: Any, found: Callable[[bytes | None], None]) -> None:
-        if self.late:
-            asyncio.get_running_loop().call_later(0.05, found, self.answer)
-        elif not self.never:
-            found(self.answer)
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import openai
 import pytest
 
 from tests.gateway.harness import KEY, Engine, Request, Running, Wire, event, running
+from tests.gateway.simulators import simulated_engines
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -40,6 +42,23 @@ async def test_usage_comes_where_it_is_asked_for(gateway: Running):
         chunks = [chunk async for chunk in stream]
         assert chunks[-1].choices == []
         assert chunks[-1].usage.completion_tokens == 8
+
+
+async def test_every_form_that_the_simulated_engine_serves_is_read_by_the_client():
+    tool: Any = {"type": "function", "function": {"name": "f", "description": "x", "parameters": {"type": "object"}}}
+    async with simulated_engines(1) as [(port, _)], running(port) as gateway, client(gateway) as ai:
+        assert (await ai.models.retrieve("tiny")).id == "tiny"
+        asked: Any = {"model": "tiny", "messages": MESSAGES, "max_tokens": 4, "seed": 1, "temperature": 0}
+        raw = await ai.chat.completions.with_raw_response.create(**asked, tools=[tool], tool_choice="none")
+        assert raw.headers["x-request-id"]
+        chat: Any = raw.parse()
+        assert chat.usage.completion_tokens == 4
+        text = await ai.completions.create(model="tiny", prompt="The quick", max_tokens=4)
+        assert text.choices[0].text
+        pieces = await ai.completions.create(model="tiny", prompt="The quick", max_tokens=4, stream=True)
+        assert "".join([piece.choices[0].text async for piece in pieces])
+        with pytest.raises(openai.NotFoundError):  # this engine makes text, and says so in vLLM's words
+            await ai.embeddings.create(model="tiny", input=["a", "b"], encoding_format="float")
 
 
 async def test_errors_are_the_clients_own_exceptions(gateway: Running):
