@@ -85,6 +85,8 @@ def test_the_previewer_reads_and_changes_nothing_and_sees_no_secret(previewer: l
     assert [action for action in actions if not is_read(action)] == []
     assert "secretsmanager:GetSecretValue" not in actions
     assert authorise(Request("rds:DescribeDBInstances", "*"), identity=previewer) is False
+    every = f"arn:aws:rds:{PLACE.region}:{PLACE.account}:db:*"
+    assert authorise(Request("rds:DescribeDBInstances", every), identity=previewer), "the program lists by a filter"
     for question in ("ec2:DescribeVpcs", "ec2:DescribeInstanceTypeOfferings"):
         assert authorise(Request(question), identity=previewer)
 
