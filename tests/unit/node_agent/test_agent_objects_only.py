@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 
+from components.keda_manifests import CERTIFICATES
+from infra.local.kubernetes.agent.objects import MADE_BY_PROCESSES
 from tests.unit.node_agent.conftest import QUICK
 
 PODS = "/api/v1/pods"
@@ -59,6 +61,18 @@ async def test_a_pod_waits_for_a_secret_that_its_environment_names(server, event
     await eventually(lambda: reason() == "CreateContainerConfigError")
     server.put("/api/v1/secrets", {"metadata": {"name": "keys", "namespace": "penstock"}, "data": {"key": "a2V5"}})
     await eventually(lambda: ready(server, "web"))
+
+
+@pytest.mark.usefixtures("kubelet")
+async def test_a_secret_that_only_a_process_would_make_is_not_waited_for(server, eventually):
+    def showing(name: str, secret: str):
+        return pod(name, volumes=[{"name": "shown", "secret": {"secretName": secret}}])
+
+    server.put(PODS, showing("forgotten", "keys"))
+    server.put(PODS, showing("adapter", CERTIFICATES))
+    await eventually(lambda: ready(server, "adapter"))
+    assert {CERTIFICATES} == MADE_BY_PROCESSES
+    assert not ready(server, "forgotten")
 
 
 @pytest.mark.usefixtures("kubelet")

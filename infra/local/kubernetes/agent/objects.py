@@ -14,6 +14,9 @@ from infra.local.kubernetes.agent.container import Surroundings
 from infra.local.kubernetes.agent.environment import ConfigError
 from infra.local.kubernetes.agent.status import Record, Running, Terminated, Waiting
 
+MADE_BY_PROCESSES = frozenset({"kedaorg-certs"})
+"""Secrets that a controller makes for itself as it starts: KEDA's operator does. Without processes they never come."""
+
 
 class ObjectOnly:
     """Stands for `container.Container`: the same calls, the same record."""

@@ -20,7 +20,7 @@ from infra.local.kubernetes.agent.events import Events, Severity
 from infra.local.kubernetes.agent.identities import Identities
 from infra.local.kubernetes.agent.launch import Launch, prepare
 from infra.local.kubernetes.agent.mounts import mounts_of
-from infra.local.kubernetes.agent.objects import ObjectOnly
+from infra.local.kubernetes.agent.objects import MADE_BY_PROCESSES, ObjectOnly
 from infra.local.kubernetes.agent.options import Options
 from infra.local.kubernetes.agent.status import Record, Waiting, overruled, pod_status, resumed
 from infra.local.kubernetes.agent.volumes import Volumes, volume_references
@@ -71,7 +71,8 @@ class PodWorker:
         self.address = site.address.rpartition(".")[0] + f".{self._octet}"
         self.folder: Path = services.layout.pods / self.uid
         self._place = Place(self.address, site.address, site.allocatable)
-        self.volumes = Volumes(services.api, self.folder / "volumes", self._place)
+        absent = MADE_BY_PROCESSES if self.options.objects_only else frozenset[str]()
+        self.volumes = Volumes(services.api, self.folder / "volumes", self._place, absent)
         self._init = [self._container(spec, "init") for spec in pod["spec"].get("initContainers") or ()]
         self._main = [self._container(spec, "main") for spec in pod["spec"]["containers"]]
         self._status: Json = {**(pod.get("status") or {}), "unsent": True}

@@ -94,10 +94,11 @@ def volume_references(pod: Json) -> set[tuple[str, str]]:
 
 
 class Volumes:
-    """The volumes of one pod under `folder`, one folder each."""
+    """The volumes of one pod under `folder`, one folder each. `absent`: Secrets that nobody makes here, so empty."""
 
-    def __init__(self, api: Api, folder: Path, place: Place) -> None:
+    def __init__(self, api: Api, folder: Path, place: Place, absent: frozenset[str] = frozenset()) -> None:
         self.folder = folder
+        self._absent = absent
         self._api = api
         self._place = place
         self._tokens: dict[tuple[str, str, str], Token] = {}
@@ -150,7 +151,7 @@ class Volumes:
         except ApiError as error:
             if error.status != 404:
                 raise
-            if source.get("optional"):
+            if source.get("optional") or (kind == "secrets" and name in self._absent):
                 return {}
             raise ConfigError(f"{kind[:-1]} {name!r} not found") from error
         data = object_data(kind, item)
