@@ -157,7 +157,8 @@ def _add_model(config: Config) -> Edit | None:
         return None
     after = copy.deepcopy(config)
     smallest = min(after["penstock:models"], key=lambda model: model["gpus"])
-    after["penstock:models"].append({**copy.deepcopy(smallest), "name": MODEL, "aliases": []})
+    plain = {"name": MODEL, "aliases": [], "scaling": None, "spotShare": None}
+    after["penstock:models"].append(copy.deepcopy(smallest) | plain)
     expected: list[Expected] = []
     for colour, weight in settings.weights.items():
         after["penstock:release"][colour]["engineReplicas"][MODEL] = _floor(settings) if weight else 0
@@ -190,6 +191,8 @@ def _stage(config: Config) -> Edit | None:
         (
             Expected("update", DEPLOYMENT, f"*-{idle}", r"spec\..*"),
             Expected("create", BUDGET, f"*-{idle}", required=False),
+            # What scales is held at zero until its colour is staged.
+            Expected("update", "kubernetes:keda.sh/v1alpha1:ScaledObject", f"*-{idle}", required=False),
             # Its gateways' tables are made before them.
             Expected("create", "kubernetes:batch/v1:Job", f"migration-{idle}", required=False),
             # Gateways are told how many they are, and administrators reach whichever colour has some.

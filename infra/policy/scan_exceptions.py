@@ -160,12 +160,6 @@ EXCEPTIONS = (
         ("Deployment.penstock.gateway-*", "Deployment.penstock.jobs", "Job.penstock.*"),
         "The gateway starts no other process, and reads its passwords once at its start; keys are a mounted file.",
     ),
-    *(
-        Accepted(
-            check, ("Deployment.penstock.jobs",), "A worker serves nobody; one that hangs loses its lease to another."
-        )
-        for check in ("CKV_K8S_8", "CKV_K8S_9")
-    ),
     Accepted(
         "CKV_AWS_18",
         ("aws_s3_bucket.files",),
