@@ -20,8 +20,8 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def simulated_engines(count: int) -> AsyncGenerator[list[tuple[int, asyncio.subprocess.Process]]]:
-    """Ports and processes of engines that serve `tiny`, ready."""
+async def simulated_engines(count: int, *more: str) -> AsyncGenerator[list[tuple[int, asyncio.subprocess.Process]]]:
+    """Ports and processes of engines that serve `tiny`, ready. `more`: flags of vLLM."""
     started = []
     try:
         for _ in range(count):
@@ -29,7 +29,7 @@ async def simulated_engines(count: int) -> AsyncGenerator[list[tuple[int, asynci
             flags = ["--served-model-name", "tiny", "small", "--host", "127.0.0.1", "--port", str(port)]
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "app.engine", "serve", "tiny", *flags, "--max-model-len", "2048",
-                "--shutdown-timeout", "20",
+                "--shutdown-timeout", "20", *more,
                 cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
                 env={
                     "PATH": os.environ["PATH"], "PENSTOCK_SIM_LOAD_SECONDS": "0",

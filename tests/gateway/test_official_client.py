@@ -61,6 +61,20 @@ async def test_every_form_that_the_simulated_engine_serves_is_read_by_the_client
             await ai.embeddings.create(model="tiny", input=["a", "b"], encoding_format="float")
 
 
+@pytest.mark.parametrize("form", ["float", "base64", None])  # without one the client asks for base64 and decodes it
+async def test_embeddings_come_as_the_client_reads_them(form: Any):
+    wanted: Any = {"model": "tiny", "input": ["a river", "a turbine"]} | ({"encoding_format": form} if form else {})
+    async with (
+        simulated_engines(1, "--runner", "pooling") as [(port, _)],
+        running(port) as gateway,
+        client(gateway) as ai,
+    ):
+        reply = await ai.embeddings.create(**wanted)
+        assert [one.index for one in reply.data] == [0, 1]
+        assert reply.usage.prompt_tokens == reply.usage.total_tokens > 0
+        assert all(isinstance(one.embedding, str if form == "base64" else list) for one in reply.data)
+
+
 async def test_errors_are_the_clients_own_exceptions(gateway: Running):
     async with client(gateway) as ai, client(gateway, "sk-wrong") as stranger:
         with pytest.raises(openai.NotFoundError) as missing:
