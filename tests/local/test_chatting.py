@@ -4,6 +4,7 @@ import sys
 import openai
 import pytest
 
+from infra.settings import Settings
 from tests.local.conftest import Platform
 
 pytestmark = pytest.mark.local
@@ -43,7 +44,9 @@ def test_the_official_client_streams(client, platform: Platform):
 
 
 def test_the_official_client_lists_the_models_of_the_stack(client, platform: Platform):
-    assert [model.id for model in client.models.list()] == list(platform.endpoint.models)
+    pipelines = Settings.from_stack_file(platform.stack_file).pipelines.names
+    wanted = [*platform.endpoint.models, *(pipeline.name for pipeline in pipelines)]
+    assert [model.id for model in client.models.list()] == wanted
 
 
 def test_a_wrong_key_and_an_unknown_model_are_openai_errors(client, platform: Platform):

@@ -68,6 +68,7 @@ def test_the_engine_says_what_each_edit_brings(bench, recorded, tmp_path):
     assert [p.path for p in judged["NodeGroup", "nodes-gpu"].step.properties] == [
         "scalingConfig.desiredSize",
         "scalingConfig.maxSize",
+        "version",
     ]
     assert judged["ListenerRule", "traffic"].risk is Risk.TRAFFIC
     assert judged["RolePolicy", "karpenter-controller"].access.opened
