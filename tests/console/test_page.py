@@ -22,7 +22,7 @@ EVIL = "<img src=x onerror=document.title='owned'>\"'><script>document.title='ow
 MOST_BYTES = 25_000
 """Of the whole page as it travels, packed."""
 MOST_GROWTH_BYTES, MOST_GROWTH_NODES = 320 * 1024, 100
-"""Of an open page, while rows and points come and go. The engine's own caches make up to 300 KiB of it, and go again."""
+"""Of an open page, while rows and points come and go. The browser's own caches make 300 KiB of it, and go again."""
 MOST_POINTS = 300
 
 # Names of controls that have none, ids that are there twice, headings that leave out a level.
