@@ -12,7 +12,7 @@ import pytest
 
 from app.gateway.database.connection import connect
 from app.gateway.database.settings import Database
-from app.gateway.keys.admin import MOST_AT_ONCE, MOST_WAITING
+from app.gateway.keys.admin import MOST_WAITING
 from app.gateway.ledger.settings import LedgerSettings
 from tests.gateway.harness import CHAT, DONE, Engine, Request, Running, Wire, chat_reply, event, eventually, running
 from tests.gateway.key_cases import ADMIN_KEY, file_with_admin
@@ -100,6 +100,6 @@ async def test_a_crowd_is_a_handful_of_sessions_for_the_database(empty_database:
         sessions = await sessions_of(empty_database)
         assert {reply.status for reply in await admins} <= {200, 503}
         await asked
-        # The ledger's, the keys', the admins', and as many of these that the server has not ended yet.
-        assert max(sessions, await sessions_of(empty_database)) <= 2 + 2 * MOST_AT_ONCE
+        # The ledger's, the keys', the admins' few at once, and those that a busy server has not ended yet.
+        assert max(sessions, await sessions_of(empty_database)) < MOST_WAITING
     assert len(await rows(empty_database)) == 300
