@@ -7,7 +7,8 @@ import pulumi_kubernetes as k8s
 
 from components import keda_manifests as manifests
 from components.controller import Installation, Rights, install
-from components.keda_manifests import ADAPTER, EXTERNAL_METRICS, NAMESPACE, OPERATOR, marks
+from components.keda_manifests import ADAPTER, EXTERNAL_METRICS, NAMESPACE, OPERATOR, SYSTEM_NAMESPACE, marks
+from components.manifests import PART_OF
 from components.options import child_of
 
 
@@ -28,6 +29,16 @@ class Keda(pulumi.ComponentResource):
         super().__init__("penstock:index:Keda", name, None, opts)
         child = child_of(self, opts)
         platform = args["namespace"]
+        home = k8s.core.v1.Namespace(
+            name, metadata=cast("k8s.meta.v1.ObjectMetaArgsDict", manifests.home()), opts=child
+        )
+        closed = k8s.networking.v1.NetworkPolicy(
+            f"{name}-default-deny",
+            metadata={"name": "default-deny", "namespace": NAMESPACE, "labels": {"app.kubernetes.io/part-of": PART_OF}},
+            spec={"pod_selector": {}, "policy_types": ["Ingress", "Egress"]},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[home]),
+        )
+        child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[home, closed]))
         services = [
             k8s.core.v1.Service(f"{name}-{short}", metadata=found["metadata"], spec=found["spec"], opts=child)
             for short, found in manifests.services().items()
@@ -64,7 +75,7 @@ class Keda(pulumi.ComponentResource):
                 cluster_rules=manifests.adapter_rules(),
                 rights=[
                     Rights("platform", platform, manifests.adapter_rules_of_the_platform()),
-                    Rights("api", NAMESPACE, manifests.adapter_rules_of_the_api()),
+                    Rights("api", SYSTEM_NAMESPACE, manifests.adapter_rules_of_the_api()),
                 ],
             ),
             child,
@@ -82,7 +93,7 @@ class Keda(pulumi.ComponentResource):
             f"{name}-reader",
             metadata=reader,
             role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            subjects=[{"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": "kube-system"}],
+            subjects=[{"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": SYSTEM_NAMESPACE}],
             opts=child,
         )
         # Last, and so the first to go: an API that nobody answers would keep namespaces from being deleted.

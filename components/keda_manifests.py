@@ -18,6 +18,8 @@ from components.pods import Manifest
 
 OPERATOR, ADAPTER = SCALER, "keda-operator-metrics-apiserver"
 NAMESPACE = SCALER_NAMESPACE
+"""Of its own: its operator lists every secret beside it before it starts."""
+SYSTEM_NAMESPACE = "kube-system"
 CERTIFICATES = "kedaorg-certs"
 FOLDER = "/certs"
 GRPC_PORT, ADAPTER_PORT, METRICS_PORT, HEALTH_PORT = 9666, 6443, 8080, 8081
@@ -29,6 +31,12 @@ ADJUST = (*READ, "patch", "update")
 
 def marks(app: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": PART_OF}
+
+
+def home() -> Manifest:
+    """Metadata of its namespace."""
+    labels = {"app.kubernetes.io/part-of": PART_OF, "pod-security.kubernetes.io/enforce": "restricted"}
+    return {"name": NAMESPACE, "labels": labels}
 
 
 def definitions() -> dict[str, Manifest]:
@@ -182,7 +190,7 @@ def operator(*, image: pulumi.Input[str], replicas: int, cluster: str, watched: 
                 pods.from_field("POD_NAMESPACE", "metadata.namespace"),
                 {"name": "OPERATOR_NAME", "value": OPERATOR},
                 {"name": "KEDA_HTTP_MIN_TLS_VERSION", "value": "TLS12"},
-                # Triggers that need a secret name one by a TriggerAuthentication in kube-system alone.
+                # Triggers that need a secret name one by a TriggerAuthentication in this namespace alone.
                 {"name": "KEDA_RESTRICT_SECRET_ACCESS", "value": "true"},
             ],
             "ports": [

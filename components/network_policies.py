@@ -11,7 +11,7 @@ HTTPS_PORT = 443
 IDENTITY_AGENT = "169.254.170.23/32"
 """Where the EKS Pod Identity agent gives out credentials, on every node (EKS user guide)."""
 IDENTITY_PORT = 80
-SCALER, SCALER_NAMESPACE = "keda-operator", "kube-system"
+SCALER, SCALER_NAMESPACE = "keda-operator", "keda"
 """Reads the gateways' demand where models scale."""
 WORKER = "engine-worker"
 """Pods that compute for an engine of several pods, and answer nobody: `app.kubernetes.io/name`."""

@@ -173,6 +173,7 @@ def start_keda(plane: Plane) -> Generator[Autoscaler]:
     folder = plane.layout.state / "certificates"
     folder.mkdir()
     plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": keda.home()})
     operator = keda.operator(image="", replicas=1, cluster="test", watched=NAMESPACE)["spec"]["template"]["spec"]
     adapter = keda.adapter(image="", replicas=1, watched=NAMESPACE)["spec"]["template"]["spec"]
     (operating,), (adapting,) = operator["containers"], adapter["containers"]
@@ -185,7 +186,7 @@ def start_keda(plane: Plane) -> Generator[Autoscaler]:
         keda.ADAPTER,
         keda.NAMESPACE,
         keda.adapter_rules(),
-        [(keda.NAMESPACE, keda.adapter_rules_of_the_api()), (NAMESPACE, keda.adapter_rules_of_the_platform())],
+        [(keda.SYSTEM_NAMESPACE, keda.adapter_rules_of_the_api()), (NAMESPACE, keda.adapter_rules_of_the_platform())],
     )
     _publish(plane, address)
     certificates = _Certificates(plane, folder)
@@ -246,7 +247,7 @@ def _publish(plane: Plane, address: str) -> None:
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
             "metadata": {"name": reader["name"]}, "roleRef": reader,
             "subjects": [
-                {"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": keda.NAMESPACE}
+                {"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": keda.SYSTEM_NAMESPACE}
             ],
         },
     )  # fmt: skip

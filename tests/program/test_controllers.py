@@ -110,6 +110,35 @@ def test_keda_comes_whole_before_what_it_scales_and_its_api_goes_first(rehearsed
     assert all(operator.urn in each.dependencies for each in engines)
 
 
+def test_kedas_operator_reads_secrets_of_a_namespace_that_holds_nothing_else(rehearsed: Rehearsed):
+    rehearsal = rehearsed("prod")
+    roles = [
+        each.inputs
+        for kind in ("Role", "ClusterRole")
+        for each in rehearsal.of_type(f"kubernetes:rbac.authorization.k8s.io/v1:{kind}")
+        if each.parent_name == "keda"
+    ]
+    reading = {
+        role["metadata"].get("namespace", "everywhere")
+        for role in roles
+        if any("secrets" in rule["resources"] for rule in role["rules"])
+    }
+    assert reading == {"keda"}
+    beside = [
+        each.name
+        for each in rehearsal.registrations
+        if each.inputs.get("metadata", {}).get("namespace") == "keda" and each.parent_name != "keda"
+    ]
+    assert not beside
+    home = rehearsal.one("kubernetes:core/v1:Namespace", "keda")
+    assert home.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    here = [each for each in rehearsal.registrations if each.inputs.get("metadata", {}).get("namespace") == "keda"]
+    assert len(here) > 8
+    assert all(home.urn in each.dependencies for each in here), "nothing is made before its namespace"
+    closed = rehearsal.one("kubernetes:networking.k8s.io/v1:NetworkPolicy", "keda-default-deny")
+    assert closed.inputs["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
 def test_the_device_plugin_meets_the_nodes_that_need_it(rehearsed_with: Rehearsed):
     rehearsal = rehearsed_with("prod", scaled)
     plugin = rehearsal.one("kubernetes:apps/v1:DaemonSet", "device-plugin").inputs["spec"]["template"]["spec"]
