@@ -37,6 +37,7 @@ COMMANDS = {
     "tenant": "tenant:tenant",
     "provider": "provider:provider",
     "budget": "budget:budget",
+    "audit": "audit:audit",
     "logs": "logs:logs",
     "env": "env:env",
     "release": "release:release",

@@ -109,6 +109,10 @@ BY_A_TEST = {
     "penstock rehearse prod --json": "tests/contracts/test_rehearsals.py",
     "penstock preflight --stack prod": "tests/unit/ops/test_preflight.py::test_the_command_ends_with_the_verdict",
     "penstock preflight --stack prod --json --reservation cr-0123456789abcdef0": "tests/unit/ops/test_preflight.py",
+    "penstock audit check": (
+        "tests/gateway/test_audit_chain.py::test_the_command_ends_with_one_where_the_audit_is_broken"
+    ),
+    "penstock audit check --head 1041:5b1f...": "tests/gateway/test_audit_chain.py",
     "penstock cost --stack prod --refresh --json": "tests/unit/ops/test_cost.py",
     "penstock diff --base main": "tests/unit/ops/test_ci_step_by_step.py",
     "penstock diff --base main --stack prod --json": "tests/unit/ops/test_ci_step_by_step.py",

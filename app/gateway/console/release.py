@@ -164,6 +164,7 @@ async def _take(store: Store, told: Told) -> tuple[int, Any]:
             "FROM penstock_console.release FOR UPDATE",
             float(ATTENDED_SECONDS),
         )
+        done: list[tuple[str, str, dict[str, Any]]] = []
         for one in told.done:
             row = await connection.fetchrow(
                 "UPDATE penstock_console.wishes SET done_at = now(), outcome = $2 "
@@ -174,38 +175,45 @@ async def _take(store: Store, told: Told) -> tuple[int, Any]:
             )
             if row is not None:
                 detail = {"wish": one.wish, "wished_by": row["actor"], "at": row["step"], "outcome": one.outcome}
-                await store.audit_row(f"release.{row['kind']}.done", row["release"], detail)
-        if before is not None and before["runner"] != told.runner and before["attended"] and told.state == "idle":
-            return 200, {"object": "release.reply", "heard": False, "wish": None}
-        await connection.execute(
-            "INSERT INTO penstock_console.release (content, runner) VALUES ($1, $2) ON CONFLICT (only_row) "
-            "DO UPDATE SET content = excluded.content, runner = excluded.runner, told_at = now()",
-            told.model_dump_json(exclude={"done", "runner"}),
-            told.runner,
-        )
-        wish = await connection.fetchrow(
-            "UPDATE penstock_console.wishes SET taken_at = now(), taken_by = $1 WHERE id = (SELECT id FROM "
-            "penstock_console.wishes WHERE done_at IS NULL AND taken_at IS NULL AND expires_at > now() "
-            "AND release = $2 AND step = $3 AND kind = ANY($4) ORDER BY kind DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED) "
-            "RETURNING id, kind, release, step, actor",
-            told.runner,
-            told.release or "",
-            told.at,
-            list(told.offers),
-        )
-        # What was taken by a runner that died, or what nobody took, must not stand in the way of the next click.
-        await connection.execute(
-            "UPDATE penstock_console.wishes SET done_at = now(), outcome = coalesce(outcome, 'nobody carried it out') "
-            "WHERE done_at IS NULL AND (expires_at < now() AND taken_at IS NULL OR taken_by <> $1 AND release = $2 "
-            "OR taken_at < now() - interval '1 hour')",
-            told.runner,
-            told.release or "",
-        )
+                done.append((f"release.{row['kind']}.done", row["release"], detail))
+        heard = before is None or before["runner"] == told.runner or not before["attended"] or told.state != "idle"
+        wish = await _hear(connection, told) if heard else None
+        for action, target, detail in done:
+            await store.audit_row(action, target, detail)
     found = None
     if wish is not None:
         found = {"id": wish["id"], "kind": wish["kind"], "release": wish["release"], "at": wish["step"],
                  "actor": wish["actor"]}  # fmt: skip
-    return 200, {"object": "release.reply", "heard": True, "wish": found}
+    return 200, {"object": "release.reply", "heard": heard, "wish": found}
+
+
+async def _hear(connection: asyncpg.Connection, told: Told) -> asyncpg.Record | None:
+    """Keeps what was told. Returns the wish that the runner takes with it."""
+    await connection.execute(
+        "INSERT INTO penstock_console.release (content, runner) VALUES ($1, $2) ON CONFLICT (only_row) "
+        "DO UPDATE SET content = excluded.content, runner = excluded.runner, told_at = now()",
+        told.model_dump_json(exclude={"done", "runner"}),
+        told.runner,
+    )
+    wish = await connection.fetchrow(
+        "UPDATE penstock_console.wishes SET taken_at = now(), taken_by = $1 WHERE id = (SELECT id FROM "
+        "penstock_console.wishes WHERE done_at IS NULL AND taken_at IS NULL AND expires_at > now() "
+        "AND release = $2 AND step = $3 AND kind = ANY($4) ORDER BY kind DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED) "
+        "RETURNING id, kind, release, step, actor",
+        told.runner,
+        told.release or "",
+        told.at,
+        list(told.offers),
+    )
+    # What was taken by a runner that died, or what nobody took, must not stand in the way of the next click.
+    await connection.execute(
+        "UPDATE penstock_console.wishes SET done_at = now(), outcome = coalesce(outcome, 'nobody carried it out') "
+        "WHERE done_at IS NULL AND (expires_at < now() AND taken_at IS NULL OR taken_by <> $1 AND release = $2 "
+        "OR taken_at < now() - interval '1 hour')",
+        told.runner,
+        told.release or "",
+    )
+    return wish
 
 
 async def _wish(store: Store, wish: Wish) -> tuple[int, Any]:

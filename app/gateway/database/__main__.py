@@ -1,5 +1,5 @@
 """`python -m app.gateway.database migrate` makes and changes the gateway's tables; `retention` deletes what is past its
-time. To be run as the database's owner.
+time, and fails where rows of the audit were changed. To be run as the database's owner.
 
 The database is named by PENSTOCK_DATABASE_ADDRESS, _NAME, _USER, _PASSWORD or _PASSWORD_FILE, _TLS and _CA_FILE. With
 PENSTOCK_DATABASE_SECRET_ARN user and password come from that secret of AWS Secrets Manager. Exit
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="make retrieval's tables too; the server must have the extension pgvector, 0.8 or later",
     )
-    commands.add_parser("retention", help="delete what is past its time; to be run once a day")
+    commands.add_parser("retention", help="delete what is past its time, and check the audit's chain; once a day")
     options = parser.parse_args(arguments)
     try:
         database = read_database(owner_environment(os.environ))
@@ -137,23 +137,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _retain(database: Database) -> str:
-    from app.gateway.database.connection import connect
+    from app.gateway.database.connection import DatabaseError, connect
     from app.gateway.database.retention import retain
+    from app.gateway.keys.audit import check_where_kept
 
     connection = await connect(database, "penstock-retention")
     try:
-        gone = await retain(connection)
+        said = [f"{part}: {count} gone" for part, count in (await retain(connection)).items()]
+        audit = await check_where_kept(connection)
     finally:
         connection.terminate()
-    return "; ".join(f"{part}: {count} gone" for part, count in gone.items()) or "there are no tables"
+    if audit is not None:
+        said.append(f"audit: {audit}")
+        if audit.broken is not None:
+            raise DatabaseError("; ".join(said))
+    return "; ".join(said) or "there are no tables"
 
 
 def _run(work: Coroutine[Any, Any, str]) -> int:
-    from app.gateway.database.connection import FAILURES
+    from app.gateway.database.connection import FAILURES, DatabaseError
 
     try:
         print(asyncio.run(work))
-    except FAILURES as error:
+    except (*FAILURES, DatabaseError) as error:
         print(f"penstock database: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

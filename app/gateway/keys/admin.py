@@ -189,6 +189,11 @@ class Admin:
                 from app.gateway.console.work import work
 
                 return work(self._service, call, parts)
+            case ["audit", "check"]:
+                from app.gateway.keys.audit import checking
+
+                _require(call, "GET")
+                return checking(call.query)
             case ["audit"]:
                 _require(call, "GET")
                 before, limit = _page(call, "before")

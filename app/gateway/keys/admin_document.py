@@ -41,6 +41,7 @@ _ROUTES: tuple[tuple[str, str, str, str, type[Strict] | None], ...] = (
     ("/admin/v1/drills", "get", "listDrills", "The latest result of each drill", None),
     ("/admin/v1/drills/{name}", "put", "keepDrill", "Keep a drill's result", DrillResult),
     ("/admin/v1/jobs", "get", "showJobs", "Batches and jobs of all tenants: what waits, runs and ended", None),
+    ("/admin/v1/audit/check", "get", "checkAudit", "Whether rows of the audit were changed or are gone: ?head=", None),
     ("/admin/v1/audit", "get", "listAudit", "What admins did, newest first: ?before=, ?limit=", None),
 )
 

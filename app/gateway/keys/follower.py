@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from app.gateway.config import Access, Limits
 from app.gateway.database.connection import connect
 from app.gateway.database.migrations import migrate_as_user
+from app.gateway.keys.audit import Head, Witness
 from app.gateway.keys.grant import Grant
 from app.gateway.keys.problems import DISABLED, UNREADABLE
 from app.gateway.keys.ring import DAY_SECONDS, KeyRing, StoredKey, StoredTenant
@@ -54,6 +55,12 @@ _COLUMNS = (
 )
 
 
+_STATE = (
+    "SELECT version, reload, head.id AS audit_id, head.hash AS audit_hash "
+    "FROM penstock_keys.state, penstock_keys.audit_head AS head"
+)
+
+
 class Follower:
     """One gateway's view of the keys' tables. `changed` is called when limits of tenants may have changed."""
 
@@ -69,6 +76,7 @@ class Follower:
         self._up: bool | None = None
         self._uses_at = 0.0
         self._shared: dict[str, Grant] = {}
+        self._witness = Witness()
         self.known = 0
         """The version up to which everything is known; 0: nothing is."""
         self._caught_up = asyncio.Condition()
@@ -139,7 +147,8 @@ class Follower:
                         await self._told.wait()
                 self._told.clear()
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    state = await connection.fetchrow("SELECT version, reload FROM penstock_keys.state")
+                    state = await connection.fetchrow(_STATE)
+                    await self._look_at_audit(connection, Head(state["audit_id"], state["audit_hash"]))
                 if state["version"] != self.known:
                     await self._load(connection, everything=not state["reload"] <= self.known < state["version"])
                 self._metrics.checked_at = time.time()
@@ -221,6 +230,17 @@ class Follower:
                 self._log.event("keys_row", tenant=row["name"], reason="its limits cannot be read")
                 return StoredTenant(row["name"], None, enabled=False)
         return StoredTenant(row["name"], limits, row["enabled"])
+
+    async def _look_at_audit(self, connection: asyncpg.Connection, head: Head) -> None:
+        """Each head goes to the log, out of reach of whoever can change the database."""
+        wrong = await self._witness.look(connection, head)
+        if wrong is None:
+            return
+        self._metrics.audit_rows.set(head.id)
+        self._log.event("audit_head", head=str(head))
+        if wrong:
+            self._metrics.audit_breaks.inc()
+            self._log.event("audit_broken", head=str(head), reason=wrong)
 
     async def _flush_uses(self, connection: asyncpg.Connection) -> None:
         ring, now = self._ring, time.monotonic()

@@ -22,6 +22,10 @@ class KeyMetrics:
         self.unreadable = Counter("penstock_keys_unreadable", "Rows that cannot be used.", registry=registry)
         known = Gauge("penstock_keys_stored", "Keys of the database that this gateway knows.", registry=registry)
         known.set_function(lambda: ring.stored)
+        self.audit_rows = Gauge("penstock_audit_rows", "Number of the audit's last row.", registry=registry)
+        self.audit_breaks = Counter(
+            "penstock_audit_breaks", "Times that the audit was found written anew or cut.", registry=registry
+        )
         self.checked_at = 0.0
         """Unix time at which the keys were last known to be those of the database."""
         age = Gauge(

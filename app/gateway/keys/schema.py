@@ -128,4 +128,61 @@ CREATE TRIGGER stays BEFORE UPDATE OR DELETE OR TRUNCATE ON penstock_keys.audit
 ALTER TABLE penstock_keys.audit ENABLE ALWAYS TRIGGER stays; -- for replicas and restores as well
 """
 
-KEYS = Schema(SCHEMA, 8099000947049456492, ROLE, (_FIRST, _SECOND))
+FIRST_LINK = f"'\\x{'00' * 32}'::bytea"
+"""What stands before the first row of the audit."""
+
+
+def link(previous: str, row: str) -> str:
+    """SQL of a row's hash: SHA-256 over that of the row before it and the SHA-256 of each column as text (UTF-8).
+
+    Released: rows bear it, and so it is never changed. `at` is in UTC with microseconds, `detail` as jsonb prints it.
+    """
+    at = f"to_char({row}.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+    own = (f"{row}.id::text", at, f"{row}.actor", f"{row}.action", f"{row}.target", f"{row}.detail::text")
+    digests = [f"sha256(convert_to({column}, 'UTF8'))" for column in (*own, f"{row}.request_id")]
+    return f"sha256({' || '.join((previous, *digests))})"
+
+
+_THIRD = f"""
+CREATE TABLE penstock_keys.audit_head (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    id bigint NOT NULL,
+    hash bytea NOT NULL CHECK (length(hash) = 32)
+);
+ALTER TABLE penstock_keys.audit ADD COLUMN hash bytea CHECK (length(hash) = 32);
+ALTER TABLE penstock_keys.audit DISABLE TRIGGER stays;
+DO $body$
+DECLARE
+    head bytea := {FIRST_LINK};
+    last bigint := 0;
+    one penstock_keys.audit;
+BEGIN
+    FOR one IN SELECT * FROM penstock_keys.audit ORDER BY id LOOP
+        head := {link("head", "one")};
+        last := one.id;
+        UPDATE penstock_keys.audit SET hash = head WHERE id = last;
+    END LOOP;
+    INSERT INTO penstock_keys.audit_head (id, hash) VALUES (last, head);
+END $body$;
+ALTER TABLE penstock_keys.audit ALTER COLUMN hash SET NOT NULL;
+ALTER TABLE penstock_keys.audit ENABLE ALWAYS TRIGGER stays;
+
+CREATE FUNCTION penstock_keys.audit_grows() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    head penstock_keys.audit_head;
+BEGIN
+    SELECT * INTO STRICT head FROM penstock_keys.audit_head FOR UPDATE; -- one writer at a time, until it commits
+    NEW.id := head.id + 1;
+    NEW.hash := {link("head.hash", "NEW")};
+    UPDATE penstock_keys.audit_head SET id = NEW.id, hash = NEW.hash;
+    RETURN NEW;
+END
+$body$;
+REVOKE ALL ON FUNCTION penstock_keys.audit_grows() FROM PUBLIC;
+CREATE TRIGGER grows BEFORE INSERT ON penstock_keys.audit
+    FOR EACH ROW EXECUTE FUNCTION penstock_keys.audit_grows();
+GRANT SELECT ON penstock_keys.audit_head TO penstock_keys_gateway;
+"""  # noqa: S608 - constants
+
+KEYS = Schema(SCHEMA, 8099000947049456492, ROLE, (_FIRST, _SECOND, _THIRD))

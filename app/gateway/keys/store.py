@@ -99,6 +99,7 @@ class Store:
         return self._actor
 
     async def audit_row(self, action: str, target: str, detail: Mapping[str, Any]) -> None:
+        """The last write of its transaction: from here to the commit no other row of the audit can be written."""
         await self._connection.execute(
             "INSERT INTO penstock_keys.audit (actor, action, target, detail, request_id) VALUES ($1, $2, $3, $4, $5)",
             self._actor.name,
@@ -280,11 +281,18 @@ class Store:
     async def audit(self, before: int, limit: int) -> list[dict[str, Any]]:
         """The newest first."""
         rows = await self._connection.fetch(
-            "SELECT id, at, actor, action, target, detail, request_id FROM penstock_keys.audit WHERE id < $1 "
+            "SELECT id, at, actor, action, target, detail, request_id, hash FROM penstock_keys.audit WHERE id < $1 "
             "ORDER BY id DESC LIMIT $2",
             before,
             limit,
         )
         return [
-            {**row, "object": "audit", "at": show_time(row["at"]), "detail": json.loads(row["detail"])} for row in rows
+            {
+                **row,
+                "object": "audit",
+                "at": show_time(row["at"]),
+                "detail": json.loads(row["detail"]),
+                "hash": row["hash"].hex(),
+            }
+            for row in rows
         ]
