@@ -90,7 +90,7 @@ def up(checkout: Path, progress: Progress, purpose: Purpose | None = None, engin
     try:
         with _one_start(state.parent, progress):
             if found := running(checkout, state):
-                runs = _report(state).get("engine", "simulated")
+                runs = engine_of(found)
                 if engine not in (None, runs):
                     raise LocalError(f"the local platform runs the {runs} engine; stop it first with `make down`")
                 return found
@@ -99,6 +99,11 @@ def up(checkout: Path, progress: Progress, purpose: Purpose | None = None, engin
         raise LocalError(str(error)) from error
     except OSError as error:
         raise LocalError(f"cannot use {error.filename or state}: {error.strerror or error}") from error
+
+
+def engine_of(layout: Layout) -> Engine:
+    """What the engine pods of a platform run."""
+    return "vllm" if _report(layout.state).get("engine") == "vllm" else "simulated"
 
 
 @contextmanager

@@ -75,6 +75,9 @@ def _run(
         step = event.resource_pre_event and event.resource_pre_event.metadata
         if step and str(getattr(step.op, "value", step.op)) != "same":
             progress.detail(f"{getattr(step.op, 'value', step.op)} {step.urn.rsplit('::', 1)[-1]}")
+        told = event.diagnostic_event
+        if told and told.ephemeral:  # what a provider waits for
+            progress.detail(told.message)
 
     given = {
         "on_output": on_output or (lambda _: None),

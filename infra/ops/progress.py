@@ -19,6 +19,8 @@ from typing import TextIO
 REDRAW_SECONDS = 0.2
 PLAIN_DETAIL_SECONDS = 10.0
 """A log does not need each detail: at most one line in this time."""
+PLAIN_REPEAT_SECONDS = 30.0
+"""Nor is it silent for longer than this: whoever reads it would take the work for hung."""
 
 ERASE_LINE = "\r\x1b[2K"
 DIM, RED, GREEN, RESET = "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
@@ -91,8 +93,8 @@ class Progress:
             about = f" (about {duration(estimate_seconds)})" if estimate_seconds else ""
             self.say(f"{title}{about} ...")
         drawing = threading.Event()
-        drawer = threading.Thread(target=self._redraw, args=(drawing,), daemon=True) if self._live else None
-        if drawer and not self._quiet:
+        drawer = threading.Thread(target=self._redraw if self._live else self._repeat, args=(drawing,), daemon=True)
+        if not self._quiet:
             drawer.start()
         failed = True
         try:
@@ -100,7 +102,7 @@ class Progress:
             failed = False
         finally:
             drawing.set()
-            if drawer and drawer.ident is not None:
+            if drawer.ident is not None:
                 drawer.join()
             with self._lock:
                 self._steps.remove(step)
@@ -117,6 +119,13 @@ class Progress:
                 self._draw()
             if drawing.wait(REDRAW_SECONDS):
                 return
+
+    def _repeat(self, ended: threading.Event) -> None:
+        while not ended.wait(PLAIN_REPEAT_SECONDS):
+            with self._lock:
+                if self._clock() - self._last_detail >= PLAIN_REPEAT_SECONDS:
+                    self._last_detail = self._clock()
+                    self._write(f"  {self._line(self._steps[-1])}\n")
 
     def _draw(self) -> None:
         if self._live and self._steps and not self._quiet:

@@ -36,6 +36,7 @@ QUICK = Options(
     node_poll_seconds=0.02,
     lease_renew_seconds=0.05,
     address_quarantine_seconds=30,
+    heavy_starts=1,
 )
 
 

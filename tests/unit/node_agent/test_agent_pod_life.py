@@ -95,6 +95,33 @@ async def test_a_pod_becomes_ready_and_ends_by_hook_then_signal(
     await eventually(lambda: not list(layout.pods.iterdir()))
 
 
+@pytest.mark.parametrize("how", ["it has started", "it is deleted", "its node loses its power", "its probe gives up"])
+async def test_a_container_that_is_heavy_to_start_waits_for_the_one_before(
+    server, kubelet, program, tmp_path, eventually, monkeypatch, how
+):
+    monkeypatch.setattr("infra.local.kubernetes.agent.container.is_heavy", lambda words: True)
+    started = {name: tmp_path / f"{name}-started" for name in ("first", "second")}
+
+    def heavy(name):
+        probe = {"exec": {"command": ["test", "-e", str(started[name])]}, "periodSeconds": 1}
+        probe["failureThreshold"] = 1 if how == "its probe gives up" else 600
+        return pod(name, [str(program), str(tmp_path / name)], container={"startupProbe": probe})
+
+    server.put(PODS, heavy("first"))
+    await eventually(lambda: "running" in state(server, "penstock/first"))
+    server.put(PODS, heavy("second"))
+    if how != "its probe gives up":
+        await asyncio.sleep(0.3)
+        assert "running" not in state(server, "penstock/second"), "it would share the cores with the first"
+    if how == "it has started":
+        started["first"].touch()
+    elif how == "it is deleted":
+        server.delete_pod("penstock/first")
+    elif how == "its node loses its power":
+        kubelet.workers[server.get(PODS, "penstock/first")["metadata"]["uid"]].cut()
+    await eventually(lambda: "running" in state(server, "penstock/second"))
+
+
 async def test_a_process_that_ignores_the_signal_is_killed_after_the_grace(
     server, kubelet, program, tmp_path, free_port, eventually
 ):

@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 
@@ -101,3 +102,17 @@ def test_quiet_progress_says_nothing():
 )
 def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_log_hears_of_long_work_now_and_then_even_where_nothing_is_new(monkeypatch):
+    monkeypatch.setattr("infra.ops.progress.PLAIN_REPEAT_SECONDS", 0.02)
+    out = io.StringIO()
+    progress = Progress(out)
+    with progress.step("Deploying"):
+        progress.detail("Deployment engine: 1 of 3 pods are ready")
+        deadline = time.monotonic() + 10
+        while out.getvalue().count("  Deploying: ") < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    said = out.getvalue().splitlines()
+    assert sum(line.endswith("| Deployment engine: 1 of 3 pods are ready") for line in said) >= 3
+    assert said[-1].startswith("Deploying: done in")

@@ -18,10 +18,18 @@ PROGRAMS: Mapping[str, Sequence[str]] = {
 Programs = Mapping[str, Sequence[str]]
 
 
+REAL_VLLM = "infra.local.vllm"
+
+
 def programs(vllm: Path | None) -> Programs:
     """With the folder of a real vLLM, that one runs in place of the simulated engine."""
-    real = {} if vllm is None else {"vllm": (sys.executable, "-m", "infra.local.vllm", str(vllm))}
+    real = {} if vllm is None else {"vllm": (sys.executable, "-m", REAL_VLLM, str(vllm))}
     return {**PROGRAMS, **real}
+
+
+def is_heavy(words: Sequence[str]) -> bool:
+    """Whether a command takes a minute of CPU to start."""
+    return REAL_VLLM in words[:3]
 
 
 TOOLS = frozenset({"cat", "echo", "false", "sh", "sleep", "test", "true"})

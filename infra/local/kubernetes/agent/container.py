@@ -13,7 +13,7 @@ from typing import Protocol
 from infra.local.kubernetes.agent.api import ApiError, Json
 from infra.local.kubernetes.agent.checks import check
 from infra.local.kubernetes.agent.clock import stamp
-from infra.local.kubernetes.agent.commands import UnknownProgramError, command_line, programs, resolve
+from infra.local.kubernetes.agent.commands import UnknownProgramError, command_line, is_heavy, programs, resolve
 from infra.local.kubernetes.agent.environment import ConfigError
 from infra.local.kubernetes.agent.events import Severity
 from infra.local.kubernetes.agent.launch import Launch
@@ -21,6 +21,7 @@ from infra.local.kubernetes.agent.options import Options
 from infra.local.kubernetes.agent.probes import Backoff, ProbeTiming, ProbeTracker, restarts
 from infra.local.kubernetes.agent.process import Process, rotate_before_start
 from infra.local.kubernetes.agent.status import Record, Running, Terminated, Waiting
+from infra.local.kubernetes.agent.turns import Turns
 
 log = logging.getLogger("agent.container")
 
@@ -32,6 +33,7 @@ class Surroundings(Protocol):
     address: str
     folder: Path
     options: Options
+    turns: Turns
     restart_policy: str
     grace_seconds: float
 
@@ -86,6 +88,7 @@ class Container:
             self._pod.event("Normal", "Killing", f"Stopping container {self.name}", self.name)
             self._ended(await self._terminate(self._process, deadline))
         self._end_probes(*self._probes)
+        self._pod.turns.give_back(self)
         if isinstance(self.record.state, Waiting) and self.record.last:
             self.record.state = self.record.last
         self.record.final = True
@@ -93,12 +96,14 @@ class Container:
 
     def cut(self) -> None:
         """SIGKILL, at once and without a word."""
+        self._pod.turns.give_back(self)
         if self._process is not None:
             self._process.kill()
 
     async def kill(self) -> None:
         """SIGTERM at once, SIGKILL after a moment; no hook."""
         self._end_probes(*self._probes)
+        self._pod.turns.give_back(self)
         if (process := self._process) and process.running:
             process.terminate()
             await process.ended_within(self._pod.options.force_kill_seconds)
@@ -112,8 +117,10 @@ class Container:
             try:
                 if "postStart" in (self.spec.get("lifecycle") or {}):
                     raise ConfigError("postStart hooks are not offered on the local target; offered: preStop")
-                launch = await self._pod.launch(self.spec, command_line(self.spec, programs(self._pod.options.vllm)))
-                return self._spawn(launch)
+                words = command_line(self.spec, programs(self._pod.options.vllm))
+                if "startupProbe" in self.spec and is_heavy(words):
+                    await self._pod.turns.take(self)
+                return self._spawn(await self._pod.launch(self.spec, words))
             except UnknownProgramError as error:
                 self._wait("ErrImagePull", str(error), "Failed")
                 await asyncio.Event().wait()
@@ -121,6 +128,7 @@ class Container:
                 self._wait("CreateContainerConfigError", str(error), "Failed")
             except (ApiError, OSError) as error:
                 self._wait("CreateContainerError", str(error), "Failed")
+            self._pod.turns.give_back(self)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 10.0)
 
@@ -167,6 +175,7 @@ class Container:
 
     def _ended(self, code: int) -> None:
         self._end_probes(*self._probes)
+        self._pod.turns.give_back(self)
         state = self.record.state
         began = state.since if isinstance(state, Running) else stamp()
         self.record.state = Terminated(code, "Completed" if code == 0 else "Error", began, stamp())
@@ -239,6 +248,7 @@ class Container:
         if not passed:
             self._restart_unhealthy("startup")
             return False
+        self._pod.turns.give_back(self)
         self.record.started = True
         self.record.ready = "readinessProbe" not in self.spec
         self._begin_later_probes()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -48,5 +49,7 @@ class Options:
     """Pods run and are ready as soon as what they refer to is there; no process is started for them."""
     vllm: Path | None = None
     """The folder of a real vLLM, which then runs in place of the simulated engine."""
+    heavy_starts: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """Real engines that start at the same time."""
     force_kill_seconds: float = 1.0
     """What a pod that was deleted by force still gets between SIGTERM and SIGKILL."""

@@ -23,6 +23,7 @@ from infra.local.kubernetes.agent.mounts import mounts_of
 from infra.local.kubernetes.agent.objects import MADE_BY_PROCESSES, ObjectOnly
 from infra.local.kubernetes.agent.options import Options
 from infra.local.kubernetes.agent.status import Record, Waiting, overruled, pod_status, resumed
+from infra.local.kubernetes.agent.turns import Turns
 from infra.local.kubernetes.agent.volumes import Volumes, volume_references
 from infra.local.layout import Layout
 
@@ -41,6 +42,10 @@ class Services:
     options: Options
     identities: Identities | None = None
     """None where no pod has a role."""
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", Turns(self.options.heavy_starts))
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class PodWorker:
         self.pod = pod
         self.site = site
         self.options = services.options
+        self.turns = services.turns
         self.uid: str = pod["metadata"]["uid"]
         self.label = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         self.restart_policy: str = pod["spec"].get("restartPolicy") or "Always"
