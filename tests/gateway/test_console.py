@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -298,6 +299,27 @@ async def test_pages_beyond_the_bound_are_refused_and_the_sampler_ends_with_the_
             page.client.close()
         await eventually(lambda: broadcast.viewers == 0)
         await eventually(lambda: broadcast._task is not None and broadcast._task.done())
+
+
+async def test_an_open_page_leaves_no_garbage_behind_for_the_collector(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """Full collections are hours apart in a quiet gateway: what waits for them is memory that grows with each point."""
+    monkeypatch.setattr(stream, "PERIOD_SECONDS", 0.01)
+    monkeypatch.setattr(stream, "REST_SECONDS", 0.001)
+    async with console(empty_database) as gateway:
+        watching = await Stream.open(gateway, await cookie(gateway))
+        for _ in range(10):
+            await watching.next("point")
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                await watching.next("point")
+            left = gc.collect()
+        finally:
+            gc.enable()
+        assert left < 100, f"{left} objects in cycles after 100 points: at each of them something is left behind"
 
 
 async def test_a_page_that_reads_nothing_is_cut_off_and_holds_nothing_more():

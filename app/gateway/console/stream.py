@@ -95,8 +95,11 @@ class Broadcast:
             for name, content in self._sections.items():
                 viewer.put(event(name, content))
             leaving = asyncio.ensure_future(gone)
+            leaving.add_done_callback(lambda _: viewer.end())
             try:
-                await self._feed(viewer, leaving, send)
+                while (data := await viewer.events.get()) is not None:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await send(data)
             finally:
                 leaving.cancel()
         finally:
@@ -106,21 +109,6 @@ class Broadcast:
         """Raises Refused (503)."""
         if self._closed or len(self._viewers) >= self._most:
             raise Refused(CROWDED)
-
-    async def _feed(self, viewer: Viewer, leaving: asyncio.Future[Any], send: Send) -> None:
-        while True:
-            taking = asyncio.ensure_future(viewer.events.get())
-            try:
-                await asyncio.wait((taking, leaving), return_when=asyncio.FIRST_COMPLETED)
-                if leaving.done():
-                    return
-                data = taking.result()
-            finally:
-                taking.cancel()
-            if data is None:
-                return
-            async with asyncio.timeout(SEND_SECONDS):
-                await send(data)
 
     def close(self) -> None:
         """At a drain: each page is told, and comes back at another gateway."""
