@@ -22,6 +22,10 @@ from infra.policy.held import held
 if TYPE_CHECKING:
     from pulumi import automation
 
+BACKGROUND = Path(__file__).with_name("background.py")
+NORMAL_VARIABLE = "PENSTOCK_UPDATES_IN_FRONT"
+"""Set, updates of a running platform compete with it for the cores: for a machine that other work keeps busy."""
+
 LINKED = ("Pulumi.yaml", "infra", "components", "app", ".venv")
 
 PLUGINS = {
@@ -118,6 +122,13 @@ class Workspace:
             "KUBECONFIG": str(self.layout.admin_kubeconfig),
         }
 
+    @property
+    def steps_back(self) -> bool:
+        """Whether updates leave the cores to what runs already: not the first one, and not those of rehearsals, whose
+        pods are no processes. NORMAL_VARIABLE overrules it."""
+        serves = any(self.layout.backend.glob(".pulumi/stacks/*/*.json"))
+        return serves and not self.layout.own_stack_files and not os.environ.get(NORMAL_VARIABLE)
+
     def stack(self) -> automation.Stack:
         """The stack, made at its first use, with its files copied in."""
         from pulumi import automation
@@ -131,16 +142,20 @@ class Workspace:
     def _command(self) -> automation.PulumiCommand:
         from pulumi import automation
 
-        return automation.PulumiCommand(root=str(_command_root(self.toolchain.path("pulumi"), self.layout.state)))
+        return automation.PulumiCommand(
+            root=str(_command_root(self.toolchain.path("pulumi"), self.layout.state, self.steps_back))
+        )
 
 
-def _command_root(pulumi: Path, state: Path) -> Path:
+def _command_root(pulumi: Path, state: Path, steps_back: bool) -> Path:
     """The automation API wants `<root>/bin/pulumi`."""
-    root = state / "pulumi-root"
-    link = root / "bin" / "pulumi"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(pulumi)
+    root = state / ("pulumi-background" if steps_back else "pulumi-root")
+    command = root / "bin" / "pulumi"
+    command.parent.mkdir(parents=True, exist_ok=True)
+    if steps_back:
+        _script(command, f'exec "{sys.executable}" -I -S "{BACKGROUND}" "{pulumi}" "$@"')
+    elif not command.is_symlink():
+        command.symlink_to(pulumi)
     return root
 
 

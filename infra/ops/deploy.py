@@ -8,11 +8,13 @@ from typing import Any
 
 from infra.ops.changes import Change, drift, from_events
 from infra.ops.errors import PenstockError
-from infra.ops.interrupts import to_its_end
+from infra.ops.interrupts import impatient, to_its_end
 from infra.ops.progress import Progress
 from infra.ops.stale_locks import all_dead
 
 LAST_LINES = 12
+PATIENCE_SECONDS = 30.0
+"""On a running local platform an operation takes what is left over for so long: some three times what it needs."""
 
 
 def preview(
@@ -86,15 +88,20 @@ def _run(
         "suppress_outputs": True,
         **options,
     }
+
+    def run() -> None:
+        with impatient(PATIENCE_SECONDS):
+            to_its_end(lambda: operation(**given), progress)
+
     try:
         try:
-            to_its_end(lambda: operation(**given), progress)
+            run()
         except ConcurrentUpdateError as locked:
             if not all_dead(str(locked)):
                 raise
             progress.say("The stack is locked by an update that was killed on this machine: its lock is taken off.")
             operation.__self__.cancel()  # ty: ignore[missing-attribute] - a method of the stack
-            to_its_end(lambda: operation(**given), progress)
+            run()
     except ConcurrentUpdateError:
         raise PenstockError(
             f"The {name} found the stack locked: another update is running, or was killed.",

@@ -5,14 +5,16 @@ An update that is torn off leaves a locked stack with pending operations. Pulumi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Set
 from concurrent import futures
 from pathlib import Path
 from typing import TypeVar
 
+from infra.local.background import hurry
 from infra.ops.progress import Progress
 
 T = TypeVar("T")
@@ -25,9 +27,11 @@ class Terminated(KeyboardInterrupt):
 def to_its_end(call: Callable[[], T], progress: Progress) -> T:
     """Runs `call` in a thread and waits for it, also when interrupted; a second interrupt leaves at once.
 
-    Raises what `call` raises, or KeyboardInterrupt once it has ended.
+    What it has started in a session of its own, where no Ctrl-C of the terminal is heard, is told of each. Raises what
+    `call` raises, or KeyboardInterrupt once it has ended.
     """
     result: futures.Future[T] = futures.Future()
+    before = set(children())  # a platform's supervisor among them: not Pulumi, and to live on
 
     def run() -> None:
         try:
@@ -41,11 +45,40 @@ def to_its_end(call: Callable[[], T], progress: Progress) -> T:
     except KeyboardInterrupt as interrupt:
         if not result.done():
             progress.say("Interrupted: waiting for Pulumi to end what it has begun. Once more leaves at once.")
-            if isinstance(interrupt, Terminated):
-                for child in children():
-                    os.kill(child, signal.SIGINT)
-            futures.wait([result])
+            try:
+                _pass_on(interrupt, before)
+                futures.wait([result])
+            except KeyboardInterrupt as again:
+                _pass_on(again, before)
+                raise
         raise
+
+
+def _pass_on(interrupt: KeyboardInterrupt, before: Set[int]) -> None:
+    """To the new children that have not had it. A second SIGINT would tear off what the first one ends."""
+    here = os.getsid(0)
+    for child in set(children()) - before:
+        with contextlib.suppress(ProcessLookupError):
+            if isinstance(interrupt, Terminated) or os.getsid(child) != here:
+                os.kill(child, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def impatient(seconds: float) -> Generator[None]:
+    """What was begun meanwhile as background work, and is not done after so long, gets the weight of others."""
+    before = set(children())
+
+    def hurry_all() -> None:
+        for child in set(children()) - before:
+            hurry(child)
+
+    timer = threading.Timer(seconds, hurry_all)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def children() -> list[int]:

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from infra.ops import interrupts
 from infra.ops.interrupts import Terminated, children, to_its_end
 from infra.ops.progress import Progress
 
@@ -53,31 +52,70 @@ def test_an_interrupt_waits_for_the_end(interrupted_after):
     assert ended.is_set()
 
 
-def test_a_termination_is_passed_on_to_the_child(interrupted_after, monkeypatch):
-    # Where the tests run in the background, SIGINT is ignored by all that they start unless it says otherwise.
-    code = """
-import signal, time
+# Where the tests run in the background, SIGINT is ignored by all that they start unless it says otherwise.
+ENDS_WITH_7 = """
+import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print("ready", flush=True)
-    time.sleep(30)
+    time.sleep(float(sys.argv[1]))
 except KeyboardInterrupt:
     raise SystemExit(7)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+
+
+def ending(seconds: float, *, own_session: bool, ready: threading.Event | None = None) -> int:
+    """A child's exit status: 7 where it has had a SIGINT."""
+    command = [sys.executable, "-c", ENDS_WITH_7, str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=own_session) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         assert child.pid in children()
-        # Other tests' servers are children of this process as well, and are to live on.
-        monkeypatch.setattr(interrupts, "children", lambda: [child.pid])
-        interrupted_after(0.1, Terminated)
+        if ready:
+            ready.set()
+        return child.wait()
+
+
+@pytest.fixture
+def interrupted_when(monkeypatch):
+    """Raises an error in the main thread once an event is set."""
+
+    def prepare(ready: threading.Event, error: type[BaseException]) -> None:
+        def raise_it(*_: object) -> None:
+            raise error
+
+        def wait() -> None:
+            ready.wait(20)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        started.append((signal.signal(signal.SIGUSR1, raise_it), threading.Thread(target=wait)))
+        started[-1][1].start()
+
+    started: list = []
+    yield prepare
+    for previous, thread in started:
+        thread.join()
+        signal.signal(signal.SIGUSR1, previous)
+
+
+@pytest.mark.parametrize(
+    ("error", "own_session", "status"),
+    [(Terminated, False, 7), (Terminated, True, 7), (KeyboardInterrupt, True, 7), (KeyboardInterrupt, False, 0)],
+    ids=["SIGTERM", "SIGTERM, own session", "Ctrl-C, own session", "Ctrl-C, which the terminal passes on"],
+)
+def test_a_child_is_told_of_an_interrupt_that_it_has_not_had(interrupted_when, error, own_session: bool, status: int):
+    ready, found = threading.Event(), []
+    interrupted_when(ready, error)
+    with pytest.raises(error):
+        to_its_end(lambda: found.append(ending(10 if status else 0.5, own_session=own_session, ready=ready)), QUIET)
+    assert found == [status]
+
+
+def test_what_ran_before_is_not_signalled(interrupted_when):
+    """A platform's supervisor: `penstock up` starts it, and an interrupt of the update is not its end."""
+    ready = threading.Event()
+    with subprocess.Popen(["sleep", "0.6"], start_new_session=True) as server:
+        interrupted_when(ready, Terminated)
         with pytest.raises(Terminated):
-            to_its_end(child.wait, QUIET)
-        assert child.returncode == 7
-
-
-def test_a_ctrl_c_is_not_passed_on_since_the_terminal_does_that(interrupted_after, monkeypatch):
-    monkeypatch.setattr(interrupts, "children", lambda: pytest.fail("nobody is to be signalled"))
-    interrupted_after(0.05, KeyboardInterrupt)
-    with pytest.raises(KeyboardInterrupt):
-        to_its_end(lambda: time.sleep(0.2), QUIET)
+            to_its_end(lambda: ready.set() or time.sleep(0.3), QUIET)
+        assert server.wait() == 0
