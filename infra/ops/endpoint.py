@@ -37,7 +37,11 @@ class Endpoint:
 
 
 class GatewayError(PenstockError):
-    """The gateway refused a request or broke an answer off."""
+    """The gateway refused a request or broke an answer off. `status` is None where there was no answer."""
+
+    def __init__(self, cause: str, next_step: str = "", *, status: int | None = None) -> None:
+        super().__init__(cause, next_step)
+        self.status = status
 
 
 def from_outputs(outputs: Mapping[str, Any]) -> Endpoint:
@@ -85,7 +89,7 @@ def request(
                 "See `penstock status`.",
             ) from None
         if not 200 <= response.status < 300:
-            raise GatewayError(f"The gateway answered {response.status}: {_reason(response)}")
+            raise GatewayError(f"The gateway answered {response.status}: {_reason(response)}", status=response.status)
         yield response
     finally:
         connection.close()

@@ -81,11 +81,12 @@ def stage(
 
     Writes the images and the live colour's numbers of replicas into the idle colour of Pulumi.STACK.yaml,
     says which GPUs that needs and what they cost, shows the preview, asks, applies, waits until the colour
-    is ready, and sends it requests that its weight of 0 does not matter to. An image that is not given is
-    the live colour's; with neither, the file is staged as it is.
+    is ready, and sends it requests that its weight of 0 does not matter to: first one to each model that has
+    no engine without requests (scaling.toZero), which waits for its start. An image that is not given is the
+    live colour's; with neither, the file is staged as it is.
 
     \b
-    JSON: {colour, needs, changes, ready_seconds, validation}.
+    JSON: {colour, needs, changes, ready_seconds, woken_seconds: {model: seconds}, validation}.
     """
     work = operator(context, stack, yes, validations=validations, allow_other_changes=allow_other_changes)
     done = work.stage(gateway_image, engine_image)

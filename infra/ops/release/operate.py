@@ -13,6 +13,7 @@ from infra.ops.endpoint import Endpoint, from_outputs
 from infra.ops.errors import PenstockError, RefusedError
 from infra.ops.progress import Progress
 from infra.ops.release import report as reports
+from infra.ops.release import waking
 from infra.ops.release.attend import Attendant, Wish
 from infra.ops.release.gate import limits_of
 from infra.ops.release.journal import Journal
@@ -22,7 +23,7 @@ from infra.ops.release.probe import Validation, token, validate
 from infra.ops.release.runner import Runner, Watched
 from infra.ops.release.shadow import CopyLimits, CopyWatch
 from infra.ops.release.shift import PREVIEW_SECONDS, validate_stack_file
-from infra.ops.release.stack_text import edit_colour
+from infra.ops.release.staging import beyond_colour, staged
 from infra.ops.release.versions import check_present, check_validated, in_production
 from infra.ops.release.watching import Watcher, unpacked
 from infra.ops.release.world import StackWorld, journal_folder, settings_of
@@ -33,8 +34,6 @@ from infra.settings import Settings
 from infra.settings.model import Release as ReleaseSettings
 
 STAGE_SECONDS = 30.0
-READY_SECONDS = 120.0
-"""From the end of an update, which has waited for the pods, until the load balancer finds the gateways healthy."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,8 @@ class Operator:
                 raise
             with self.progress.step(f"Waiting for {colour}"):
                 replicas = (after.release.blue if colour == "blue" else after.release.green).gateway_replicas
-                seconds = world.wait_until_ready(colour, replicas, READY_SECONDS)
+                seconds = world.wait_until_ready(colour, replicas, waking.ready_seconds(after, colour))
+            woken = self._wake(world, after, colour)
             checked = self._validate(world, colour)
             journal.append("staged", colour=colour, validation=checked.as_dict())
         return {
@@ -110,6 +110,7 @@ class Operator:
             "needs": wanted.as_dict(),
             "changes": [change.as_dict() for change in changes],
             "ready_seconds": round(seconds, 3),
+            "woken_seconds": woken,
             "validation": checked.as_dict(),
         }
 
@@ -137,6 +138,16 @@ class Operator:
                 deploy.up(stack, self.progress)
         return changes
 
+    def _wake(self, world: StackWorld, settings: Settings, colour: str) -> dict[str, float]:
+        """Brings engines of the models that have none without requests. By model, in seconds."""
+        models = waking.sleepers(settings, colour)
+        if not models:
+            return {}
+        with self.progress.step(f"Waking {', '.join(models)} of {colour}"):
+            secret, held = token(self.access, world.first_state), waking.held_seconds(settings)
+            woken = waking.wake(self.endpoint(), secret, colour, models, world.embedders, held=held)
+        return {model: round(seconds, 3) for model, seconds in woken.items()}
+
     def _validate(self, world: StackWorld, colour: str) -> Validation:
         endpoint = self.endpoint()
         with self.progress.step(f"Validating {colour}"):
@@ -157,6 +168,7 @@ class Operator:
             chosen = colour or (release.colour if release and going_on else rising(world))
             check_validated(self.access, settings, [chosen], journal, self.unvalidated)
             if not going_on:
+                self._wake(world, settings, chosen)
                 self._validate(world, chosen)
                 self._copies_are_good(world, settings, chosen)
             runner = Runner(world, journal, self._reporter(world), self._say)
@@ -308,28 +320,3 @@ def rising(world: StackWorld) -> str:
     """The colour with the smaller share."""
     live = traffic.live_weights(world.balancer, world.way)
     return min(reversed(COLOURS), key=live.of)
-
-
-def staged(
-    text: str, settings: Settings, colour: str, gateway_image: str | None, engine_image: str | None, name: str
-) -> str:
-    """The stack file's text with the idle colour's images, and as many replicas as the other colour has.
-
-    An image that is not given is the live colour's; where none is given both stay as the file has them.
-    """
-    live = settings.release.green if other(colour) == "green" else settings.release.blue
-    values: dict[tuple[str, ...], str | int] = {("gatewayReplicas",): live.gateway_replicas}
-    if gateway_image or engine_image:
-        values[("gatewayImage",)] = gateway_image or live.gateway_image
-        values[("engineImage",)] = engine_image or live.engine_image
-    values |= {("engineReplicas", model): count for model, count in live.engine_replicas.items()}
-    return edit_colour(text, colour, values, name)
-
-
-def beyond_colour(changes: Sequence[Change], colour: str) -> list[Change]:
-    """What staging a colour must not change: all but this colour's objects in the cluster."""
-    return [
-        change
-        for change in changes
-        if not (change.type.startswith("kubernetes:") and change.name.endswith(f"-{colour}"))
-    ]

@@ -35,6 +35,8 @@ class Answer:
     stream: bool
     seconds: float
     failure: str
+    status: int | None = None
+    """Of the HTTP answer; None where there was none."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def validate(
     """
     jobs = [(model, bool(number % 2), model in embedders) for number in range(each) for model in models]
     with ThreadPoolExecutor(SIDE_BY_SIDE, "validation") as pool:
-        answers = pool.map(lambda job: _ask(endpoint, secret, colour, *job), jobs)
+        answers = pool.map(lambda job: ask(endpoint, secret, colour, *job), jobs)
         done = Validation(colour, tuple(answers))
     if done.failures:
         first = done.failures[0]
@@ -87,19 +89,32 @@ def validate(
     return done
 
 
-def _ask(endpoint: Endpoint, secret: str, colour: str, model: str, stream: bool, embeds: bool) -> Answer:
+def ask(
+    endpoint: Endpoint,
+    secret: str,
+    colour: str,
+    model: str,
+    stream: bool,
+    embeds: bool,
+    read_seconds: float = READ_SECONDS,
+) -> Answer:
+    """One request to a colour, whatever its weight. What goes wrong is in the answer."""
     path, body = _embedding(model) if embeds else _chat(model, stream)
     headers = {COLOUR_HEADER: colour, PROBE_HEADER: secret}
     started = time.monotonic()
+    status: int | None = None
     try:
-        with request(endpoint, "POST", path, body, READ_SECONDS, headers) as response:
+        with request(endpoint, "POST", path, body, read_seconds, headers) as response:
+            status = response.status
             answered = response.getheader(COLOUR_HEADER, "")
             content = response.read()
         wrong = embedding_fault(content) if embeds else fault(content, stream)
         failure = f"answered by {answered or 'nobody'}" if answered != colour else wrong
-    except (GatewayError, OSError, http.client.HTTPException) as error:
-        failure = str(error) or type(error).__name__
-    return Answer(model, stream, time.monotonic() - started, failure)
+    except GatewayError as error:
+        failure, status = str(error), error.status
+    except (OSError, http.client.HTTPException) as error:
+        failure, status = str(error) or type(error).__name__, None
+    return Answer(model, stream, time.monotonic() - started, failure, status)
 
 
 def _chat(model: str, stream: bool) -> tuple[str, dict[str, Any]]:

@@ -33,6 +33,8 @@ class FakeGateway:
 
     url: str = ""
     status: int = 200
+    first: list[int] = field(default_factory=list)
+    """Statuses of the next answers, before `status`."""
     colours: tuple[str, ...] = ("blue",)
     stream: Callable[[], Iterable[bytes]] = events
     reply: Callable[[], bytes] = lambda: json.dumps(
@@ -73,8 +75,8 @@ class Handler(BaseHTTPRequestHandler):
         gateway.requests.append(body)
         if self.headers["authorization"] != f"Bearer {KEY}":
             self._whole(401, b'{"error":{"message":"Incorrect API key.","code":401}}')
-        elif gateway.status != 200:
-            self._whole(gateway.status, b'{"error":{"message":"No engine is ready.","code":503}}')
+        elif (status := gateway.first.pop(0) if gateway.first else gateway.status) != 200:
+            self._whole(status, b'{"error":{"message":"No engine is ready.","code":503}}')
         elif body.get("stream"):
             self._stream(gateway.stream())
         else:

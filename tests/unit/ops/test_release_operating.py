@@ -157,6 +157,41 @@ def test_a_stage_writes_the_idle_colours_images_asks_updates_and_validates(playe
     assert done["needs"]["gpus"] == 4, "three of the model tiny, and one of embed"
 
 
+def test_what_sleeps_is_woken_before_it_is_validated(played, monkeypatch):
+    """By `stage`, and by the `promote` after which it fell asleep again."""
+
+    def wake(endpoint: object, secret: str, colour: str, models: dict, embedders: object, *, held: float) -> dict:
+        assert (secret, colour, models) == ("secret", "green", {"tiny": 700.0})
+        assert held > 60, "longer than a gateway holds a request"
+        order.append("woken")
+        return {"tiny": 12.3456}
+
+    order = played.validation
+    monkeypatch.setattr(operate.waking, "sleepers", lambda settings, colour: {"tiny": 700.0})
+    monkeypatch.setattr(operate.waking, "wake", wake)
+    played.changes = [ENGINE]
+    assert played.operator(validations=7).stage(None, "next")["woken_seconds"] == {"tiny": 12.346}
+    assert order == ["woken", ("secret", "green", 7)]
+    order.clear()
+    played.changes = None
+    assert played.operator().promote(None)["outcome"] == "promoted"
+    assert order == ["woken", ("secret", "green", 20)]
+
+
+def test_a_colour_whose_engines_keda_brings_is_waited_for_as_long_as_they_may_take(played, monkeypatch):
+    waited: list[float] = []
+
+    def wait(world: object, colour: str, gateways: int, seconds: float) -> float:
+        waited.append(seconds)
+        return 1.0
+
+    monkeypatch.setattr(world.StackWorld, "wait_until_ready", wait)
+    monkeypatch.setattr(operate.waking, "ready_seconds", lambda settings, colour: 1234.0)
+    played.changes = [ENGINE]
+    played.operator().stage(None, "next")
+    assert waited == [1234.0]
+
+
 def test_a_stage_that_would_touch_more_than_the_idle_colour_is_refused_and_the_file_put_back(played):
     played.changes = [ENGINE, Change("update", "kubernetes:apps/v1:Deployment", "engine-tiny-blue")]
     with pytest.raises(RefusedError, match="engine-tiny-blue"):

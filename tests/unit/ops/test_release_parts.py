@@ -17,10 +17,10 @@ from infra.ops.release import report
 from infra.ops.release.gate import Limits
 from infra.ops.release.machine import Release
 from infra.ops.release.needs import needs
-from infra.ops.release.operate import beyond_colour, staged
 from infra.ops.release.probe import embedding_fault, fault
 from infra.ops.release.samples import FAILED, ITL, REQUESTS, TTFT, Key, Sample
 from infra.ops.release.stack_text import edit_colour
+from infra.ops.release.staging import beyond_colour, staged
 from infra.ops.release.watching import Watcher, packed, unpacked
 from infra.ops.release.world import set_weights
 from infra.ops.weights import StackFileError, Weights
