@@ -44,6 +44,11 @@ def page() -> str:
     return _HEAD + "".join(rows)
 
 
+def paths() -> list[str]:
+    """Each key's path, without the namespace."""
+    return [path for path, *_ in _rows(Shape)]
+
+
 def _rows(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str, str, str]]:
     """(path, type, bounds, description) of each key, depth first; a list's items are written as `key[]`."""
     for field in model.model_fields.values():

@@ -11,8 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from app.gateway.console.schema import CONSOLE
 from app.gateway.database import __main__ as command
 from app.gateway.database.connection import connect
+from app.gateway.database.migrations import migrate
 from app.gateway.database.retention import retain
 from app.gateway.database.settings import Database
 from tests.gateway.harness import Running
@@ -148,6 +150,30 @@ async def test_what_is_past_its_time_goes_and_the_rest_stays(
             assert set((await retain(connection)).values()) == {0}
         finally:
             connection.terminate()
+
+
+async def test_sign_ins_and_wishes_of_the_console_go_when_they_are_over(empty_database: Database):
+    connection = await connect(empty_database)
+    try:
+        await migrate(connection, CONSOLE)
+        for left in (-1.0, 3600.0):
+            await connection.execute(
+                "INSERT INTO penstock_console.sessions (digest, actor, admin, expires_at) "
+                "VALUES ($1, 'ops', $1, now() + make_interval(secs => $2))",
+                bytes([int(left > 0)]) * 32,
+                left,
+            )
+        for age in (29, 31):
+            await connection.execute(
+                "INSERT INTO penstock_console.wishes (kind, release, step, actor, at, expires_at) "
+                "VALUES ('promote', 'r', $1::int::text, 'ops', now() - make_interval(days => $1), now())",
+                age,
+            )
+        assert await retain(connection) == {"sign-ins": 1, "wishes": 1}
+        assert await connection.fetchval("SELECT step FROM penstock_console.wishes") == "29"
+        assert await connection.fetchval("SELECT count(*) FROM penstock_console.sessions WHERE expires_at > now()") == 1
+    finally:
+        await connection.close()
 
 
 async def test_retention_of_an_empty_database_and_of_none_is_said(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncpg
 
+from app.gateway.budget.store import REMEMBERED_DAYS
+from app.gateway.console.release import KEPT_DAYS
 from app.gateway.database.migrations import MIGRATE_SECONDS
+from app.gateway.keys.store import REPLAY_HOURS
 
 AT_ONCE = 5000
 """Rows of one statement: a longer one would hold up gateways."""
-_EXPIRED = {
+EXPIRED = {
     "feedback": ("penstock_feedback.feedback", "expires_at < now()"),
-    "idempotency keys": ("penstock_keys.creations", "created_at < now() - interval '24 hours'"),
-    "budget messages": ("penstock_budget.messages", "at < now() - interval '15 days'"),
+    "idempotency keys": ("penstock_keys.creations", f"created_at < now() - interval '{REPLAY_HOURS} hours'"),
+    "budget messages": ("penstock_budget.messages", f"at < now() - interval '{REMEMBERED_DAYS} days'"),
     "budget signals": ("penstock_budget.signals", "month < to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')"),
+    "sign-ins": ("penstock_console.sessions", "expires_at < now()"),
+    "wishes": ("penstock_console.wishes", f"at < now() - interval '{KEPT_DAYS} days'"),
     "cached answers": ("penstock_cache.answers", "expires_at < now()"),
 }
 """Part -> table, and what of it is over. The ledger drops whole days by its own function."""
@@ -22,7 +27,7 @@ async def retain(connection: asyncpg.Connection) -> dict[str, int]:
     """How many rows went of each part that is there. Raises FAILURES."""
     found: dict[str, int] = {}
     await connection.execute(f"SET statement_timeout = '{MIGRATE_SECONDS:.0f}s'")
-    for part, (table, over) in _EXPIRED.items():
+    for part, (table, over) in EXPIRED.items():
         if await connection.fetchval("SELECT to_regclass($1)", table) is None:
             continue
         gone = 0
