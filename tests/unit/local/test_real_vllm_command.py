@@ -29,6 +29,7 @@ def test_flags_are_handed_on_but_for_those_of_gpus():
 
     assert vllm.command(FOLDER, words) == [
         "/cache/vllm/bin/python", "-P", "-m", vllm.SERVER, "--model", str(vllm.model(FOLDER)), "--enforce-eager",
+        "--kv-cache-memory-bytes", "134217728",
         "--port", "8000", "--max-model-len", "2048",
     ]  # fmt: skip
 
