@@ -33,7 +33,7 @@ ENVIRONMENT = {
 named from its working directory: a socket's path may have 107 characters, and a pod's folder has nearly as many."""
 
 KV_CACHE_MIB = 128
-"""For each engine: 130,000 tokens of the tiny model. Eight engines with vLLM's least by variable, 1 GiB each, take 18 GB."""
+"""For each engine: 130,000 tokens of the tiny model. Eight with 1 GiB each, vLLM's least by variable, take 18 GB."""
 
 ON_GPUS_ALONE = ("--gpu-memory-utilization", "--load-format", "--model-loader-extra-config", "--tensor-parallel-size")
 """Flags with a value that the CPU build refuses or that make no sense there."""
