@@ -1,5 +1,6 @@
 """`python -m app.gateway.database migrate` makes and changes the gateway's tables; `retention` deletes what is past its
-time, and fails where rows of the audit were changed. To be run as the database's owner.
+time, and fails where rows of the audit were changed; `dump` and `restore` carry all rows to another server. To be run as
+the database's owner.
 
 The database is named by PENSTOCK_DATABASE_ADDRESS, _NAME, _USER, _PASSWORD or _PASSWORD_FILE, _TLS and _CA_FILE. With
 PENSTOCK_DATABASE_SECRET_ARN user and password come from that secret of AWS Secrets Manager. Exit
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import sys
@@ -22,6 +24,7 @@ from app.gateway.settings import SettingsError
 
 LOGIN_PASSWORD = "PENSTOCK_DATABASE_LOGIN_PASSWORD"  # noqa: S105 - the name of a variable
 JOBS_PASSWORD = "PENSTOCK_DATABASE_JOBS_PASSWORD"  # noqa: S105
+ARCHIVE = "PENSTOCK_DATABASE_ARCHIVE"
 
 
 async def _migrate(
@@ -100,6 +103,16 @@ def main(arguments: list[str] | None = None) -> int:
         help="make retrieval's tables too; the server must have the extension pgvector, 0.8 or later",
     )
     commands.add_parser("retention", help="delete what is past its time, and check the audit's chain; once a day")
+    for name, about in (
+        ("dump", "write all rows to an archive; prints how many of each table"),
+        ("restore", "take an archive into empty tables, all of it or nothing; prints how many of each table"),
+    ):
+        commands.add_parser(name, help=about).add_argument(
+            "archive",
+            nargs="?",
+            default=os.environ.get(ARCHIVE),
+            help=f"a file, or the signed URL of an object of S3; without it: {ARCHIVE}",
+        )
     options = parser.parse_args(arguments)
     try:
         database = read_database(owner_environment(os.environ))
@@ -107,6 +120,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise SettingsError("PENSTOCK_DATABASE_ADDRESS and PENSTOCK_DATABASE_USER must be set")
         if options.command == "retention":
             return _run(_retain(database))
+        if options.command in ("dump", "restore"):
+            if not options.archive:
+                raise SettingsError(f"no archive is named; give it, or set {ARCHIVE}")
+            return _run(_carry(options.command, database, options.archive))
         if options.keep_days is not None and options.keep_days < 2:
             raise SettingsError(f"--keep-days: {options.keep_days} is less than 2")
         for option, name in (("--login", options.login), ("--jobs", options.jobs)):
@@ -152,6 +169,24 @@ async def _retain(database: Database) -> str:
         if audit.broken is not None:
             raise DatabaseError("; ".join(said))
     return "; ".join(said) or "there are no tables"
+
+
+async def _carry(command: str, database: Database, place: str) -> str:
+    from app.gateway.database import archive, carriage
+    from app.gateway.database.connection import connect
+
+    connection = await connect(database, f"penstock-{command}")
+    try:
+        if command == "dump":
+            with carriage.outgoing(place) as path:
+                done = await archive.dump(connection, path)
+        else:
+            with carriage.incoming(place) as path:
+                done = await archive.restore(connection, path)
+    finally:
+        connection.terminate()
+    rows = {name: table["rows"] for name, table in done["tables"].items()}
+    return json.dumps({"id": done["id"], "already": done.get("already", False), "rows": rows})
 
 
 def _run(work: Coroutine[Any, Any, str]) -> int:

@@ -1,0 +1,67 @@
+"""Where an archive comes from and goes to: a file, or an object of S3 under a signed URL."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.gateway.database.connection import DatabaseError
+
+SECONDS = 60.0
+"""Of silence."""
+MOST_BYTES = 5 * 2**30
+"""One PUT takes no more (Amazon S3 user guide, "Uploading objects")."""
+
+
+def remote(place: str) -> bool:
+    return urlsplit(place).scheme in ("http", "https")
+
+
+@contextlib.contextmanager
+def outgoing(place: str) -> Generator[Path]:
+    """A file to write; at the end it is at `place`. Raises DatabaseError, OSError."""
+    if not remote(place):
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="penstock-archive-") as folder:
+        path = Path(folder) / "archive.zip"
+        yield path
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise DatabaseError(f"the archive has {size} bytes, and one upload takes {MOST_BYTES}")
+        with path.open("rb") as file:
+            _send(urllib.request.Request(place, file, {"Content-Length": str(size)}, method="PUT"), None)  # noqa: S310
+
+
+@contextlib.contextmanager
+def incoming(place: str) -> Generator[Path]:
+    """A file to read. Raises DatabaseError, OSError."""
+    if not remote(place):
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="penstock-archive-") as folder:
+        path = Path(folder) / "archive.zip"
+        _send(urllib.request.Request(place), path)  # noqa: S310
+        yield path
+
+
+def _send(request: urllib.request.Request, into: Path | None) -> None:
+    """The URL is signed: what is said of it leaves its query out."""
+    where = urlsplit(request.full_url)
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=ssl.create_default_context())]
+    if (where.hostname or "").startswith("127."):
+        handlers.append(urllib.request.ProxyHandler({}))
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=SECONDS) as reply:
+            if into is not None:
+                with into.open("wb") as file:
+                    shutil.copyfileobj(reply, file)
+    except urllib.error.HTTPError as error:
+        raise DatabaseError(f"{where.netloc}{where.path} answered {error.code} to {request.get_method()}") from None
