@@ -14,10 +14,11 @@ from infra.ops.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from infra.ops.setup.documents import Site
     from infra.ops.setup.plan import Change, Cloud
-    from infra.ops.setup.roles import Role
     from infra.ops.setup.stack_file import Answers
 
-PARTS = ("files", "state", "roles")
+PARTS = ("files", "state", "roles", "release")
+USUAL = ("files", "state", "roles")
+"""Without a part: the images of all stacks are pushed to the repository of one."""
 ANSWERS = ("models", "account", "region", "zones", "budget", "clients", "hostname", "hosted_zone", "copy_region")
 """Options that go into the stack file. With one of them a file that is there is written anew from its example."""
 EXAMPLE_ACCOUNTS = ("111122223333", "444455556666")
@@ -25,7 +26,7 @@ MODELS = ("small", "production", "outside", "grow")
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[files|state|roles]...")
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[files|state|roles|release]...")
 @click.option("--stack", "-s", default="dev", show_default=True, help="The stack: the name in Pulumi.NAME.yaml.")
 @click.option(
     "--models", type=click.Choice(MODELS), help="The example to begin with, by its models. Without it: small."
@@ -40,6 +41,11 @@ MODELS = ("small", "production", "outside", "grow")
 @click.option("--administrator", "administrators", multiple=True, metavar="ARN", help="A role with cluster-admin.")
 @click.option("--copy-region", metavar="REGION", help="Where production's data is copied to.")
 @click.option("--boundary", metavar="ARN", help="A permissions boundary for every role that the program makes.")
+@click.option(
+    "--own-boundary",
+    is_flag=True,
+    help="Make a permissions boundary for the stack's roles and for the one that deploys.",
+)
 @click.option("--repository", metavar="OWNER/NAME", help="The repository at GitHub whose workflows deploy the stack.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option(
@@ -49,7 +55,14 @@ MODELS = ("small", "production", "outside", "grow")
 @json_option
 @pass_context
 def init(
-    context: Context, parts: tuple[str, ...], dry_run: bool, undo: bool, yes: bool, as_json: bool, **given: Any
+    context: Context,
+    parts: tuple[str, ...],
+    own_boundary: bool,
+    dry_run: bool,
+    undo: bool,
+    yes: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Make a fork your own: its stack file, the state's bucket and key, the roles that GitHub takes.
 
@@ -57,9 +70,11 @@ def init(
       files  Pulumi.STACK.yaml from an example and your answers; what is there is shown beside it first
       state  a bucket (versions, TLS alone, encrypted, nothing public) and a key for Pulumi's state
       roles  GitHub's identity provider, a role that previews and one that deploys the stack, each for its
-             own environment of the repository, with the policies that `penstock policy` makes
+             own environment of the repository, with the policies that `penstock policy` makes; with
+             --own-boundary the boundary that they and all roles of the stack stay within
+      release  the role of the environment `release`, which pushes images to this stack's repository
 
-    Without a part: all three; roles only with --repository. On a terminal it asks for what no option
+    Without a part: the first three; roles only with --repository. On a terminal it asks for what no option
     gives. Every change is shown before it is made. It may be run again at any time, also after it was
     killed: what is there as wanted is left alone. With the credentials of the calling shell.
 
@@ -68,36 +83,44 @@ def init(
     action is create, change, delete or keep.
     """
     from infra.ops.errors import PenstockError
-    from infra.ops.setup import documents
+    from infra.ops.setup import account, documents
 
     context.require_checkout()
-    chosen = parts or PARTS
+    chosen = parts or USUAL
+    if own_boundary and given["boundary"]:
+        raise UsageError("--own-boundary goes without --boundary.")
     cloud = connect(context, given["region"])
     path = context.checkout / f"Pulumi.{given['stack']}.yaml"
     text = path.read_text(encoding="utf-8") if path.is_file() else None
     edit = None
     if "files" in chosen and not undo and (text is None or not settled(text) or any(given[name] for name in ANSWERS)):
-        edit, text = drafted(context, answered(context, given, cloud, yes))
+        edit, text = drafted(context, account.bounded(answered(context, given, cloud, yes), own_boundary))
     if text is None:
         raise UsageError(f"There is no {path.name}.", "Make it first: penstock init files.")
     from infra.settings import Settings
     from infra.settings.parse import values_of_text
 
-    aws = Settings.parse(values_of_text(text, path.name), path.name).aws
+    settings = Settings.parse(values_of_text(text, path.name), path.name)
+    aws = settings.aws
     from infra.settings.regions import partition_of
 
     site = documents.Site(partition_of(aws.region), aws.account_id, aws.region, given["stack"], given["repository"])
     changes: list[Change] = []
-    if "state" in chosen or "roles" in chosen:
+    if set(chosen) & {"state", "roles", "release"}:
         cloud = connect(context, aws.region)
-        changes = planned(context, cloud, site, chosen, undo, text if edit else None, given["boundary"])
+        # A run that brings policies up to date keeps the boundary that the file names.
+        kept = settings.access.permissions_boundary_arn
+        own = own_boundary or (kept == site.boundary_arn and not given["boundary"])
+        made = site.boundary_arn if own else given["boundary"] or kept
+        fence = account.fence_of(site, settings) if own else None
+        changes = account.planned(context, cloud, site, chosen, undo, text if edit else None, made, fence)
     report = {
         "stack": given["stack"],
         "file": edit.as_dict() if edit else None,
         "changes": [each.as_dict() for each in changes],
         "applied": False,
         "backups": [],
-        "next": [] if undo else next_steps(site, text),
+        "next": [] if undo else next_steps(site, text, chosen, own=own_boundary),
     }
     show([edit] if edit else [], changes, as_json)
     pending = [each for each in changes if each.action != "keep"]
@@ -193,55 +216,6 @@ def drafted(context: Context, answers: Answers) -> tuple[Any, str]:
     return Edit.of(context.checkout / answers.file_name, text), text
 
 
-def planned(
-    context: Context,
-    cloud: Cloud,
-    site: Site,
-    chosen: Sequence[str],
-    undo: bool,
-    draft: str | None,
-    boundary: str | None,
-) -> list[Change]:
-    """Every change of the account, in order. Asks AWS what is there; changes nothing."""
-    from infra.ops.setup import plan, roles, state
-
-    with context.progress().step(f"Looking at account {site.account} in {site.region}", 5):
-        plan.check_account(cloud, site.account)
-        if undo:
-            both = roles.roles_of(site, (), ())
-            changes = list(roles.removals(cloud, site, both)) if "roles" in chosen else []
-            return [*changes, *(state.removals(cloud, site) if "state" in chosen else ())]
-        changes = list(state.changes(cloud, site)) if "state" in chosen else []
-        if "roles" in chosen and site.repository:
-            both = policies_of(context, site, draft, boundary)
-            changes += roles.changes(cloud, site, both)
-        elif chosen == ("roles",):
-            raise UsageError(
-                "--repository is missing.", "Name the repository whose workflows take the roles: OWNER/NAME."
-            )
-        return changes
-
-
-def policies_of(context: Context, site: Site, draft: str | None, boundary: str | None) -> tuple[Role, Role]:
-    """Those that `penstock policy` prints, for the file as it will be."""
-    import tempfile
-    from pathlib import Path
-
-    from infra.ops.commands.policy import made
-    from infra.ops.setup.roles import roles_of
-
-    if draft is None:
-        return roles_of(
-            site, made(context, site.stack, "preview", None), made(context, site.stack, "deployer", boundary)
-        )
-    with tempfile.TemporaryDirectory(prefix="penstock-init-") as name:
-        folder = Path(name)
-        (folder / "Pulumi.yaml").write_text("name: penstock\n")
-        (folder / f"Pulumi.{site.stack}.yaml").write_text(draft, encoding="utf-8")
-        there = Context(checkout=folder)
-        return roles_of(site, made(there, site.stack, "preview", None), made(there, site.stack, "deployer", boundary))
-
-
 def show(edits: Sequence[Any], changes: Sequence[Change], as_json: bool) -> None:
     from infra.ops import written
     from infra.ops.setup import plan
@@ -254,11 +228,13 @@ def show(edits: Sequence[Any], changes: Sequence[Change], as_json: bool) -> None
         click.echo("\n".join(plan.shown(changes)), err=True)
 
 
-def next_steps(site: Site, text: str) -> list[str]:
+def next_steps(site: Site, text: str, chosen: Sequence[str] = (), *, own: bool = False) -> list[str]:
     from infra.ops.setup.stack_file import to_replace_by_hand
     from infra.policy.held import VARIABLE
 
     steps = [f"put into Pulumi.{site.stack}.yaml: {each}" for each in to_replace_by_hand(text)]
+    if own and site.boundary_arn not in text:
+        steps.append(f"put into Pulumi.{site.stack}.yaml: access.permissionsBoundaryArn: {site.boundary_arn}")
     steps += [
         f"export PULUMI_BACKEND_URL='{site.backend}'",
         f"export {VARIABLE}=infra/policy",
@@ -267,11 +243,14 @@ def next_steps(site: Site, text: str) -> list[str]:
     ]
     if site.repository:
         arn = f"arn:{site.partition}:iam::{site.account}:role/penstock"
-        for environment, role in ((f"preview-{site.stack}", "preview"), (site.stack, "deploy")):
+        every = [(f"preview-{site.stack}", "preview"), (site.stack, "deploy")]
+        every += [("release", "release")] if "release" in chosen else []
+        for environment, role in every:
             at = f"--env {environment} --repo {site.repository}"
             steps.append(f"gh variable set ROLE_ARN --body {arn}-{role}-{site.stack} {at}")
             steps.append(f"gh variable set AWS_REGION --body {site.region} {at}")
-            steps.append(f"gh variable set PULUMI_BACKEND_URL --body '{site.backend}' {at}")
+            if role != "release":
+                steps.append(f"gh variable set PULUMI_BACKEND_URL --body '{site.backend}' {at}")
         steps.append(f"gh variable set PENSTOCK_CLOUD --body on --repo {site.repository}")
     return steps
 

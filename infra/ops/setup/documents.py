@@ -45,6 +45,11 @@ class Site:
         return f"arn:{self.partition}:iam::{self.account}:policy/{name}"
 
     @property
+    def boundary_arn(self) -> str:
+        """Of the permissions boundary that `penstock init --own-boundary` makes."""
+        return self.policy_arn(f"penstock-boundary-{self.stack}")
+
+    @property
     def tags(self) -> dict[str, str]:
         return {"project": PROJECT, "purpose": "setup"}
 

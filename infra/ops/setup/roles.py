@@ -27,13 +27,55 @@ class Role:
     writes: bool
     hours: int
     policies: Sequence[Document]
+    state: bool = True
+    """Whether it reads the stack's state."""
+    boundary: str | None = None
+    """ARN of its permissions boundary; None: what it has is left as it is."""
+
+    @property
+    def does(self) -> str:
+        return ("deploys" if self.writes else "reads") if self.state else "pushes images"
 
 
-def roles_of(site: Site, reading: Sequence[Document], deploying: Sequence[Document]) -> tuple[Role, Role]:
+def roles_of(
+    site: Site, reading: Sequence[Document], deploying: Sequence[Document], boundary: str | None = None
+) -> tuple[Role, Role]:
     return (
         Role(f"penstock-preview-{site.stack}", f"preview-{site.stack}", False, 1, reading),
-        Role(f"penstock-deploy-{site.stack}", site.stack, True, 2, deploying),
+        Role(f"penstock-deploy-{site.stack}", site.stack, True, 2, deploying, boundary=boundary),
     )
+
+
+def release_role(site: Site, pushing: Sequence[Document]) -> Role:
+    """For the environment `release` of the repository: a release pushes to the repository of one stack."""
+    return Role(f"penstock-release-{site.stack}", "release", True, 1, pushing, state=False)
+
+
+def boundary_changes(cloud: Cloud, site: Site, document: Document) -> Iterator[Change]:
+    """The boundary as a managed policy that no role has attached."""
+    name = site.boundary_arn.rpartition("/")[2]
+    found = cloud.ask("iam", "get_policy", NOBODY, PolicyArn=site.boundary_arn)
+    if found is None:
+        action, detail = "create", "what roles of the stack can never do"
+    elif _parsed(_document_of(cloud, site.boundary_arn, found)) != document:
+        action, detail = "change", "another document"
+    else:
+        yield Change("keep", "boundary", name, "what roles of the stack can never do")
+        return
+    yield Change(action, "boundary", name, detail, lambda: _put_document(cloud, site, site.boundary_arn, document))
+
+
+def boundary_removals(cloud: Cloud, site: Site) -> Iterator[Change]:
+    """Where no role bears it any more: those of the stack go with the stack."""
+    if cloud.ask("iam", "get_policy", NOBODY, PolicyArn=site.boundary_arn) is None:
+        return
+    name, own = site.boundary_arn.rpartition("/")[2], f"penstock-deploy-{site.stack}"
+    users = cloud.call("iam", "list_entities_for_policy", PolicyArn=site.boundary_arn,
+                       PolicyUsageFilter="PermissionsBoundary")["PolicyRoles"]  # fmt: skip
+    if others := sorted(row["RoleName"] for row in users if row["RoleName"] != own):
+        yield Change("keep", "boundary", name, f"in use by {', '.join(others)}")
+        return
+    yield Change("delete", "boundary", name, "no role has it", lambda: _drop_policy(cloud, site.boundary_arn))
 
 
 def changes(cloud: Cloud, site: Site, roles: Sequence[Role]) -> Iterator[Change]:
@@ -67,13 +109,15 @@ def _provider(cloud: Cloud, site: Site) -> Iterator[Change]:
 def _role(cloud: Cloud, site: Site, role: Role) -> Iterator[Change]:
     wanted = documents.trust(site, role.environment)
     found = cloud.ask("iam", "get_role", NOBODY, RoleName=role.name)
-    detail = f"environment {role.environment} of {site.repository}; {'deploys' if role.writes else 'reads'}"
+    detail = f"environment {role.environment} of {site.repository}; {role.does}"
     if found is None:
         yield Change("create", "role", role.name, detail, lambda: _make_role(cloud, site, role, wanted))
     elif (_parsed(found["Role"]["AssumeRolePolicyDocument"]), found["Role"]["MaxSessionDuration"]) != (
         wanted, role.hours * 3600,
     ):  # fmt: skip
         yield Change("change", "role", role.name, f"trust: {detail}", lambda: _set_role(cloud, role, wanted))
+    elif role.boundary and _boundary_of(found) != role.boundary:
+        yield Change("change", "role", role.name, f"boundary: {detail}", lambda: _set_role(cloud, role, wanted))
     else:
         yield Change("keep", "role", role.name, detail)
     attached = _attached(cloud, role) if found else {}
@@ -81,11 +125,12 @@ def _role(cloud: Cloud, site: Site, role: Role) -> Iterator[Change]:
     for number, document in enumerate(role.policies, 1):
         names.append(f"{role.name}-{number}")
         yield from _policy(cloud, site, role, names[-1], lambda document=document: document, set(attached))
-    names.append(f"{role.name}-state")
-    yield from _policy(
-        cloud, site, role, names[-1],
-        lambda: documents.state_access(site, key_arn(cloud, site) or "", write=role.writes), set(attached),
-    )  # fmt: skip
+    if role.state:
+        names.append(f"{role.name}-state")
+        yield from _policy(
+            cloud, site, role, names[-1],
+            lambda: documents.state_access(site, key_arn(cloud, site) or "", write=role.writes), set(attached),
+        )  # fmt: skip
     for name, arn in attached.items():
         if name.startswith(f"{role.name}-") and name not in names:
             yield Change("delete", "policy", name, "no longer needed", _remover(cloud, role.name, arn))
@@ -97,9 +142,7 @@ def _policy(cloud: Cloud, site: Site, role: Role, name: str, made: Any, attached
     if found is None:
         action, detail = "create", f"for {role.name}"
     else:
-        version = found["Policy"]["DefaultVersionId"]
-        there = cloud.call("iam", "get_policy_version", PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-        if _parsed(there) != made():
+        if _parsed(_document_of(cloud, arn, found)) != made():
             action, detail = "change", "another document"
         elif name not in attached:
             action, detail = "change", f"attach to {role.name}"
@@ -109,36 +152,51 @@ def _policy(cloud: Cloud, site: Site, role: Role, name: str, made: Any, attached
     yield Change(action, "policy", name, detail, lambda: _put_policy(cloud, site, role, name, made()))
 
 
+def _boundary_of(found: dict[str, Any]) -> str | None:
+    return (found["Role"].get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
+
+
+def _document_of(cloud: Cloud, arn: str, found: dict[str, Any]) -> Any:
+    version = found["Policy"]["DefaultVersionId"]
+    return cloud.call("iam", "get_policy_version", PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+
 def _make_role(cloud: Cloud, site: Site, role: Role, trusted: Document) -> None:
     cloud.call(
         "iam", "create_role", RoleName=role.name, AssumeRolePolicyDocument=json.dumps(trusted),
         MaxSessionDuration=role.hours * 3600, Description=f"Penstock, GitHub environment {role.environment}",
         Tags=[{"Key": key, "Value": value} for key, value in site.tags.items()],
+        **({"PermissionsBoundary": role.boundary} if role.boundary else {}),
     )  # fmt: skip
 
 
 def _set_role(cloud: Cloud, role: Role, trusted: Document) -> None:
     cloud.call("iam", "update_assume_role_policy", RoleName=role.name, PolicyDocument=json.dumps(trusted))
     cloud.call("iam", "update_role", RoleName=role.name, MaxSessionDuration=role.hours * 3600)
+    if role.boundary:
+        cloud.call("iam", "put_role_permissions_boundary", RoleName=role.name, PermissionsBoundary=role.boundary)
 
 
 def _put_policy(cloud: Cloud, site: Site, role: Role, name: str, document: Document) -> None:
     """Also of a policy that an earlier run has made and not attached."""
-    arn, text = site.policy_arn(name), json.dumps(document, separators=(",", ":"))
+    arn = site.policy_arn(name)
+    _put_document(cloud, site, arn, document)
+    cloud.call("iam", "attach_role_policy", RoleName=role.name, PolicyArn=arn)
+
+
+def _put_document(cloud: Cloud, site: Site, arn: str, document: Document) -> None:
+    name, text = arn.rpartition("/")[2], json.dumps(document, separators=(",", ":"))
     tags = [{"Key": key, "Value": value} for key, value in site.tags.items()]
     there = cloud.ask("iam", "get_policy", NOBODY, PolicyArn=arn)
     if there is None:
         cloud.call("iam", "create_policy", PolicyName=name, PolicyDocument=text, Tags=tags)
     else:
-        version = there["Policy"]["DefaultVersionId"]
-        held = cloud.call("iam", "get_policy_version", PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-        if _parsed(held) != document:
+        if _parsed(_document_of(cloud, arn, there)) != document:
             rows = cloud.call("iam", "list_policy_versions", PolicyArn=arn)["Versions"]
             if len(rows) >= MOST_VERSIONS:
                 old = min((row for row in rows if not row["IsDefaultVersion"]), key=lambda row: row["CreateDate"])
                 cloud.call("iam", "delete_policy_version", PolicyArn=arn, VersionId=old["VersionId"])
             cloud.call("iam", "create_policy_version", PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
-    cloud.call("iam", "attach_role_policy", RoleName=role.name, PolicyArn=arn)
 
 
 def _attached(cloud: Cloud, role: Role) -> dict[str, str]:
