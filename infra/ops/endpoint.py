@@ -17,6 +17,8 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 120.0
 """Longest silence before or inside an answer."""
 READY_SECONDS = 60.0
+NOT_LET_IN = '{"error":{"message":"Not found.","type":"not_found","param":null,"code":404}}'
+"""The load balancer's own answer to what no rule takes (components/edge.py); a gateway's 404 has other words."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,16 @@ def request(
                 "See `penstock status`.",
             ) from None
         if not 200 <= response.status < 300:
-            raise GatewayError(f"The gateway answered {response.status}: {_reason(response)}", status=response.status)
+            reason, refusal = _reason(response)
+            if path.startswith("/admin/") and refusal == NOT_LET_IN:
+                raise GatewayError(
+                    f"The load balancer at {endpoint.url} lets nobody of this network to the admin API: it is not in "
+                    "edge.adminCidrs.",
+                    "Put your range there and deploy, or ask a gateway from inside: `kubectl -n NAMESPACE port-forward "
+                    "deploy/gateway-blue 8080:8080`, then PENSTOCK_ADMIN_KEY and --url http://127.0.0.1:8080.",
+                    status=response.status,
+                )
+            raise GatewayError(f"The gateway answered {response.status}: {reason}", status=response.status)
         yield response
     finally:
         connection.close()
@@ -127,12 +138,13 @@ def wait_until_ready(endpoint: Endpoint, seconds: float = READY_SECONDS) -> None
         time.sleep(0.2)
 
 
-def _reason(response: http.client.HTTPResponse) -> str:
+def _reason(response: http.client.HTTPResponse) -> tuple[str, str]:
+    """For people, and the body as it came."""
     try:
         text = response.read(65536).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
-        return "no reason given"
-    return error_message(text) or text.strip()[:300] or response.reason
+        return "no reason given", ""
+    return error_message(text) or text.strip()[:300] or response.reason, text
 
 
 def error_message(text: str) -> str:

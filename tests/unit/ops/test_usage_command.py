@@ -16,10 +16,11 @@ from click.testing import CliRunner, Result
 
 from app.gateway.ledger.report import PATH
 from app.gateway.ledger.report_schema import GROUPS
+from components.edge import NOT_FOUND
 from infra.ops import usage
 from infra.ops.cli import cli
 from infra.ops.commands import usage as command
-from infra.ops.endpoint import GatewayError
+from infra.ops.endpoint import NOT_LET_IN, GatewayError
 from infra.ops.errors import NotRunningError, UsageError
 
 SUMS = {
@@ -132,6 +133,22 @@ def test_what_the_gateway_refuses_is_said_in_its_own_words(run: Run, ledger: Led
     assert "400: by: no such column." in str(run("--by", "x").exception)
     ledger.status, ledger.content = 200, b"<html>"
     assert isinstance(run().exception, GatewayError)
+
+
+def test_a_network_that_the_load_balancer_does_not_let_in_is_told_the_setting_and_the_way_inside(
+    run: Run, ledger: Ledger
+):
+    ledger.status, ledger.content = 404, NOT_FOUND.encode()
+    said = run().exception
+    assert isinstance(said, GatewayError)
+    assert "not in edge.adminCidrs" in said.cause
+    assert "port-forward deploy/gateway-blue 8080:8080" in said.next_step
+    ledger.content = b'{"error":{"message":"There is no such report.","code":"not_found"}}'
+    assert "404: There is no such report." in str(run().exception), "a gateway's own 404 is something else"
+
+
+def test_the_load_balancers_refusal_is_known_by_its_words():
+    assert NOT_LET_IN == NOT_FOUND
 
 
 def test_days_are_dates_or_so_many_before_today():
