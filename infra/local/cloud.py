@@ -23,6 +23,7 @@ from infra.local.toolchain.build import BuildError
 from infra.local.toolchain.environments import InstallError
 from infra.local.toolchain.find import ToolchainError, ensure
 from infra.settings import Settings, SettingsError
+from infra.settings.parse import values_of_text
 
 if TYPE_CHECKING:
     from infra.ops.progress import Progress
@@ -127,8 +128,8 @@ def _make(
 ) -> Layout:
     if supervised(state):
         raise LocalError(last_words(checkout, state))
-    stack_file = checkout / f"Pulumi.{purpose.stack if purpose else STACK}.yaml"
-    region = Settings.from_stack_file(stack_file).aws.region
+    name = f"Pulumi.{purpose.stack if purpose else STACK}.yaml"
+    region = (_settings(purpose) if purpose else Settings.from_stack_file(checkout / name)).aws.region
     toolchain = ensure(progress)
     options = list(purpose.options) if purpose else []
     if engine == "vllm":
@@ -142,10 +143,15 @@ def _make(
     if purpose:
         own = state / "stack-files"
         own.mkdir()
-        (own / stack_file.name).write_text(purpose.stack_file)
+        (own / name).write_text(purpose.stack_file)
     with progress.step("local platform: starting its servers", 8):
         _start(checkout, state, [region, *options], progress)
     return Layout.load(state)
+
+
+def _settings(purpose: Purpose) -> Settings:
+    """Raises SettingsError."""
+    return Settings.parse(values_of_text(purpose.stack_file, purpose.stack), purpose.stack)
 
 
 def down(checkout: Path, progress: Progress, state: Path | None = None) -> None:

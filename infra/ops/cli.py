@@ -47,6 +47,7 @@ COMMANDS = {
     "policy": "policy:policy",
     "destroy": "destroy:destroy",
     "upgrade": "upgrade:upgrade",
+    "move": "move:move",
     "migrate": "migrate:migrate",
     "eks-token": "eks_token:eks_token",
     "completion": "completion:completion",

@@ -106,6 +106,10 @@ class StackAccess:
             raise NotRunningError(f"The stack {self.name} has no outputs: it is not deployed.", self._deploy_hint)
         return outputs
 
+    def forget(self, urn: str) -> None:
+        """Takes a resource out of the state, and leaves it in the cloud. Raises PenstockError."""
+        self._pulumi("state", "delete", urn, "--yes", "--force")
+
     def workspace(self) -> Workspace:
         """The local platform's workspace. Raises PenstockError for any other stack."""
         from infra.local.workspace import Workspace

@@ -107,6 +107,11 @@ BY_A_TEST = {
     "penstock rehearse prod --keep": "tests/unit/ops",
     "penstock rehearse prod --end": "tests/unit/ops",
     "penstock rehearse prod --json": "tests/contracts/test_rehearsals.py",
+    "penstock rehearse prod --move-to eu-west-1": "tests/contracts/test_rehearsals.py",
+    "penstock move file": "tests/unit/ops/test_move.py",
+    "penstock move data": "tests/unit/ops/test_move.py",
+    "penstock move name": "tests/unit/ops/test_move.py",
+    "penstock init release": "tests/unit/ops/test_init_boundary.py",
     "penstock preflight --stack prod": "tests/unit/ops/test_preflight.py::test_the_command_ends_with_the_verdict",
     "penstock preflight --stack prod --json --reservation cr-0123456789abcdef0": "tests/unit/ops/test_preflight.py",
     "penstock audit check": (

@@ -1,6 +1,7 @@
 """Keys for each class of data, and a registry for images."""
 
 import pulumi
+
 from components.keys import DataKeys
 from components.stores import Registry
 

@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 @click.option(
     "--upgrade-from", metavar="VERSION", help="Begin with this Kubernetes version, and upgrade to the file's."
 )
+@click.option("--move-to", metavar="REGION", help="Move the stack there and its data with it, in place of the changes.")
 @click.option("--keep", is_flag=True, help="Leave the deployed stack and its platform running.")
 @click.option("--end", is_flag=True, help="Stop and remove what --keep left, and do nothing else.")
 @json_option
 @pass_context
-def rehearse(context: Context, stack: str, upgrade_from: str | None, keep: bool, end: bool, as_json: bool) -> None:
+def rehearse(
+    context: Context,
+    stack: str,
+    upgrade_from: str | None,
+    move_to: str | None,
+    keep: bool,
+    end: bool,
+    as_json: bool,
+) -> None:
     """Deploy any stack file on this machine, change it, destroy it.
 
     STACK is the NAME of Pulumi.NAME.yaml. It goes to a platform of its own, beside the one of
@@ -38,15 +47,24 @@ def rehearse(context: Context, stack: str, upgrade_from: str | None, keep: bool,
     the certificate. They are the embedded AWS's, where the certificate and the administrators' roles
     are made first. With --upgrade-from the Kubernetes version differs, too.
 
+    With --move-to a second stack comes up on a platform of its own, as that region's, rows and objects
+    are carried over and counted, the name follows, and the first stack is destroyed.
+
     \b
     JSON: {stack, resources, seconds, steps: [{name, seconds, resources}]}.
     """
     from infra.ops.rehearse import Rehearsal
 
     context.require_checkout()
-    if end and (keep or upgrade_from):
-        raise UsageError("--end goes without --keep and --upgrade-from.")
+    if end and (keep or upgrade_from or move_to):
+        raise UsageError("--end goes without --keep, --upgrade-from and --move-to.")
+    if move_to and (keep or upgrade_from):
+        raise UsageError("--move-to goes without --keep and --upgrade-from.")
     rehearsal = Rehearsal(context.checkout, stack, context.progress(), upgrade_from=upgrade_from, keep=keep)
+    if move_to:
+        from infra.ops.rehearsal_move import MoveRehearsal
+
+        rehearsal = MoveRehearsal(context.checkout, stack, context.progress(), region=move_to)
     if end:
         rehearsal.end()
         return

@@ -1,9 +1,10 @@
-"""Route 53: a hosted zone with a VPC is a private one."""
+"""Route 53: a hosted zone with a VPC is a private one; its id begins with Z."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from moto.route53.models import HostedZoneIdentifier
 from moto.route53.responses import Route53
 
 from infra.local.aws.moto.patching import extend
@@ -24,5 +25,11 @@ def get_hosted_zone(original: Any, self: Any) -> Any:
     return answer
 
 
+def generate(original: Any, self: Any, *arguments: Any, **named: Any) -> str:
+    """AWS's own form, which stack files are held to; moto draws any letters."""
+    return f"Z{original(self, *arguments, **named)[1:]}"
+
+
 def install() -> None:
     extend(Route53, create_hosted_zone, get_hosted_zone)
+    extend(HostedZoneIdentifier, generate)
