@@ -1,6 +1,6 @@
 """`python -m app.gateway.database migrate` makes and changes the gateway's tables; `retention` deletes what is past its
-time, and fails where rows of the audit were changed; `dump` and `restore` carry all rows to another server. To be run as
-the database's owner.
+time, and fails where rows of the audit were changed; `dump` and `restore` carry all rows to another server. To be run
+as the database's owner.
 
 The database is named by PENSTOCK_DATABASE_ADDRESS, _NAME, _USER, _PASSWORD or _PASSWORD_FILE, _TLS and _CA_FILE. With
 PENSTOCK_DATABASE_SECRET_ARN user and password come from that secret of AWS Secrets Manager. Exit

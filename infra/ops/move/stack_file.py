@@ -10,7 +10,7 @@ from infra.ops.setup.stack_file import GEOGRAPHIES
 from infra.settings import Settings
 from infra.settings.parse import values_of_text
 from infra.settings.regions import partition_of
-from infra.settings.yaml_text import put
+from infra.settings.yaml_text import TextError, put, replace_block
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 STACK = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -58,12 +58,20 @@ def moved(text: str, stack: str, to: Destination) -> Moved:
     if to.cidr:
         edits["network.cidr"] = to.cidr
     for path, value in edits.items():
-        text = put(text, f"config.penstock:{path}", value)
+        text = _put(text, f"config.penstock:{path}", value)
     geography = GEOGRAPHIES.get(to.region[:2])
     if geography:
         text = re.sub(r"(?m)^( *upstream: )(eu|us|apac)\.", rf"\g<1>{geography}.", text)
     Settings.parse(values_of_text(text, to.file_name), to.file_name)
     return Moved(text, tuple(_notes(before)))
+
+
+def _put(text: str, path: str, value: str) -> str:
+    """Lists may stand on one line or on several."""
+    try:
+        return put(text, path, value)
+    except TextError:
+        return replace_block(text, path, value)
 
 
 def _check(before: Settings, stack: str, to: Destination) -> None:

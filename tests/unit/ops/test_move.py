@@ -51,6 +51,14 @@ def test_the_file_of_another_region_differs_in_what_belongs_to_a_region_alone():
     assert any("copies go back" in note for note in made.notes)
 
 
+def test_a_list_may_stand_on_several_lines():
+    several = PROD.replace(
+        "allowedRegions: [eu-central-1, eu-west-1]", "allowedRegions:\n      - eu-central-1\n      - eu-west-1"
+    )
+    made = moved(several, "prod", WEST)
+    assert Settings.parse(values_of_text(made.text, "x"), "x").aws.allowed_regions == ("eu-central-1", "eu-west-1")
+
+
 def test_a_region_in_which_data_may_not_rest_is_refused():
     with pytest.raises(RefusedError, match=r"eu-west-3 is not in penstock:aws\.allowedRegions .* may not rest there"):
         moved(PROD, "prod", replace(WEST, region="eu-west-3"))
