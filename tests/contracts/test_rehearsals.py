@@ -9,8 +9,6 @@ import pytest
 from infra.local.toolchain.find import cache_folder, cached, on_path
 from infra.local.toolchain.tools import TOOLS
 from infra.ops.progress import Progress
-from infra.ops.rehearsal_data import ROWS
-from infra.ops.rehearsal_move import MoveRehearsal
 from infra.ops.rehearse import Rehearsal, Report
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(1800)]
@@ -60,32 +58,3 @@ def test_a_stack_deploys_upgrades_changes_and_goes(stack: str, resources: int) -
     assert names[-2:] == ["look for leftovers", "stop the platform"]
     assert ("protected: destroy is refused" in names) is (stack == "prod")
     assert report.resources > resources
-
-
-MOVE = (
-    "fill database and buckets",
-    "move the data: refused while pods write",
-    "move the data: cut off before the restore",
-    "move the data",
-    "move the data again",
-    "point the name there",
-)
-
-
-def test_a_stack_moves_to_another_region_and_nothing_is_lost() -> None:
-    rehearsal = MoveRehearsal(CHECKOUT, "prod", Progress(io.StringIO(), live=False), region="eu-west-1")
-    try:
-        report = rehearsal.run()
-    finally:
-        print(json.dumps(rehearsal.report.as_dict(), indent=1))
-    names = [step.name for step in report.steps]
-    assert [name for name in names if name in MOVE] == list(MOVE)
-    gone, compared = names.index("destroy"), names.index("compare what is there with what was")
-    assert names.index("point the name there") < gone < compared, "counted again when the first stack is gone"
-    assert rehearsal.carried is not None
-    assert rehearsal.carried.rows["penstock_ledger.usage"] == ROWS
-    assert {name: each.copied for name, each in rehearsal.carried.buckets.items()} == {"weights": 0, "jobs": 4}, (
-        "weights had come over in the run that was cut off"
-    )
-    assert not rehearsal.state.exists()
-    assert not rehearsal.state.with_name("rehearsal-prod-moved").exists()

@@ -107,7 +107,6 @@ BY_A_TEST = {
     "penstock rehearse prod --keep": "tests/unit/ops",
     "penstock rehearse prod --end": "tests/unit/ops",
     "penstock rehearse prod --json": "tests/contracts/test_rehearsals.py",
-    "penstock rehearse prod --move-to eu-west-1": "tests/contracts/test_rehearsals.py",
     "penstock move file": "tests/unit/ops/test_move.py",
     "penstock move data": "tests/unit/ops/test_move.py",
     "penstock move name": "tests/unit/ops/test_move.py",
