@@ -43,13 +43,21 @@ def build_outside(settings: Settings, foundation: Foundation, provider: pulumi.P
         for each in settings.providers
         if each.api_key
     }
-    asked = {
-        (each.region or settings.aws.region, model.upstream)
-        for each in settings.providers
-        for model in settings.outside_models
-        if each.kind == "bedrock" and not each.api_key and model.provider == each.name
-    }
-    invoking = bedrock.invoke_models(foundation.partition, settings.aws.account_id, sorted(asked))
+    chats, embeddings = (
+        sorted(
+            {
+                (each.region or settings.aws.region, model.upstream)
+                for each in settings.providers
+                for model in settings.outside_models
+                if each.kind == "bedrock"
+                and not each.api_key
+                and model.provider == each.name
+                and model.makes_embeddings is embedding
+            }
+        )
+        for embedding in (False, True)
+    )
+    invoking = bedrock.invoke_models(foundation.partition, settings.aws.account_id, chats, embeddings)
     statements = None
     if secrets or invoking:
         statements = pulumi.Output.all(*secrets.values()).apply(

@@ -7,6 +7,7 @@ a stream that breaks may be continued: then an attempt asks another engine to go
 from __future__ import annotations
 
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from app.gateway import retry
 from app.gateway.account import Usage, read_usage
@@ -18,6 +19,9 @@ from app.gateway.client import Connection
 from app.gateway.continued import ContinuedStream
 from app.gateway.errors import parse_engine_error
 from app.gateway.rewrite import EventStream, TypedEventStream, usage_in_tail
+
+if TYPE_CHECKING:
+    from app.gateway.providers.batch import Batch
 
 MOST_KEPT_BYTES = 1024 * 1024
 """A JSON reply up to this size is kept until it is whole, so that a cut one ends in a clean 502; a longer one flows."""
@@ -64,7 +68,20 @@ class Attempt(Streaming):
 
     # -- what the connection tells --
 
-    def upstream_connected(self, connection: Connection) -> None:
+    def holds(self, batch: Batch) -> None:
+        """Several calls are to be made: whatever ends this attempt ends them."""
+        self._connection = batch
+
+    def goes_on(self, pause: float) -> None:
+        """One of several calls was answered, or is asked again after `pause` seconds."""
+        self.engine.heard_at = monotonic()
+        self._wait(pause + self.times.first_byte_seconds)
+
+    def failed(self, failure: retry.Failure) -> None:
+        self._connection = None
+        self._fail(failure)
+
+    def upstream_connected(self, connection: Connection | Batch) -> None:
         self._connection = connection
         self._state = WAITING
         if self.exchange.protocol.flow.write_paused:  # a client that reads slowly, of a stream that is continued

@@ -14,6 +14,7 @@ from app.gateway.rewrite import EventStream
 if TYPE_CHECKING:
     from app.gateway.attempt import Attempt
     from app.gateway.exchange import Exchange
+    from app.gateway.providers.batch import Batch
 
 CONNECTING, WAITING, ERROR, JSON, THROUGH, STREAM, DONE = range(7)
 
@@ -50,7 +51,7 @@ class Held:
         own = exchange.service.config.timeouts if self.outside is None else self.outside.times
         self.times = exchange.times or own
         self._headers: list[tuple[bytes, bytes]] = []
-        self._connection: Connection | None = None
+        self._connection: Connection | Batch | None = None
         self._state = CONNECTING
         self._status = 0
         self._content_type = b"application/json"
@@ -89,7 +90,8 @@ class Held:
         if connection is not None:
             connection.abort()
         elif self._state == CONNECTING:
-            self.exchange.service.client.cancel_connect(self)
+            client = self.exchange.service.client if self.outside is None else self.outside.client
+            client.cancel_connect(self)
 
     def _refused(self, error: EngineError) -> retry.Failure:
         if self.outside is not None:

@@ -16,6 +16,7 @@ from app.gateway.console.settings import ConsoleConfig
 from app.gateway.feedback.settings import FeedbackConfig
 from app.gateway.guards.settings import GuardConfig
 from app.gateway.intent.settings import OTHER, IntentConfig
+from app.gateway.providers import families
 from app.gateway.providers.config import Provider
 from app.gateway.routing.config import Routing, unknown_intents
 from app.gateway.shadow.settings import ShadowConfig
@@ -92,7 +93,18 @@ class OutsideModel(Strict):
     max_output_tokens: int = Field(ge=1, description="Ceiling for max_tokens of one request, in tokens.")
     input_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million prompt tokens cost.")
     output_usd_per_million_tokens: float = Field(default=0.0, ge=0, description="What a million output tokens cost.")
+    embedding_dimensions: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Numbers in a vector of a model that makes embeddings, and nothing else; without it: chats.",
+    )
     limits: Limits | None = Field(default=None, description="What all clients together may use of this model.")
+
+    @property
+    def makes_embeddings(self) -> bool:
+        """Whether it answers embeddings alone."""
+        return self.embedding_dimensions is not None
 
 
 class Timeouts(Strict):
@@ -218,10 +230,12 @@ class GatewayConfig(Strict):
     @model_validator(mode="after")
     def embeddings_have_a_model(self) -> Self:
         semantic = self.cache.semantic_cache
+        able = (*self.models, *(model for model in self.outside_models if model.makes_embeddings))
         if semantic is not None and semantic.model not in {
-            name for model in self.models for name in (model.name, *model.aliases)
+            name for model in able for name in (model.name, *model.aliases)
         }:
-            raise ValueError(f"cache.semantic_cache.model: {semantic.model} is none of `models`")
+            message = f"{semantic.model} is none of `models`, nor an outside one that makes embeddings"
+            raise ValueError(f"cache.semantic_cache.model: {message}")
         return self
 
     @model_validator(mode="after")
@@ -241,6 +255,7 @@ class GatewayConfig(Strict):
 
     @model_validator(mode="after")
     def references_exist(self) -> Self:
+        kinds = {provider.name: provider.kind for provider in self.providers}
         providers = [provider.name for provider in self.providers]
         twice = sorted({name for name in providers if providers.count(name) > 1})
         if twice:
@@ -250,6 +265,8 @@ class GatewayConfig(Strict):
                 known = ", ".join(sorted(providers)) or "none"
                 message = f"there is no provider `{model.provider}`; there are {known}"
                 raise ValueError(f"outside_models.{number}.provider: {message}")
+            for field, why in families.faults(kinds[model.provider], model.upstream, model.embedding_dimensions):
+                raise ValueError(f"outside_models.{number}.{field}: {why}")
         models = {model.name for model in (*self.models, *self.outside_models)}
         unknown = self.routing.unknown_models(models)
         if unknown:

@@ -86,19 +86,27 @@ class Door:
             )
         return self._session
 
-    async def embed(self, model: str, texts: Sequence[str], authorization: bytes) -> list[tuple[str, int]]:
-        """For each text its vector as pgvector reads it, and the dimensions. Raises Refused."""
+    async def embed(
+        self, model: str, texts: Sequence[str], authorization: bytes, *, query: bool = False
+    ) -> list[tuple[str, int]]:
+        """For each text its vector as pgvector reads it, and the dimensions. Raises Refused.
+
+        `query`: said to models that make another vector of a question than of a passage.
+        """
         found: list[tuple[str, int]] = []
         for start in range(0, len(texts), self._batch):
-            found += await self._some(model, texts[start : start + self._batch], authorization)
+            found += await self._some(model, texts[start : start + self._batch], authorization, query=query)
         if len({size for _, size in found}) > 1:
             raise Refused(WRONG)
         return found
 
-    async def _some(self, model: str, texts: Sequence[str], authorization: bytes) -> list[tuple[str, int]]:
+    async def _some(
+        self, model: str, texts: Sequence[str], authorization: bytes, *, query: bool
+    ) -> list[tuple[str, int]]:
         import aiohttp
 
-        body = msgspec.json.encode({"model": model, "input": list(texts), "encoding_format": "float"})
+        asked = {"model": model, "input": list(texts), "encoding_format": "float"}
+        body = msgspec.json.encode(asked | ({"input_type": "search_query"} if query else {}))
         headers = {"authorization": authorization.decode("latin-1"), "content-type": "application/json"}
         try:
             async with (

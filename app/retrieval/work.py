@@ -122,7 +122,7 @@ class Retrieval:
                 raise no_collection(collection)
             vector = None
             if mode != WORDS:
-                vector = (await self._door.embed(index.model, [query], authorization))[0]
+                vector = (await self._door.embed(index.model, [query], authorization, query=True))[0]
             async with asyncio.timeout(seconds), self.stores.of(tenant, reading=True) as store:
                 now = await store.index(collection)
                 # The words may be of another model than the index that took over meanwhile.

@@ -85,9 +85,10 @@ def times_fit_each_other(shape: Shape) -> Iterator[Problem]:
 
 def caches_name_models_of_the_stack(shape: Shape) -> Iterator[Problem]:
     cache = shape.gateway.cache
-    names = [model.name for model in shape.models]
+    own = [model.name for model in shape.models]
+    every = [*own, *(model.name for model in shape.outside_models)]
+    names = [*own, *(model.name for model in shape.outside_models if model.makes_embeddings)]
     allowed = f"allowed: {', '.join(names)}"
-    every = [*names, *(model.name for model in shape.outside_models)]
     for name in cache.models:
         if name not in every:
             yield Problem(f"gateway.cache.models.{name}", f"is no model of this stack; allowed: {', '.join(every)}")
@@ -105,12 +106,16 @@ def caches_name_models_of_the_stack(shape: Shape) -> Iterator[Problem]:
 
 def retrieval_has_a_model(shape: Shape) -> Iterator[Problem]:
     wanted = shape.retrieval
+    outside = [model for model in shape.outside_models if model.makes_embeddings]
     names = [
-        *(name for model in (*shape.models, *shape.outside_models) for name in (model.name, *model.aliases)),
+        *(name for model in (*shape.models, *outside) for name in (model.name, *model.aliases)),
         *(route.name for route in shape.routing.routes),
     ]
     if wanted.enabled and wanted.model not in names:
+        chats = {name for model in shape.outside_models for name in (model.name, *model.aliases)}
         given = "is null" if wanted.model is None else f"{wanted.model} is no model of this stack"
+        if wanted.model in chats:
+            given = f"{wanted.model} makes no embeddings (its embeddingDimensions is null)"
         yield Problem("retrieval.model", f"{given}; allowed: {', '.join(names)}")
     if wanted.overlap_tokens * 2 > wanted.chunk_tokens:
         most = wanted.chunk_tokens // 2

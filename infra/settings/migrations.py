@@ -74,6 +74,7 @@ def _scaling_memory_and_pipelines(text: str) -> str:
     text = add(text, f"config.{NAMESPACE}:budget.colourUsd", "null")
     text = add(text, f"config.{NAMESPACE}:gateway.console", "null")
     text = add(text, f"config.{NAMESPACE}:routing.routes[].when", "[]")
+    text = add(text, f"config.{NAMESPACE}:outsideModels[].embeddingDimensions", "null")
     text = _times_and_bounds_of_gateways(text)
     text = _day_two(text)
     return _versions_of_models(text)

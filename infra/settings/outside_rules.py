@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic.alias_generators import to_camel
 
+from app.gateway.providers import families
 from infra.settings.errors import Problem
 from infra.settings.model import Shape
 
@@ -54,6 +55,9 @@ def outside_models_fit(shape: Shape) -> Iterator[Problem]:
                 f"{model.upstream!r} is not allowed; allowed: the id of a foundation model or of an inference profile, "
                 "such as eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
             )
+        else:
+            for field, why in families.faults(provider.kind, model.upstream, model.embedding_dimensions):
+                yield Problem(f"{path}.{to_camel(field)}", why)
         if model.max_output_tokens > model.context_tokens:
             yield Problem(
                 f"{path}.maxOutputTokens",

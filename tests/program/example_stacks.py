@@ -39,6 +39,7 @@ OUTSIDE_MODELS = """\
       aliases: []
       provider: aws
       upstream: eu.anthropic.claude-haiku-4-5-20251001-v1:0
+      embeddingDimensions: null
       contextTokens: 200000
       maxOutputTokens: 8192
       inputUsdPerMillionTokens: 1.1
@@ -48,10 +49,21 @@ OUTSIDE_MODELS = """\
       aliases: []
       provider: anthropic
       upstream: claude-sonnet-4-5
+      embeddingDimensions: null
       contextTokens: 200000
       maxOutputTokens: 8192
       inputUsdPerMillionTokens: 3
       outputUsdPerMillionTokens: 15
+      limits: null
+    - name: embed
+      aliases: []
+      provider: aws
+      upstream: amazon.titan-embed-text-v2:0
+      embeddingDimensions: 1024
+      contextTokens: 8192
+      maxOutputTokens: 1
+      inputUsdPerMillionTokens: 0.02
+      outputUsdPerMillionTokens: 0
       limits: null
 """
 ROUTING = """\
@@ -91,6 +103,7 @@ def example(name: str) -> str:
     text = _put(text, r"(karpenter:\n      enabled:) true", r"\1 false")
     if managed:
         text = _key(text, "models", "  penstock:models: []\n")
+        text = _put(text, f"model: {MODEL}", "model: haiku", 2)
         text = _put(text, r"engineImage: .*", "engineImage: none", 2)
         text = _put(text, r"engineReplicas:\n(        .*\n)+", "engineReplicas: {}\n", 2)
         groups = _found(text, r"    gpu:\n(?:      .*\n)+    gpuSpot:\n(?:      .*\n)+")

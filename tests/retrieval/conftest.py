@@ -165,5 +165,5 @@ async def gateway_on(database: Database, engine: Engine, more: Mapping[str, Any]
     """A gateway of the platform: the same database, keys and engine."""
     log = KeptLog()
     around = Surroundings(engines=(("127.0.0.1", engine.port),), keys=database)
-    gateway = Gateway(make_config(retrieval=SETTINGS, **more), keys_of_all(), around, log)
+    gateway = Gateway(make_config(**{"retrieval": SETTINGS, **more}), keys_of_all(), around, log)
     return Running(gateway, await gateway.start("127.0.0.1", 0), log)

@@ -41,6 +41,7 @@ def of_one_model(values: Values) -> Values:
     values["nodeGroups"]["gpu"] |= {"desiredNodes": 3, "maxNodes": 6}
     values["retrieval"] |= {"enabled": False, "model": None}
     values["pipelines"] |= {"names": [], "prompts": []}
+    values["gateway"]["cache"]["semantic"] = None
     return values
 
 

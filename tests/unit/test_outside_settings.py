@@ -35,6 +35,7 @@ CLAUDE: dict[str, Any] = {
     "aliases": ["big"],
     "provider": "anthropic",
     "upstream": "claude-sonnet-4-5",
+    "embeddingDimensions": None,
     "contextTokens": 200_000,
     "maxOutputTokens": 8192,
     "inputUsdPerMillionTokens": 3,
@@ -82,10 +83,13 @@ def settled(**changes: Any) -> Settings:
     return Settings.parse(values)
 
 
-def test_the_stack_files_have_no_provider():
-    for values in VALUES.values():
+def test_the_stack_files_ask_nobody_outside_but_bedrock_for_embeddings_and_that_in_their_own_region():
+    for stack, values in VALUES.items():
         settings = Settings.parse(values)
-        assert (settings.providers, settings.outside_models, settings.routing.routes) == ((), (), ())
+        assert settings.routing.routes == ()
+        asked = [(one.kind, one.region, one.base_url, one.api_key) for one in settings.providers]
+        assert asked == ([] if stack == "local" else [("bedrock", settings.aws.region, None, False)])
+        assert all(model.makes_embeddings for model in settings.outside_models)
 
 
 def test_what_a_stack_file_says_reaches_the_gateways():

@@ -11,8 +11,10 @@ import msgspec
 from app.gateway.cache.question import read_embedding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.gateway.choose import Engine
-    from app.gateway.client import Client, Connection
+    from app.gateway.client import Client, Connection, Sink
     from app.gateway.service import Target
 
 MOST_BYTES = 1024 * 1024
@@ -79,28 +81,44 @@ class Embedder:
 
     async def embed(self, text: str) -> list[float]:
         """Raises EmbedError. To be called with a time limit; cancelling it closes the engine's connection."""
-        engine = self._target.pool.choose(monotonic())
-        if engine is None:
-            raise EmbedError("no engine is ready")
-        body = msgspec.json.encode({"model": self.model, "input": text})
-        head = (
-            b"POST /v1/embeddings HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n" % (engine.host.encode(), engine.port, len(body))
-        )
-        found = read_embedding(await self._ask(engine, head, body))
+        found = read_embedding(await self._reply(text))
         if found is None:
             raise EmbedError("the reply holds no embedding")
         return found
 
-    async def _ask(self, engine: Engine, head: bytes, body: bytes) -> bytes:
-        sink = _Answer(asyncio.get_running_loop().create_future())
-        engine.in_flight += 1
-        try:
-            self._client.send(engine, sink, head, body)
-            return await sink.result
-        finally:
-            engine.in_flight -= 1
-            if sink.connection is not None:
-                sink.connection.abort()
-            else:
-                self._client.cancel_connect(sink)
+    async def _reply(self, text: str) -> bytes:
+        outside = self._target.outside
+        body = msgspec.json.encode({"model": self.model, "input": text})
+        if outside is not None:
+            from app.gateway.providers.asking import CallError, ask_bedrock, ask_compatible
+
+            try:
+                if outside.provider.kind == "bedrock":
+                    return await ask_bedrock(outside, self.model, text)
+                return await _ask(
+                    outside.client, outside.engine, lambda sink: ask_compatible(outside, self.model, body, sink)
+                )
+            except CallError as error:
+                raise EmbedError(str(error)) from None
+        engine = self._target.pool.choose(monotonic())
+        if engine is None:
+            raise EmbedError("no engine is ready")
+        head = (
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n" % (engine.host.encode(), engine.port, len(body))
+        )
+        return await _ask(self._client, engine, lambda sink: self._client.send(engine, sink, head, body))
+
+
+async def _ask(client: Client, engine: Engine, send: Callable[[Sink], None]) -> bytes:
+    sink = _Answer(asyncio.get_running_loop().create_future())
+    engine.in_flight += 1
+    try:
+        send(sink)
+        return await sink.result
+    finally:
+        engine.in_flight -= 1
+        if sink.connection is not None:
+            sink.connection.abort()
+        else:
+            client.cancel_connect(sink)

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's Converse API: requests, replies, event streams, and their signature.
+"""Amazon Bedrock's Converse API: requests, replies, event streams; and the signature of all that is asked there.
 
 Source of names: the API references of Converse and ConverseStream. `botocore` signs and reads the event stream; it is
 imported here alone, so that a gateway without Bedrock does not load it.
@@ -44,6 +44,11 @@ STATUS = {
 def path(model: str, *, stream: bool) -> str:
     """The model's id is one segment: its colons and slashes are quoted."""
     return f"/model/{quote(model, safe='')}/{'converse-stream' if stream else 'converse'}"
+
+
+def invoke_path(model: str) -> str:
+    """Of InvokeModel, which embedding models are asked by: Converse does not know them."""
+    return f"/model/{quote(model, safe='')}/invoke"
 
 
 def sign(url: str, body: bytes, region: str, credentials: ReadOnlyCredentials) -> dict[str, str]:

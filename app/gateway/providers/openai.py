@@ -15,6 +15,8 @@ KNOWN = frozenset(
 )  # fmt: skip
 """Of a chat request, from OpenAI's API reference: it refuses others, such as vLLM's `top_k`, with 400."""
 
+KNOWN_OF_EMBEDDINGS = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
+
 
 def request(route: str, body: bytes, model: str, most_tokens: int, *, only_known: bool) -> bytes:
     """The body with the provider's name of the model. Of equal keys the last one counts, as everywhere here.
@@ -28,6 +30,8 @@ def request(route: str, body: bytes, model: str, most_tokens: int, *, only_known
         if most is not None:
             content.setdefault("max_completion_tokens", most)
         content = {name: value for name, value in content.items() if name in KNOWN}
+    if route == "embeddings" and only_known:
+        content = {name: value for name, value in content.items() if name in KNOWN_OF_EMBEDDINGS}
     for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
         if isinstance(content.get(name), int) and content[name] > most_tokens:
             content[name] = most_tokens

@@ -33,7 +33,7 @@ def outside_targets(service: Service) -> dict[str, Target]:
         names = ("connect_seconds", "first_byte_seconds", "between_bytes_seconds", "answer_seconds")
         times = config.timeouts.model_copy(update={name: getattr(provider, name) for name in names})
         try:
-            outside = Outside(provider, {model.name: model.upstream for model in models}, times, service.loop, metrics)
+            outside = Outside(provider, models, times, service.loop, metrics, service.log)
         except OSError as error:
             raise SettingsError(f"providers: {provider.name}: ca_file: {error.strerror or error}") from None
         for model in models:

@@ -397,7 +397,7 @@ def _moves_on(failure: Failure) -> bool:
 
 
 def _helps(target: Target, failure: Failure, exchange: Exchange) -> bool:
-    if target.outside is not None and exchange.route not in target.outside.routes:
+    if target.outside is not None and exchange.route not in target.outside.routes(target.route.name):
         return False
     if failure.problem.code == "context_length_exceeded" and exchange.target is not None:
         return target.route.context_tokens > exchange.target.route.context_tokens

@@ -86,13 +86,13 @@ class StackWorld:
         """A healthy gateway, and a ready engine for each model that does not go to zero without requests."""
         if not self.health()[colour].healthy:
             return False
-        models = self.first_state.outputs.get("models") or []
+        models = set(self.first_state.outputs.get("models") or [])
         serving = {
             pod.model
             for pod in self.cluster.pods(self.namespace)
             if pod.app == "engine" and pod.colour == colour and pod.ready
         }
-        return set(models) - self.sleepers <= serving
+        return models - self.sleepers - self.outsiders <= serving
 
     @cached_property
     def sleepers(self) -> set[str]:
@@ -100,13 +100,22 @@ class StackWorld:
         return {model.name for model in self._models if model.may_sleep}
 
     @cached_property
-    def embedders(self) -> set[str]:
-        """Models that answer embeddings and no chat."""
-        return {model.name for model in self._models if model.makes_embeddings}
+    def outsiders(self) -> set[str]:
+        """Models without engines of ours."""
+        return {model.name for model in self._settings.outside_models}
 
     @cached_property
+    def embedders(self) -> set[str]:
+        """Models that answer embeddings and no chat."""
+        return {model.name for model in (*self._models, *self._settings.outside_models) if model.makes_embeddings}
+
+    @property
     def _models(self) -> Sequence[Model]:
-        return Settings.from_stack_file(self.access.stack_file).models
+        return self._settings.models
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return Settings.from_stack_file(self.access.stack_file)
 
     def set_live(self, weights: Weights) -> None:
         """One call to the load balancer, and one that confirms it. Raises PenstockError."""
