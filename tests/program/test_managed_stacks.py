@@ -130,7 +130,10 @@ def test_gateways_may_ask_bedrock_for_the_models_of_the_file_alone():
     assert asked == [
         "arn:aws:bedrock:eu-central-1:111122223333:inference-profile/eu.anthropic.claude-haiku-4-5-20251001-v1:0",
         "arn:aws:bedrock:*::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0",
+        ["arn:aws:bedrock:eu-central-1::foundation-model/amazon.titan-embed-text-v2:0"],
     ]
+    embedding = next(it for it in policy["Statement"] if it["Sid"] == "AskModelsToEmbed")
+    assert embedding["Action"] == ["bedrock:InvokeModel"], "embeddings are not streamed"
 
 
 @pytest.mark.parametrize(
