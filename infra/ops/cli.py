@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from infra.ops.context import Context
-from infra.ops.errors import MEANINGS, ExitCode, PenstockError
+from infra.ops.errors import MEANINGS, ExitCode, PenstockError, Terminated
 
 COMMANDS = {
     "init": "init:init",
@@ -154,9 +154,7 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    from infra.ops.interrupts import Terminated
-
-    raise Terminated
+    raise Terminated  # imported before: a signal may come in the middle of any import
 
 
 def _failed(message: str, code: ExitCode) -> int:

@@ -56,3 +56,7 @@ class RefusedError(PenstockError):
     """A check, a preview or the person at the prompt said no. Nothing was changed."""
 
     exit_code = ExitCode.REFUSED
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which reaches this process alone. A Ctrl-C reaches its children as well."""

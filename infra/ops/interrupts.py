@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from infra.local.background import hurry
+from infra.ops.errors import Terminated
 from infra.ops.progress import Progress
 
 T = TypeVar("T")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which reaches this process alone. A Ctrl-C reaches its children as well."""
 
 
 def to_its_end(call: Callable[[], T], progress: Progress) -> T:

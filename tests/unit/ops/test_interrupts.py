@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from infra.ops.interrupts import Terminated, children, to_its_end
+from infra.ops.errors import Terminated
+from infra.ops.interrupts import children, to_its_end
 from infra.ops.progress import Progress
 
 QUIET = Progress(quiet=True)
