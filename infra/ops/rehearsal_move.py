@@ -67,7 +67,7 @@ class PodsHere(DatabasePods):
 class MoveRehearsal(Rehearsal):
     """The first stack is deployed, filled, moved and destroyed; the second one is destroyed at the end."""
 
-    region: str = "eu-west-1"
+    region: str = "eu-south-2"
     carried: Carried | None = None
 
     def _run(self, config: Config, target: Config) -> None:

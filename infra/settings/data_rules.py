@@ -71,13 +71,14 @@ def actions_name_what_there_is(shape: Shape) -> Iterator[Problem]:
     every = (*shape.models, *shape.outside_models)
     models = {model.name for model in every}
     models |= {adapter.name for model in shape.models for adapter in model.lora_adapters}
+    embedders = {model.name for model in every if model.makes_embeddings}
     names = models | {alias for model in every for alias in model.aliases}
     names |= {route.name for route in shape.routing.routes}
     for name, to in actions.cheaper_models.items():
         if name not in names:
             yield Problem(f"budget.actions.cheaperModels.{name}", f"is not known; allowed: {', '.join(sorted(names))}")
-        if to not in models or to == name:
-            others = ", ".join(sorted(models - {name}))
+        if to not in models - embedders or to == name:
+            others = ", ".join(sorted(models - embedders - {name}))
             yield Problem(f"budget.actions.cheaperModels.{name}", f"{to} is not another model; allowed: {others}")
     both = sorted(set(actions.protected_tenants) & set(actions.low_priority_tenants or ()))
     if both:

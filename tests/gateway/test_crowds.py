@@ -37,12 +37,12 @@ class Crowd:
     """An engine that answers once all are there."""
 
     def __init__(self, size: int) -> None:
-        self._left = size
+        self.left = size
         self.all_there = asyncio.Event()
 
     async def __call__(self, request: Request, wire: Wire) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.left -= 1
+        if self.left == 0:
             self.all_there.set()
         await self.all_there.wait()
         name = request.headers["x-request-id"]
@@ -97,7 +97,10 @@ async def test_a_crowd_is_a_handful_of_sessions_for_the_database(empty_database:
             *(gateway.get("/admin/v1/keys", authorization=f"Bearer {ADMIN_KEY}") for _ in range(MOST_WAITING))
         )
         try:
-            await asyncio.wait_for(crowd.all_there.wait(), 20)
+            there = asyncio.ensure_future(crowd.all_there.wait())
+            done, _ = await asyncio.wait({there, asked}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            assert done, f"{crowd.left} of the crowd have not come to the engine"
+            assert there in done, await asked
             sessions = await sessions_of(empty_database)
         finally:
             crowd.all_there.set()  # whatever went wrong: nobody is left waiting

@@ -9,7 +9,7 @@ from components.endpoints import CALLED_BY_AWS, GATEWAY_SERVICES, WITHOUT_ENDPOI
 from infra.rehearsal import Rehearsal
 
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
-ENDPOINT_OF = {"aps": "aps-workspaces", "cloudwatch": "monitoring"}
+ENDPOINT_OF = {"aps": "aps-workspaces", "bedrock": "bedrock-runtime", "cloudwatch": "monitoring"}
 """Where an endpoint has another name than the service in policies."""
 Rehearsed = Callable[..., Rehearsal]
 

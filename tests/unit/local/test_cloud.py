@@ -126,7 +126,12 @@ def test_another_system_than_linux_is_refused(checkout, progress, monkeypatch):
 
 @pytest.mark.usefixtures("stack_file")
 def test_a_platform_for_another_stack_has_a_folder_and_a_stack_file_of_its_own(checkout, progress, monkeypatch):
-    (checkout / "Pulumi.dev.yaml").write_text((Path(__file__).parents[3] / "Pulumi.dev.yaml").read_text())
+    text = (Path(__file__).parents[3] / "Pulumi.dev.yaml").read_text()
+    (checkout / "Pulumi.dev.yaml").write_text(text)
+    changed = text.replace("region: eu-central-1", "region: eu-west-1").replace(
+        "copyRegion: eu-west-1", "copyRegion: null"
+    )
+    changed = changed.replace("allowedRegions: [eu-central-1", "allowedRegions: [eu-west-1, eu-central-1")
     state = checkout / ".penstock" / "rehearsal-dev"
     started = []
 
@@ -136,11 +141,11 @@ def test_a_platform_for_another_stack_has_a_folder_and_a_stack_file_of_its_own(c
 
     monkeypatch.setattr(cloud, "ensure", lambda _: Toolchain(()))
     monkeypatch.setattr(cloud, "_start", start)
-    layout = cloud.up(checkout, progress, cloud.Purpose(state, "dev", "config: {}\n", objects_only=True))
-    assert layout.stack_file.read_text() == "config: {}\n"
+    layout = cloud.up(checkout, progress, cloud.Purpose(state, "dev", changed, objects_only=True))
+    assert layout.stack_file.read_text() == changed
     assert layout.stack_file.is_relative_to(state)
     options = ["--stack=dev", "--own-stack-files", "--objects-only"]
-    assert started == [(state, ["eu-central-1", *options])]
+    assert started == [(state, ["eu-west-1", *options])], "the region is that of its own stack file"
     cloud.down(checkout, progress, state)
     assert not state.exists()
     assert Layout.default_state(checkout).exists(), "the checkout's own platform is not touched"

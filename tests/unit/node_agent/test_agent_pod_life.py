@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.ops.interrupts import children
+
 PODS = "/api/v1/pods"
 
 SERVER = """
@@ -100,6 +102,7 @@ async def test_a_container_that_is_heavy_to_start_waits_for_the_one_before(
     server, kubelet, program, tmp_path, eventually, monkeypatch, how
 ):
     monkeypatch.setattr("infra.local.kubernetes.agent.container.is_heavy", lambda words: True)
+    before = set(children())
     started = {name: tmp_path / f"{name}-started" for name in ("first", "second")}
 
     def heavy(name):
@@ -120,6 +123,10 @@ async def test_a_container_that_is_heavy_to_start_waits_for_the_one_before(
     elif how == "its node loses its power":
         kubelet.workers[server.get(PODS, "penstock/first")["metadata"]["uid"]].cut()
     await eventually(lambda: "running" in state(server, "penstock/second"))
+    for name in ("first", "second"):
+        if server.get(PODS, f"penstock/{name}"):
+            server.delete_pod(f"penstock/{name}")
+    await eventually(lambda: not kubelet.workers and set(children()) <= before)
 
 
 async def test_a_process_that_ignores_the_signal_is_killed_after_the_grace(
