@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,16 @@ class State:
         return self.outputs[name]
 
 
+def _independent_of(urn: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A resource's state without the dependencies on another one."""
+    of_properties = row.get("propertyDependencies") or {}
+    changed = {
+        "dependencies": [each for each in row.get("dependencies") or () if each != urn],
+        "propertyDependencies": {name: [each for each in urns if each != urn] for name, urns in of_properties.items()},
+    }
+    return {key: changed.get(key, value) for key, value in row.items() if (key, value) != ("deletedWith", urn)}
+
+
 @dataclass(frozen=True)
 class StackAccess:
     """A stack that can be read and driven. Made by `open_stack`."""
@@ -107,8 +118,20 @@ class StackAccess:
         return outputs
 
     def forget(self, urn: str) -> None:
-        """Takes a resource out of the state, and leaves it in the cloud. Raises PenstockError."""
-        self._pulumi("state", "delete", urn, "--yes", "--force")
+        """Takes a resource out of the state, and leaves it in the cloud. Safe to repeat. Raises PenstockError.
+
+        `pulumi state delete` would take all that depends on it as well, the guard of a protected stack among it.
+        """
+        exported = json.loads(self._pulumi("stack", "export"))
+        rows = exported["deployment"].get("resources") or []
+        kept = [_independent_of(urn, row) for row in rows if row["urn"] != urn]
+        if len(kept) == len(rows):
+            return
+        exported["deployment"]["resources"] = kept
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:  # its mode is 0600; secrets in it are encrypted
+            json.dump(exported, file)
+            file.flush()
+            self._pulumi("stack", "import", "--file", file.name)
 
     def workspace(self) -> Workspace:
         """The local platform's workspace. Raises PenstockError for any other stack."""

@@ -129,6 +129,8 @@ def usage_event(prompt: int = 17, completion: int = 8) -> bytes:
 
 
 DONE = b"data: [DONE]\n\n"
+BACKLOG = 2048
+"""As uvicorn's, and so vLLM's: a crowd's connections are not left to the kernel's second try."""
 
 
 def chat_reply(prompt: int = 17, completion: int = 8) -> dict[str, Any]:
@@ -196,7 +198,7 @@ class Engine:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import ssl
 import tempfile
@@ -24,6 +25,11 @@ def remote(place: str) -> bool:
     return urlsplit(place).scheme in ("http", "https")
 
 
+CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>")
+"""In the body of S3's errors (Amazon S3 API reference, "Error responses")."""
+MOST_ERROR_BYTES = 4096
+
+
 @contextlib.contextmanager
 def outgoing(place: str) -> Generator[Path]:
     """A file to write; at the end it is at `place`. Raises DatabaseError, OSError."""
@@ -37,7 +43,9 @@ def outgoing(place: str) -> Generator[Path]:
         if size > MOST_BYTES:
             raise DatabaseError(f"the archive has {size} bytes, and one upload takes {MOST_BYTES}")
         with path.open("rb") as file:
-            _send(urllib.request.Request(place, file, {"Content-Length": str(size)}, method="PUT"), None)  # noqa: S310
+            # Without a type urllib names that of a form, which S3 servers may read as one.
+            headers = {"Content-Length": str(size), "Content-Type": "application/zip"}
+            _send(urllib.request.Request(place, file, headers, method="PUT"), None)  # noqa: S310
 
 
 @contextlib.contextmanager
@@ -64,4 +72,8 @@ def _send(request: urllib.request.Request, into: Path | None) -> None:
                 with into.open("wb") as file:
                     shutil.copyfileobj(reply, file)
     except urllib.error.HTTPError as error:
-        raise DatabaseError(f"{where.netloc}{where.path} answered {error.code} to {request.get_method()}") from None
+        code = CODE.search(error.read(MOST_ERROR_BYTES))
+        why = f" ({code[1].decode()})" if code else ""
+        raise DatabaseError(
+            f"{where.netloc}{where.path} answered {error.code}{why} to {request.get_method()}"
+        ) from None
