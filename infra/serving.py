@@ -146,7 +146,7 @@ def build_serving(
     if controller := bind_targets(settings, foundation, cluster, ground.namespace, target_groups, provider):
         waited.append(controller)
     if scaler := build_keda(settings, foundation, cluster, ground.namespace):
-        waited.append(scaler)
+        waited.append(scaler.ready)
     waited += groups(settings, cluster.provider)
     pods_can_run = pulumi.ResourceOptions(providers=[cluster.provider], depends_on=waited)
     build_telemetry(settings, foundation, cluster, watch, [ground, isolation], stack, provider)

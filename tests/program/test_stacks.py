@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -198,3 +200,21 @@ def test_unusable_configuration_stops_the_program_before_any_resource(rehearsed_
 
     with pytest.raises(Exception, match=r"penstock:release\.green\.weight: 5 is not allowed"):
         rehearsed_with("prod", break_it)
+
+
+MOST_WAYS = 10_000_000
+"""Down from one resource through all that it depends on. Where a delete is refused, Pulumi 3.259 walks each of them
+(`markAsDependency` in its dependency_graph.go does not stop at what it has seen): 200 million took longer than half an hour."""
+
+
+def test_a_refused_destroy_ends_within_minutes(stack: str, rehearsed: Rehearsed):
+    found = {each.urn: each for each in rehearsed(stack).registrations}
+
+    @functools.cache
+    def ways(urn: str) -> int:
+        each = found[urn]
+        provider = each.provider.rpartition("::")[0]
+        return 1 + sum(ways(one) for one in [*each.dependencies, *filter(None, [provider])] if one in found)
+
+    name, most = max(((urn.rpartition("::")[2], ways(urn)) for urn in found), key=operator.itemgetter(1))
+    assert most < MOST_WAYS, f"{name} has {most:.2g} ways: let it wait for the last of a component, not for the whole"
