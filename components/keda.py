@@ -25,11 +25,6 @@ class KedaArgs(TypedDict):
 class Keda(pulumi.ComponentResource):
     """The operator, the adapter, and the API through which Kubernetes' autoscaler asks for their numbers."""
 
-    ready: k8s.apiregistration.v1.APIService
-    """Comes after all of it that scaled objects need. To wait for the component is to wait for each of its forty
-    resources, and Pulumi 3.259 walks every way through the dependencies where a delete is refused (`markAsDependency`):
-    a refused destroy of `prod` had 200 million ways to go, and took longer than half an hour."""
-
     def __init__(self, name: str, args: KedaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Keda", name, None, opts)
         child = child_of(self, opts)
@@ -102,6 +97,8 @@ class Keda(pulumi.ComponentResource):
             opts=child,
         )
         # Last, and so the first to go: an API that nobody answers would keep namespaces from being deleted.
+        # To wait for the component would be to wait for each of its forty resources, and Pulumi 3.259 walks every way
+        # through the dependencies where a delete is refused (`markAsDependency`): 200 million in `prod`.
         self.ready = k8s.apiregistration.v1.APIService(
             name,
             metadata={"name": f"v1beta1.{EXTERNAL_METRICS}", "labels": marks(ADAPTER)},

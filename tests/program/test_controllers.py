@@ -107,7 +107,7 @@ def test_keda_comes_whole_before_what_it_scales_and_its_api_goes_first(rehearsed
     assert len({each.urn for each in types} & operator.dependencies) == 6
     engines = [each for each in rehearsal.of_type("kubernetes:apps/v1:Deployment") if each.name.startswith("engine-")]
     assert engines
-    assert all(operator.urn in each.dependencies for each in engines)
+    assert all(api.urn in each.dependencies for each in engines), "which comes after all of it"
 
 
 def test_kedas_operator_reads_secrets_of_a_namespace_that_holds_nothing_else(rehearsed: Rehearsed):

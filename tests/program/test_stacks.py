@@ -204,7 +204,8 @@ def test_unusable_configuration_stops_the_program_before_any_resource(rehearsed_
 
 MOST_WAYS = 10_000_000
 """Down from one resource through all that it depends on. Where a delete is refused, Pulumi 3.259 walks each of them
-(`markAsDependency` in its dependency_graph.go does not stop at what it has seen): 200 million took longer than half an hour."""
+(`markAsDependency` in its dependency_graph.go does not stop at what it has seen): 200 million do not
+end within half an hour."""
 
 
 def test_a_refused_destroy_ends_within_minutes(stack: str, rehearsed: Rehearsed):
