@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pulumi import automation
 
 BACKGROUND = Path(__file__).with_name("background.py")
-NORMAL_VARIABLE = "PENSTOCK_UPDATES_IN_FRONT"
+BACKGROUND_VARIABLE = "PENSTOCK_UPDATES_IN_BACKGROUND"
 """Set, updates of a running platform compete with it for the cores: for a machine that other work keeps busy."""
 
 LINKED = ("Pulumi.yaml", "infra", "components", "app", ".venv")
@@ -124,10 +124,10 @@ class Workspace:
 
     @property
     def steps_back(self) -> bool:
-        """Whether updates leave the cores to what runs already: not the first one, and not those of rehearsals, whose
-        pods are no processes. NORMAL_VARIABLE overrules it."""
+        """Whether updates leave the cores to what runs already: where BACKGROUND_VARIABLE asks for it, but for the
+        first one, and those of rehearsals, whose pods are no processes."""
         serves = any(self.layout.backend.glob(".pulumi/stacks/*/*.json"))
-        return serves and not self.layout.own_stack_files and not os.environ.get(NORMAL_VARIABLE)
+        return serves and not self.layout.own_stack_files and bool(os.environ.get(BACKGROUND_VARIABLE))
 
     def stack(self) -> automation.Stack:
         """The stack, made at its first use, with its files copied in."""
