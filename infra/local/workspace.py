@@ -22,10 +22,6 @@ from infra.policy.held import held
 if TYPE_CHECKING:
     from pulumi import automation
 
-BACKGROUND = Path(__file__).with_name("background.py")
-BACKGROUND_VARIABLE = "PENSTOCK_UPDATES_IN_BACKGROUND"
-"""Set, updates of a running platform compete with it for the cores: for a machine that other work keeps busy."""
-
 LINKED = ("Pulumi.yaml", "infra", "components", "app", ".venv")
 
 PLUGINS = {
@@ -122,13 +118,6 @@ class Workspace:
             "KUBECONFIG": str(self.layout.admin_kubeconfig),
         }
 
-    @property
-    def steps_back(self) -> bool:
-        """Whether updates leave the cores to what runs already: where BACKGROUND_VARIABLE asks for it, but for the
-        first one, and those of rehearsals, whose pods are no processes."""
-        serves = any(self.layout.backend.glob(".pulumi/stacks/*/*.json"))
-        return serves and not self.layout.own_stack_files and bool(os.environ.get(BACKGROUND_VARIABLE))
-
     def stack(self) -> automation.Stack:
         """The stack, made at its first use, with its files copied in."""
         from pulumi import automation
@@ -140,23 +129,15 @@ class Workspace:
         return automation.create_or_select_stack(self.layout.stack, work_dir=str(self.layout.workspace), opts=options)
 
     def _command(self) -> automation.PulumiCommand:
+        """The automation API wants `<root>/bin/pulumi`."""
         from pulumi import automation
 
-        return automation.PulumiCommand(
-            root=str(_command_root(self.toolchain.path("pulumi"), self.layout.state, self.steps_back))
-        )
-
-
-def _command_root(pulumi: Path, state: Path, steps_back: bool) -> Path:
-    """The automation API wants `<root>/bin/pulumi`."""
-    root = state / ("pulumi-background" if steps_back else "pulumi-root")
-    command = root / "bin" / "pulumi"
-    command.parent.mkdir(parents=True, exist_ok=True)
-    if steps_back:
-        _script(command, f'exec "{sys.executable}" -I -S "{BACKGROUND}" "{pulumi}" "$@"')
-    elif not command.is_symlink():
-        command.symlink_to(pulumi)
-    return root
+        root = self.layout.state / "pulumi-root"
+        command = root / "bin" / "pulumi"
+        if not command.is_symlink():
+            command.parent.mkdir(parents=True, exist_ok=True)
+            command.symlink_to(self.toolchain.path("pulumi"))
+        return automation.PulumiCommand(root=str(root))
 
 
 def _script(path: Path, line: str) -> None:

@@ -8,13 +8,11 @@ from typing import Any
 
 from infra.ops.changes import Change, drift, from_events
 from infra.ops.errors import PenstockError
-from infra.ops.interrupts import impatient, to_its_end
+from infra.ops.interrupts import to_its_end
 from infra.ops.progress import Progress
 from infra.ops.stale_locks import all_dead
 
 LAST_LINES = 12
-PATIENCE_SECONDS = 30.0
-"""On a running local platform an operation takes what is left over for so long: some three times what it needs."""
 
 
 def preview(
@@ -90,8 +88,7 @@ def _run(
     }
 
     def run() -> None:
-        with impatient(PATIENCE_SECONDS):
-            to_its_end(lambda: operation(**given), progress)
+        to_its_end(lambda: operation(**given), progress)
 
     try:
         try:

@@ -9,12 +9,11 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Set
+from collections.abc import Callable, Set
 from concurrent import futures
 from pathlib import Path
 from typing import TypeVar
 
-from infra.local.background import hurry
 from infra.ops.errors import Terminated
 from infra.ops.progress import Progress
 
@@ -24,8 +23,8 @@ T = TypeVar("T")
 def to_its_end(call: Callable[[], T], progress: Progress) -> T:
     """Runs `call` in a thread and waits for it, also when interrupted; a second interrupt leaves at once.
 
-    What it has started in a session of its own, where no Ctrl-C of the terminal is heard, is told of each. Raises what
-    `call` raises, or KeyboardInterrupt once it has ended.
+    Ctrl-C reaches what it has started through the terminal; SIGTERM is passed on. Raises what `call` raises, or
+    KeyboardInterrupt once it has ended.
     """
     result: futures.Future[T] = futures.Future()
     before = set(children())  # a platform's supervisor among them: not Pulumi, and to live on
@@ -52,30 +51,11 @@ def to_its_end(call: Callable[[], T], progress: Progress) -> T:
 
 
 def _pass_on(interrupt: KeyboardInterrupt, before: Set[int]) -> None:
-    """To the new children that have not had it. A second SIGINT would tear off what the first one ends."""
-    here = os.getsid(0)
-    for child in set(children()) - before:
-        with contextlib.suppress(ProcessLookupError):
-            if isinstance(interrupt, Terminated) or os.getsid(child) != here:
-                os.kill(child, signal.SIGINT)
-
-
-@contextlib.contextmanager
-def impatient(seconds: float) -> Generator[None]:
-    """What was begun meanwhile as background work, and is not done after so long, gets the weight of others."""
-    before = set(children())
-
-    def hurry_all() -> None:
+    """SIGTERM, as a SIGINT to the new children. A second SIGINT would tear off what the first one ends."""
+    if isinstance(interrupt, Terminated):
         for child in set(children()) - before:
-            hurry(child)
-
-    timer = threading.Timer(seconds, hurry_all)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGINT)
 
 
 def children() -> list[int]:

@@ -38,8 +38,8 @@ def test_each_stack_says_whether_answers_are_kept(stack: str):
     found = config(stack=stack)
     assert found.enabled
     assert found.sampled == "asked"
-    # Everywhere in dev alone: a miss waits for an embedding. The cases leave it out of local.
-    assert found.semantic is (stack == "dev")
+    # Nowhere unless a model or a tenant asks for it: a miss waits for an embedding. The cases leave it out of local.
+    assert found.semantic is False
     assert (found.semantic_cache is not None and found.semantic_cache.guard == "strict") is (stack != "local")
 
 

@@ -1,5 +1,3 @@
-import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +5,7 @@ import pytest
 from infra.local.layout import Layout
 from infra.local.pulumi_command import belongs_to
 from infra.local.toolchain.find import Toolchain
-from infra.local.workspace import BACKGROUND_VARIABLE, Workspace, _command_root
+from infra.local.workspace import Workspace
 
 STACK_FILE = "# the local stack\nconfig:\n  penstock:edge:\n    port: 8080  # HTTP\n"
 SALT = "encryptionsalt: v1:abc=:v1:def:ghi\n"
@@ -88,28 +86,3 @@ def test_secrets_of_the_platform_are_readable_by_their_owner_alone(workspace):
 def test_plain_pulumi_is_ours_only_in_the_checkout(folder, arguments, ours):
     checkout = Path("/checkout")
     assert belongs_to(checkout, checkout / folder, arguments) is ours
-
-
-def test_updates_of_a_stack_that_serves_leave_the_cores_to_it_where_asked(workspace, monkeypatch):
-    monkeypatch.setenv(BACKGROUND_VARIABLE, "1")
-    assert not workspace.steps_back, "the first update brings up what is to serve"
-    checkpoint = workspace.layout.backend / ".pulumi" / "stacks" / "penstock" / "local.json"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
-    assert workspace.steps_back
-    rehearsal = replace(workspace.layout, own_stack_files=True)
-    assert not Workspace(rehearsal, workspace.toolchain).steps_back, "its pods are no processes"
-    monkeypatch.delenv(BACKGROUND_VARIABLE)
-    assert not workspace.steps_back, "on a machine of few cores an update would take minutes"
-
-
-def test_both_ways_to_pulumi_run_the_same_program(workspace):
-    """The one is a link to the tool in the cache, which the other must never be written through."""
-    tool = workspace.toolchain.path("pulumi")
-    tool.write_text('#!/bin/sh\necho "$@"\n')
-    tool.chmod(0o755)
-    for steps_back in (False, True, False, True):
-        root = _command_root(tool, workspace.layout.state, steps_back)
-        told = subprocess.run([root / "bin" / "pulumi", "a b", "c"], capture_output=True, text=True, check=True)
-        assert told.stdout == "a b c\n"
-    assert tool.read_text() == '#!/bin/sh\necho "$@"\n'

@@ -101,8 +101,8 @@ def interrupted_when(monkeypatch):
 
 @pytest.mark.parametrize(
     ("error", "own_session", "status"),
-    [(Terminated, False, 7), (Terminated, True, 7), (KeyboardInterrupt, True, 7), (KeyboardInterrupt, False, 0)],
-    ids=["SIGTERM", "SIGTERM, own session", "Ctrl-C, own session", "Ctrl-C, which the terminal passes on"],
+    [(Terminated, False, 7), (Terminated, True, 7), (KeyboardInterrupt, False, 0)],
+    ids=["SIGTERM", "SIGTERM, own session", "Ctrl-C, which the terminal passes on"],
 )
 def test_a_child_is_told_of_an_interrupt_that_it_has_not_had(interrupted_when, error, own_session: bool, status: int):
     ready, found = threading.Event(), []
