@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 def deploy_local(access: StackAccess, layout: Layout, progress: Progress) -> list[Change]:
     """Runs `pulumi up`; its whole output goes to the log `pulumi-up`. Raises PenstockError."""
     layout.logs.mkdir(parents=True, exist_ok=True)
-    with (layout.logs / "pulumi-up.log").open("a", encoding="utf-8") as log:
+    log = layout.logs / "pulumi-up.log"
 
-        def write(line: str) -> None:
-            log.write(f"{line}\n")
+    def write(line: str) -> None:
+        # Opened for each line: after a second Ctrl-C this has returned, and Pulumi still says something.
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
-        return deploy.up(access.automation(), progress, on_output=write)
+    return deploy.up(access.automation(), progress, on_output=write)
 
 
 def welcome(endpoint: Endpoint) -> str:

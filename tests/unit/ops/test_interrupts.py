@@ -4,9 +4,12 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from infra.ops import platform
 from infra.ops.errors import Terminated
 from infra.ops.interrupts import children, to_its_end
 from infra.ops.progress import Progress
@@ -120,3 +123,50 @@ def test_what_ran_before_is_not_signalled(interrupted_when):
         with pytest.raises(Terminated):
             to_its_end(lambda: ready.set() or time.sleep(0.3), QUIET)
         assert server.wait() == 0
+
+
+class StillWorking:
+    """A stack whose update goes on until it is told to end, and says so then."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.failure: Exception | None = None
+
+    def up(self, *, on_output, **_: object) -> None:
+        on_output("updating")
+        self.begun.set()
+        self.go_on.wait(20)
+        try:
+            on_output("update cancelled")
+        except Exception as error:  # noqa: BLE001 - Pulumi's own thread would print its traceback
+            self.failure = error
+        self.ended.set()
+
+
+def test_what_pulumi_says_after_a_second_interrupt_still_goes_to_its_log(tmp_path):
+    stack, main = StillWorking(), threading.get_ident()
+    access: Any = SimpleNamespace(automation=lambda: stack)
+    layout: Any = SimpleNamespace(logs=tmp_path)
+
+    def twice() -> None:
+        stack.begun.wait(20)
+        for _ in range(2):
+            time.sleep(0.2)  # until the main thread waits
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous, thread = signal.signal(signal.SIGUSR1, interrupt), threading.Thread(target=twice)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            platform.deploy_local(access, layout, QUIET)
+        assert not stack.ended.is_set(), "the second one leaves at once"
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, previous)
+        stack.go_on.set()
+    assert stack.ended.wait(20)
+    assert stack.failure is None
+    assert (tmp_path / "pulumi-up.log").read_text() == "updating\nupdate cancelled\n"
