@@ -79,6 +79,7 @@ docs: $(READY)  ## write the generated pages of docs/ anew
 	@$(BIN)/python -m infra.settings.reference
 	@$(BIN)/python -m infra.settings.schema
 	@$(BIN)/python -m infra.ops.reference
+	@$(BIN)/python -m infra.ops.reference_pages
 	@$(BIN)/python -m infra.ops.grafana
 	@$(BIN)/python -m infra.ops.drill.table
 	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -k every_metric tests/gateway/test_what_is_observed.py

@@ -19,12 +19,12 @@ from infra.policy.rules import RULES, STACK_RULES, Rule, StackRule, Subject
 
 class Named(Protocol):
     __name__: str
+    __doc__: str | None
 
 
 def titles(rule: Named) -> tuple[str, str]:
-    """Name and description: the function's name, in Pulumi's spelling."""
-    name = rule.__name__.replace("_", "-")
-    return name, name.replace("-", " ").capitalize() + "."
+    """The function's name, in Pulumi's spelling, and the first line of its docstring."""
+    return rule.__name__.replace("_", "-"), (rule.__doc__ or "").partition("\n")[0]
 
 
 def policy_of(rule: Rule) -> ResourceValidationPolicy:

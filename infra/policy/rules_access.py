@@ -43,6 +43,7 @@ DATA_SERVICES = (
 
 
 def roles_name_what_they_may_touch(subject: Subject) -> Iterator[str]:
+    """Policies of roles name actions and ARNs: no `*`, where AWS allows better."""
     match subject.type:
         case "aws:iam/rolePolicy:RolePolicy" | "aws:iam/policy:Policy":
             documents = [subject.props.get("policy")]
@@ -64,7 +65,7 @@ def roles_name_what_they_may_touch(subject: Subject) -> Iterator[str]:
 
 
 def policies_of_resources_name_who_may(subject: Subject) -> Iterator[str]:
-    """A bucket, topic, queue, key, or role that is open to everybody without a condition."""
+    """No bucket, topic, queue, key or role is open to everybody without a condition."""
     key = RESOURCE_POLICIES.get(subject.type)
     if key is None:
         return
@@ -76,11 +77,13 @@ def policies_of_resources_name_who_may(subject: Subject) -> Iterator[str]:
 
 
 def databases_are_private(subject: Subject) -> Iterator[str]:
+    """Databases have no public address."""
     if subject.type == "aws:rds/instance:Instance" and subject.props.get("publiclyAccessible") is True:
         yield "publiclyAccessible must be false"
 
 
 def only_the_edge_is_open(subject: Subject) -> Iterator[str]:
+    """Only ports 80 and 443 are open to everybody; in production 443 alone."""
     allowed = PRODUCTION_PORTS if subject.in_production else PUBLIC_PORTS
     for start, end in _open_ports(subject):
         if start != end or start not in allowed:
@@ -100,6 +103,7 @@ def _open_ports(subject: Subject) -> Iterator[tuple[Any, Any]]:
 
 
 def the_default_group_is_closed(subject: Subject) -> Iterator[str]:
+    """The network's default security group lets nothing through."""
     if subject.type != "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup":
         return
     for direction in ("ingress", "egress"):
@@ -108,6 +112,7 @@ def the_default_group_is_closed(subject: Subject) -> Iterator[str]:
 
 
 def production_keeps_its_api_private(subject: Subject) -> Iterator[str]:
+    """In production the cluster's API has no public endpoint."""
     if not subject.in_production or subject.type != "aws:eks/cluster:Cluster":
         return
     network = subject.props.get("vpcConfig") or {}
@@ -119,6 +124,7 @@ def production_keeps_its_api_private(subject: Subject) -> Iterator[str]:
 
 
 def nodes_answer_metadata_v2_only(subject: Subject) -> Iterator[str]:
+    """Nodes answer IMDSv2 alone, over one hop, so that pods cannot take their credentials."""
     if subject.type != "aws:ec2/launchTemplate:LaunchTemplate":
         return
     options = subject.props.get("metadataOptions") or {}
@@ -129,7 +135,10 @@ def nodes_answer_metadata_v2_only(subject: Subject) -> Iterator[str]:
 
 
 def node_roles_reach_no_data(subjects: Sequence[Subject]) -> Iterator[str]:
-    """A node's credentials are in reach of whatever breaks out of a pod: data belongs to pod identities."""
+    """Roles of nodes reach no data.
+
+    A node's credentials are in reach of whatever breaks out of a pod: data belongs to pod identities.
+    """
     for role in subjects:
         if role.type != ROLE or "ec2.amazonaws.com" not in _trusted_services(role):
             continue
@@ -150,7 +159,10 @@ def node_roles_reach_no_data(subjects: Sequence[Subject]) -> Iterator[str]:
 
 
 def roles_share_one_boundary(subjects: Sequence[Subject]) -> Iterator[str]:
-    """One role without the boundary would be the way around it."""
+    """Where one role has a permissions boundary, all have the same one.
+
+    One role without the boundary would be the way around it.
+    """
     roles = [each for each in subjects if each.type == ROLE]
     boundaries = sorted(
         {str(role.props.get("permissionsBoundary")) for role in roles if role.props.get("permissionsBoundary")}

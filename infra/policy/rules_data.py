@@ -57,6 +57,7 @@ BACKUP_DAYS, LOG_DAYS, KEY_WINDOW_DAYS = 7, 30, 30
 
 
 def data_at_rest_names_a_key(subject: Subject) -> Iterator[str]:
+    """What keeps data is encrypted with a customer-managed key."""
     path = KEYS_AT_REST.get(subject.type)
     if subject.type == BUCKET_ENCRYPTION and not subject.name.endswith(DELIVERED_WITHOUT_KEY):
         path = BUCKET_KEY
@@ -70,6 +71,7 @@ def data_at_rest_names_a_key(subject: Subject) -> Iterator[str]:
 
 
 def keys_rotate(subject: Subject) -> Iterator[str]:
+    """Keys rotate; in production a deleted one can be taken back for 30 days."""
     if subject.type != KEY:
         return
     if subject.props.get("enableKeyRotation") is not True:
@@ -80,6 +82,7 @@ def keys_rotate(subject: Subject) -> Iterator[str]:
 
 
 def data_in_transit_is_encrypted(subject: Subject) -> Iterator[str]:
+    """Databases and buckets take TLS alone; in production caches and listeners do, too."""
     match subject.type:
         case "aws:rds/parameterGroup:ParameterGroup":
             asked = {each.get("name"): str(each.get("value")) for each in subject.props.get("parameters") or []}
@@ -105,6 +108,7 @@ def data_in_transit_is_encrypted(subject: Subject) -> Iterator[str]:
 
 
 def production_refuses_deletion(subject: Subject) -> Iterator[str]:
+    """In production, what holds data or takes requests is protected against deletion."""
     if not subject.in_production:
         return
     guard = DELETION_GUARDS.get(subject.type)
@@ -120,6 +124,7 @@ def production_refuses_deletion(subject: Subject) -> Iterator[str]:
 
 
 def databases_are_backed_up(subject: Subject) -> Iterator[str]:
+    """Snapshots bear the tags of their database; in production backups are kept for 7 days or more."""
     if subject.type != DATABASE:
         return
     if subject.in_production and (subject.props.get("backupRetentionPeriod") or 0) < BACKUP_DAYS:
@@ -129,6 +134,7 @@ def databases_are_backed_up(subject: Subject) -> Iterator[str]:
 
 
 def logs_are_kept_for_a_set_time(subject: Subject) -> Iterator[str]:
+    """Log groups have a retention; in production it is 30 days or more."""
     if subject.type != LOG_GROUP:
         return
     days, least = subject.props.get("retentionInDays") or 0, LOG_DAYS if subject.in_production else 1
@@ -137,6 +143,7 @@ def logs_are_kept_for_a_set_time(subject: Subject) -> Iterator[str]:
 
 
 def trails_cover_every_region(subject: Subject) -> Iterator[str]:
+    """The trail records every region and the global services, and a changed file shows."""
     if subject.type != TRAIL:
         return
     for key in ("isMultiRegionTrail", "enableLogFileValidation", "includeGlobalServiceEvents"):
@@ -148,7 +155,10 @@ def trails_cover_every_region(subject: Subject) -> Iterator[str]:
 
 
 def everything_is_tagged(subject: Subject) -> Iterator[str]:
-    """Tags come from the provider; what Auto Scaling starts gets them from its launch template alone."""
+    """Everything bears the tags `project` and `stack`.
+
+    Tags come from the provider; what Auto Scaling starts gets them from its launch template alone.
+    """
     if subject.type == "pulumi:providers:aws":
         tags = (parsed(subject.props.get("defaultTags")).get("tags")) or {}
         if missing := [tag for tag in REQUIRED_TAGS if not tags.get(tag)]:
@@ -163,6 +173,7 @@ def everything_is_tagged(subject: Subject) -> Iterator[str]:
 
 
 def buckets_refuse_the_public(subject: Subject) -> Iterator[str]:
+    """All four blocks of public access are on."""
     if subject.type != BUCKET_BLOCK:
         return
     for key in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
@@ -171,7 +182,10 @@ def buckets_refuse_the_public(subject: Subject) -> Iterator[str]:
 
 
 def buckets_are_complete(subjects: Sequence[Subject]) -> Iterator[str]:
-    """A bucket's guards are resources of their own, so that one which nobody wrote fails no other rule."""
+    """Each bucket has encryption, a block of public access, a policy for TLS alone, and versions.
+
+    A bucket's guards are resources of their own, so that one which nobody wrote fails no other rule.
+    """
     parts = {
         BUCKET_ENCRYPTION: "encryption",
         BUCKET_BLOCK: "block of public access",
@@ -192,6 +206,7 @@ def buckets_are_complete(subjects: Sequence[Subject]) -> Iterator[str]:
 
 
 def images_expire(subjects: Sequence[Subject]) -> Iterator[str]:
+    """Each repository has a lifecycle policy."""
     for repository in subjects:
         policies = [each for each in subjects if each.type == "aws:ecr/lifecyclePolicy:LifecyclePolicy"]
         if repository.type == REPOSITORY and not any(repository.urn in each.dependencies for each in policies):

@@ -30,6 +30,7 @@ PROBE_DEFAULTS = {"periodSeconds": 10, "failureThreshold": 3}
 
 
 def weights_make_a_hundred(subject: Subject) -> Iterator[str]:
+    """The weights of the target groups of a rule are given and sum to 100."""
     if subject.type != "aws:lb/listenerRule:ListenerRule":
         return
     for action in subject.props.get("actions") or []:
@@ -44,6 +45,7 @@ def weights_make_a_hundred(subject: Subject) -> Iterator[str]:
 
 
 def containers_are_unprivileged(subject: Subject) -> Iterator[str]:
+    """Containers drop all capabilities, cannot gain privileges, and share nothing with the host."""
     pod = _pod(subject)
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.get(key) is True:
@@ -59,6 +61,7 @@ def containers_are_unprivileged(subject: Subject) -> Iterator[str]:
 
 
 def production_pins_images(subject: Subject) -> Iterator[str]:
+    """In production images are named by their digest."""
     if not subject.in_production:
         return
     for container in _containers(_pod(subject)):
@@ -67,7 +70,10 @@ def production_pins_images(subject: Subject) -> Iterator[str]:
 
 
 def pods_drain_before_they_are_killed(subject: Subject) -> Iterator[str]:
-    """The parts of the contract that a manifest shows; infra/settings/drain.py checks the whole of it in settings."""
+    """What serves requests sleeps until it has left the endpoints, and has time left to end its streams.
+
+    The parts of the contract that a manifest shows; infra/settings/drain.py checks the whole of it in settings.
+    """
     pod = _pod(subject)
     if not pod or COLOUR_LABEL not in _labels(subject):
         return
@@ -89,7 +95,10 @@ def pods_drain_before_they_are_killed(subject: Subject) -> Iterator[str]:
 
 
 def target_groups_wait_for_draining_pods(subjects: Sequence[Subject]) -> Iterator[str]:
-    """A pod behind the load balancer must not outlive its registration: streams would be cut."""
+    """The load balancer keeps a target's streams for longer than its pod sleeps before it ends.
+
+    A pod behind the load balancer must not outlive its registration: streams would be cut.
+    """
     gateways = [_pod(each) for each in subjects if _labels(each).get("app.kubernetes.io/name") == "gateway"]
     sleep = max((_pre_stop(it) for pod in gateways for it in pod.get("containers") or []), default=0)
     for group in subjects:
@@ -99,6 +108,7 @@ def target_groups_wait_for_draining_pods(subjects: Sequence[Subject]) -> Iterato
 
 
 def disruption_budgets_let_nodes_go(subject: Subject) -> Iterator[str]:
+    """A disruption budget lets at least one pod go, so that nodes can be drained."""
     if subject.type != "kubernetes:policy/v1:PodDisruptionBudget":
         return
     spec = subject.props.get("spec") or {}
