@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from infra.ops.diff.engine import Bench
-from tests.unit.ops.test_ci_tools import TOKEN, hub  # noqa: F401 - the fixture
+from tests.unit.ops.test_ci_tools import TOKEN, hub, row  # noqa: F401 - the fixture
 
 REPOSITORY = Path(__file__).parents[3]
 EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
@@ -115,6 +115,14 @@ def test_a_clone_is_deployed_reviewed_and_watched_by_its_workflow_files(runner, 
     runner.job("drift.yml", "issue")
     assert hub.written == [], "nothing has drifted, and there is no issue to close"
 
+    runner.job("review.yml", "preview")
+    runner.job("review.yml", "preview-comment")
+    ((method, path, content),) = hub.written
+    assert (method, path) == ("POST", "/issues/7/comments")
+    assert "against the deployed stack" in content["body"].lower()
+    hub.written.clear()
+    hub.rows = [row(1, content["body"])]
+
     file = runner.clone / "Pulumi.dev.yaml"
     shutil.copy(REPOSITORY / "Pulumi.dev.yaml", file)  # without the salt that the deployment wrote
     file.write_text(file.read_text().replace("idleTimeoutSeconds: 600", "idleTimeoutSeconds: 900"))
@@ -122,5 +130,5 @@ def test_a_clone_is_deployed_reviewed_and_watched_by_its_workflow_files(runner, 
     runner.job("review.yml", "diff")
     runner.job("review.yml", "comment")
     ((method, path, content),) = hub.written
-    assert (method, path) == ("POST", "/issues/7/comments")
+    assert (method, path) == ("PATCH", "/issues/comments/1"), "in place of the one before"
     assert "idleTimeout" in content["body"]

@@ -18,6 +18,7 @@ PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 WRITES = {
     ("review.yml", "comment"): {"pull-requests"},
     ("review.yml", "preview"): {"id-token"},
+    ("review.yml", "preview-comment"): {"pull-requests"},
     ("deploy.yml", "dev"): {"id-token"},
     ("deploy.yml", "prod-preview"): {"id-token"},
     ("deploy.yml", "prod"): {"id-token"},
@@ -109,11 +110,40 @@ def test_what_runs_for_a_pull_request_of_a_fork_has_no_right_to_write():
             assert SAME_REPOSITORY in job["if"], f"{file} {name}"
 
 
-def test_a_job_that_may_write_a_comment_runs_the_bases_code():
-    (checkout,) = [
-        step for step in WORKFLOWS["review.yml"]["jobs"]["comment"]["steps"] if "checkout@" in step.get("uses", "")
-    ]
+@pytest.mark.parametrize("name", ["comment", "preview-comment"])
+def test_a_job_that_may_write_a_comment_runs_the_bases_code(name):
+    steps = WORKFLOWS["review.yml"]["jobs"][name]["steps"]
+    (checkout,) = [step for step in steps if "checkout@" in step.get("uses", "")]
     assert checkout["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
+    assert [step["run"] for step in steps if "run" in step] == ["make review-comment"]
+
+
+@pytest.mark.parametrize(("made", "shown"), [("diff", "comment"), ("preview", "preview-comment")])
+def test_each_report_of_a_stack_is_handed_to_the_job_that_comments(made, shown):
+    """By name and folder: GitHub's artifacts are the only way between the two."""
+    jobs = WORKFLOWS["review.yml"]["jobs"]
+    (up,) = [step["with"] for step in jobs[made]["steps"] if "upload-artifact@" in step.get("uses", "")]
+    (down,) = [step["with"] for step in jobs[shown]["steps"] if "download-artifact@" in step.get("uses", "")]
+    assert up["name"] == down["name"]
+    assert "${{ matrix.stack }}" in up["name"]
+    assert Path(up["path"]).parent == Path(down["path"])
+    assert made in jobs[shown]["needs"]
+    assert jobs[made]["strategy"] == jobs[shown]["strategy"]
+
+
+def test_the_real_preview_is_told_last_in_the_same_comment():
+    """Both reports begin with the stack's marker, by which the comment is found: the later one stays."""
+    assert WORKFLOWS["review.yml"]["jobs"]["preview-comment"]["needs"] == ["comment", "preview"]
+
+
+def test_previews_of_a_stack_wait_for_each_other_within_a_pull_request_alone():
+    """GitHub keeps one run waiting in a group: in one group for all, a third pull request would end the second's."""
+    job = WORKFLOWS["review.yml"]["jobs"]["preview"]
+    assert job["concurrency"] == {
+        "group": "preview-${{ matrix.stack }}-${{ github.event.pull_request.number }}",
+        "cancel-in-progress": True,
+    }
+    assert job["strategy"]["matrix"]["stack"] == ["dev", "prod"]
 
 
 @every_job
