@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 import uvloop
 
-from tests.gateway.real_postgres import empty_database, postgres, proxy
+from tests.gateway.real_postgres import as_owner, empty_database, postgres, proxy
 from tests.gateway.redis_fixtures import redis, shared_redis
 
-__all__ = ["empty_database", "postgres", "proxy", "redis", "shared_redis"]
+__all__ = ["as_owner", "empty_database", "postgres", "proxy", "redis", "shared_redis"]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -101,6 +101,24 @@ async def empty_database(postgres: Postgres) -> Database:
     return postgres.database(name)
 
 
+def variables_of(database: Database) -> dict[str, str]:
+    """As a pod's environment names a database."""
+    return {
+        "PENSTOCK_DATABASE_ADDRESS": f"{database.host}:{database.port}",
+        "PENSTOCK_DATABASE_NAME": database.name,
+        "PENSTOCK_DATABASE_USER": database.user,
+        "PENSTOCK_DATABASE_PASSWORD": database.password,
+    }
+
+
+@pytest.fixture
+def as_owner(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The test's own database, which a command of this process finds in its environment."""
+    for name, value in variables_of(empty_database).items():
+        monkeypatch.setenv(name, value)
+    return empty_database
+
+
 @dataclass
 class Proxy:
     """Stands before a database. `mode`: "on", "silent" (takes connections and bytes, answers nothing)."""

@@ -17,7 +17,7 @@ from app.gateway.database.connection import DatabaseError, connect
 from app.gateway.database.settings import Database
 from app.gateway.keys.audit import check_where_kept
 from tests.gateway.archive_cases import LOST_DAY, filled, made, told
-from tests.gateway.real_postgres import Postgres, execute
+from tests.gateway.real_postgres import Postgres, execute, variables_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -173,11 +173,9 @@ async def test_the_command_says_how_many_rows_went_and_came(
     one, other = both
     rows = {name: len(each) for name, each in (await told(one)).items()}
     for verb, database in (("dump", one), ("restore", other)):
-        for name, value in (
-            ("ADDRESS", f"{database.host}:{database.port}"), ("NAME", database.name), ("USER", database.user),
-            ("PASSWORD", database.password), ("ARCHIVE", str(tmp_path / "archive.zip")),
-        ):  # fmt: skip
-            monkeypatch.setenv(f"PENSTOCK_DATABASE_{name}", value)
+        archived = {"PENSTOCK_DATABASE_ARCHIVE": str(tmp_path / "archive.zip")}
+        for name, value in (variables_of(database) | archived).items():
+            monkeypatch.setenv(name, value)
         assert await asyncio.to_thread(command.main, [verb]) == 0
         assert json.loads(capsys.readouterr().out)["rows"] == rows
     await execute(one, "INSERT INTO penstock_budget.messages (id) VALUES ('late')")

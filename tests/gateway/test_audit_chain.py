@@ -261,20 +261,11 @@ async def test_the_command_ends_with_one_where_the_audit_is_broken(
         assert "broken at row 3 of 3: it or row 1 was changed, or rows between them are gone" in said.err
 
 
+@pytest.mark.usefixtures("as_owner")
 async def test_the_daily_retention_tells_the_head_and_fails_where_the_audit_is_broken(
-    owner: asyncpg.Connection,
-    empty_database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    owner: asyncpg.Connection, capsys: pytest.CaptureFixture[str]
 ):
     await write(owner, 3)
-    for name, value in {
-        "ADDRESS": f"{empty_database.host}:{empty_database.port}",
-        "NAME": empty_database.name,
-        "USER": empty_database.user,
-        "PASSWORD": empty_database.password,
-    }.items():
-        monkeypatch.setenv(f"PENSTOCK_DATABASE_{name}", value)
     assert await asyncio.to_thread(command.main, ["retention"]) == 0
     assert f"audit: 3 rows, none changed, head {await head_of(owner)}" in capsys.readouterr().out
     await behind_its_back(owner, "UPDATE penstock_keys.audit SET action = 'key.show' WHERE id = 2")

@@ -397,15 +397,6 @@ def test_a_mistake_in_the_ledger_settings_names_the_variable(name: str, value: s
     assert said in str(refused.value)
 
 
-@pytest.fixture
-def as_owner(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    monkeypatch.setenv("PENSTOCK_DATABASE_ADDRESS", f"{empty_database.host}:{empty_database.port}")
-    monkeypatch.setenv("PENSTOCK_DATABASE_NAME", empty_database.name)
-    monkeypatch.setenv("PENSTOCK_DATABASE_USER", empty_database.user)
-    monkeypatch.setenv("PENSTOCK_DATABASE_PASSWORD", empty_database.password)
-    return empty_database
-
-
 async def test_the_command_migrates_makes_a_writer_and_can_be_run_again(
     as_owner: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

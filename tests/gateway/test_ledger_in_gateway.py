@@ -22,7 +22,7 @@ from app.gateway.ledger import writer
 from app.gateway.ledger.settings import LedgerSettings
 from tests.gateway import harness
 from tests.gateway.harness import CHAT, KEY, Client, Engine, Request, Wire, event, eventually, key_file, make_config
-from tests.gateway.real_postgres import Proxy, folder_of, rows
+from tests.gateway.real_postgres import Proxy, folder_of, rows, variables_of
 
 ROOT = Path(__file__).parents[2]
 STREAM: dict[str, Any] = CHAT | {"stream": True}
@@ -197,11 +197,8 @@ async def spawn(folder: Path, engine: Engine, database: Database) -> tuple[async
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         env={
             "PATH": os.environ["PATH"],
-            "PENSTOCK_DATABASE_ADDRESS": f"{database.host}:{database.port}",
-            "PENSTOCK_DATABASE_NAME": database.name,
-            "PENSTOCK_DATABASE_USER": database.user,
-            "PENSTOCK_DATABASE_PASSWORD": database.password,
             "PENSTOCK_LEDGER_FOLDER": str(folder / "spool"),
+            **variables_of(database),
         },
     )  # fmt: skip
     assert process.stdout is not None

@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from app.gateway.cache import semantic as semantic_cache
 from app.gateway.cache.schema import CACHE
 from app.gateway.cache.semantic import Semantic, SemanticError
+from app.gateway.config import GatewayConfig
 from app.gateway.database import __main__ as command
 from app.gateway.database import connection as connection_module
 from app.gateway.database.connection import connect
@@ -33,6 +35,9 @@ VECTORS = {
     "what is for lunch": 1.5,
 }
 """Angles in the plane: their cosine is the similarity."""
+
+
+Cached = tuple[Running, Semantic]
 
 
 class Models:
@@ -66,9 +71,14 @@ def config(**semantic: Any) -> Any:
     return make_config(models=models, cache={"enabled": True, "semantic": True, "semantic_cache": settings})
 
 
+def caching(database: Database, models: Models, **semantic: Any) -> AbstractAsyncContextManager[Cached]:
+    return caching_by(config(**semantic), database, models)
+
+
 @contextlib.asynccontextmanager
-async def caching(database: Database, models: Models, **semantic: Any) -> AsyncGenerator[tuple[Running, Semantic]]:
-    async with running(Engine(models), config=config(**semantic), keys=database) as gateway:
+async def caching_by(settings: GatewayConfig, database: Database, models: Models) -> AsyncGenerator[Cached]:
+    """A gateway whose semantic cache is there."""
+    async with running(Engine(models), config=settings, keys=database) as gateway:
         gateway.service.keys = keys()
         cache = gateway.service.cache
         assert cache is not None
@@ -220,6 +230,17 @@ async def test_a_database_that_is_lost_costs_little_and_comes_back(
                 pass
 
 
+async def test_vectors_of_other_weights_under_the_same_name_are_not_compared(empty_database: Database):
+    settings, seen = config(), []
+    for revision in ("small:1", "small:2", "small:1"):
+        cache = settings.cache.model_copy(update={"revisions": {"embedder": revision}})
+        async with caching_by(settings.model_copy(update={"cache": cache}), empty_database, Models()) as (gateway, _):
+            seen.append((await ask(gateway, ASKED)).headers["x-penstock-cache"])
+            if seen[-1] == "miss":
+                await stored(gateway)
+    assert seen == ["miss", "miss", "hit"]
+
+
 async def test_a_corrupt_answer_is_a_miss(empty_database: Database):
     async with caching(empty_database, Models()) as (gateway, _):
         await ask(gateway, ASKED)
@@ -252,19 +273,15 @@ def test_settings_that_cannot_work_are_refused():
 
 
 async def test_the_command_makes_the_tables_where_they_are_asked_for(
-    empty_database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    as_owner: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    at = f"{empty_database.host}:{empty_database.port}"
-    for name, value in (("ADDRESS", at), ("NAME", empty_database.name), ("USER", "owner")):
-        monkeypatch.setenv(f"PENSTOCK_DATABASE_{name}", value)
-    monkeypatch.setenv("PENSTOCK_DATABASE_PASSWORD", empty_database.password)
     monkeypatch.setenv("PENSTOCK_DATABASE_LOGIN_PASSWORD", "pass")
     arguments = ["migrate", "--login", "semantic_hand", "--semantic-cache"]
     assert await asyncio.to_thread(command.main, arguments) == 0
     assert "cache: applied 1; semantic_hand may use all" in capsys.readouterr().out
-    hand = await connect(replace(empty_database, user="semantic_hand", password="pass"))
+    hand = await connect(replace(as_owner, user="semantic_hand", password="pass"))
     try:
         assert await hand.fetch("SELECT 1 FROM penstock_cache.answers") == []
     finally:
         await hand.close()
-    await execute(empty_database, "DROP OWNED BY semantic_hand; DROP ROLE semantic_hand")
+    await execute(as_owner, "DROP OWNED BY semantic_hand; DROP ROLE semantic_hand")

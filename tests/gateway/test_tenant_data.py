@@ -122,28 +122,21 @@ async def test_nobody_edits_the_audit_not_even_its_owner(empty_database: Databas
 
 
 async def test_what_is_past_its_time_goes_and_the_rest_stays(
-    empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    as_owner: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    async with gateway_with_feedback(empty_database, tmp_path) as gateway:
+    async with gateway_with_feedback(as_owner, tmp_path) as gateway:
         await acme(gateway)
         other = (await gateway.ask()).headers["x-request-id"]
         await stored(gateway, other)
         await execute(
-            empty_database,
+            as_owner,
             "UPDATE penstock_feedback.feedback SET expires_at = now() - interval '1 day' WHERE tenant = 'acme'",
             "INSERT INTO penstock_keys.creations VALUES ('ops', 'old', 'x', 'key-1', now() - interval '2 days')",
         )
-        for name, value in {
-            "ADDRESS": f"{empty_database.host}:{empty_database.port}",
-            "NAME": empty_database.name,
-            "USER": empty_database.user,
-            "PASSWORD": empty_database.password,
-        }.items():
-            monkeypatch.setenv(f"PENSTOCK_DATABASE_{name}", value)
         assert await asyncio.to_thread(command.main, ["retention"]) == 0
         said = capsys.readouterr().out
         assert "feedback: 1 gone; idempotency keys: 1 gone" in said
-        connection = await connect(empty_database)
+        connection = await connect(as_owner)
         try:
             left = await connection.fetch("SELECT tenant FROM penstock_feedback.feedback")
             assert [row["tenant"] for row in left] == ["default"]
@@ -192,18 +185,11 @@ async def test_retention_of_an_empty_database_and_of_none_is_said(
 
 
 async def test_the_gateways_own_login_may_do_all_of_this_and_cannot_read_a_row_of_usage(
-    empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    as_owner: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for name, value in {
-        "ADDRESS": f"{empty_database.host}:{empty_database.port}",
-        "NAME": empty_database.name,
-        "USER": empty_database.user,
-        "PASSWORD": empty_database.password,
-        "LOGIN_PASSWORD": "of-the-hand",
-    }.items():
-        monkeypatch.setenv(f"PENSTOCK_DATABASE_{name}", value)
+    monkeypatch.setenv("PENSTOCK_DATABASE_LOGIN_PASSWORD", "of-the-hand")
     assert await asyncio.to_thread(command.main, ["migrate", "--login", "careful_hand"]) == 0
-    hand = replace(empty_database, user="careful_hand", password="of-the-hand")
+    hand = replace(as_owner, user="careful_hand", password="of-the-hand")
     try:
         async with gateway_with_feedback(hand, tmp_path, budget={"account_id": "123456789012"}) as gateway:
             await acme(gateway)
@@ -214,7 +200,7 @@ async def test_the_gateways_own_login_may_do_all_of_this_and_cannot_read_a_row_o
             assert (erased.status, erased.json["feedback"]) == (200, 1)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await execute(hand, "SELECT * FROM penstock_ledger.usage")
-        before = await audit_of(empty_database)
+        before = await audit_of(as_owner)
         assert before
         for statement in (
             "UPDATE penstock_keys.audit SET actor = 'nobody'",
@@ -225,6 +211,6 @@ async def test_the_gateways_own_login_may_do_all_of_this_and_cannot_read_a_row_o
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await execute(hand, statement)
-        assert await audit_of(empty_database) == before
+        assert await audit_of(as_owner) == before
     finally:
-        await execute(empty_database, "DROP OWNED BY careful_hand; DROP ROLE careful_hand")
+        await execute(as_owner, "DROP OWNED BY careful_hand; DROP ROLE careful_hand")

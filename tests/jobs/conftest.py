@@ -33,7 +33,7 @@ from app.jobs.schema import JOBS, WORKERS
 from app.jobs.settings import Place
 from app.jobs.worker import Worker
 from tests.gateway.harness import KEY, Client, Reply, key_file, make_config
-from tests.gateway.real_postgres import Postgres, execute, free_port, postgres
+from tests.gateway.real_postgres import Postgres, execute, free_port, postgres, variables_of
 
 __all__ = ["postgres"]  # a fixture
 
@@ -107,15 +107,6 @@ class QuietLog(Log):
 
     def line(self, fields: dict[str, Any]) -> None:
         self.events.append({name: value for name, value in fields.items() if name != "time"})
-
-
-def variables_of(database: Database) -> dict[str, str]:
-    return {
-        "PENSTOCK_DATABASE_ADDRESS": f"{database.host}:{database.port}",
-        "PENSTOCK_DATABASE_NAME": database.name,
-        "PENSTOCK_DATABASE_USER": database.user,
-        "PENSTOCK_DATABASE_PASSWORD": database.password,
-    }
 
 
 @dataclass

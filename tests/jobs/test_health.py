@@ -14,7 +14,8 @@ import pytest
 from app.jobs import __main__ as command
 from app.jobs.health import READY_SECONDS, Health, served
 from app.jobs.queue import MOST_COUNTED, Depth
-from tests.jobs.conftest import Platform, as_login, lines, start_batch, variables_of
+from tests.gateway.real_postgres import variables_of
+from tests.jobs.conftest import Platform, as_login, lines, start_batch
 
 
 @dataclass

@@ -21,7 +21,7 @@ from app.gateway.keys.grant import Grant
 from app.gateway.keys.ring import KeyRing
 from app.retrieval.rebuild import LEASE_SECONDS, Rebuilder
 from tests.gateway.harness import KEY, Client, Running, eventually, make_config
-from tests.gateway.real_postgres import execute
+from tests.gateway.real_postgres import execute, variables_of
 from tests.retrieval.conftest import NARROW_KEY, SETTINGS, Platform, gateway_on, keys_of_all
 
 ROOT = Path(__file__).parents[2]
@@ -77,10 +77,7 @@ async def test_another_gateway_goes_on_where_one_was_killed(platform: Platform, 
         "--keys", str(tmp_path / "keys.json"), "--port", "0", "--engines", platform.engine_process.url,
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         env={
-            "PATH": os.environ["PATH"], "PENSTOCK_KEYS_DATABASE": "true",
-            "PENSTOCK_DATABASE_ADDRESS": f"{platform.database.host}:{platform.database.port}",
-            "PENSTOCK_DATABASE_NAME": platform.database.name, "PENSTOCK_DATABASE_USER": platform.database.user,
-            "PENSTOCK_DATABASE_PASSWORD": platform.database.password,
+            "PATH": os.environ["PATH"], "PENSTOCK_KEYS_DATABASE": "true", **variables_of(platform.database),
         },
     )  # fmt: skip
     try:

@@ -137,7 +137,7 @@ class Answers:
             return None
         asked = Asked(place(scope, found), scope, wish, policy.ttl_seconds, usage, time.time())
         if policy.semantic and self.semantic is not None:
-            asked.question = read_question(exchange.route, scope, fields, self.semantic.model)
+            asked.question = read_question(exchange.route, scope, fields, self.semantic.vectors)
         return asked
 
     def _found(self, lead: Lead, entry: Entry | None) -> None:

@@ -74,10 +74,15 @@ class _Answer:
 
 
 class Embedder:
-    def __init__(self, client: Client, target: Target) -> None:
+    def __init__(self, client: Client, target: Target, revision: str) -> None:
+        """`revision`: of the engines and weights, where an own model makes the vectors."""
         self._client = client
         self._target = target
-        self.model = target.route.name
+        self._model = target.route.name
+        outside = target.outside
+        made_by = revision if outside is None else outside.models[self._model].upstream
+        self.vectors = f"{self._model}:{made_by}"
+        """Who makes them: those of another model are not to be compared with them, though it has the same name here."""
 
     async def embed(self, text: str) -> list[float]:
         """Raises EmbedError. To be called with a time limit; cancelling it closes the engine's connection."""
@@ -88,15 +93,15 @@ class Embedder:
 
     async def _reply(self, text: str) -> bytes:
         outside = self._target.outside
-        body = msgspec.json.encode({"model": self.model, "input": text})
+        body = msgspec.json.encode({"model": self._model, "input": text})
         if outside is not None:
             from app.gateway.providers.asking import CallError, ask_bedrock, ask_compatible
 
             try:
                 if outside.provider.kind == "bedrock":
-                    return await ask_bedrock(outside, self.model, text)
+                    return await ask_bedrock(outside, self._model, text)
                 return await _ask(
-                    outside.client, outside.engine, lambda sink: ask_compatible(outside, self.model, body, sink)
+                    outside.client, outside.engine, lambda sink: ask_compatible(outside, self._model, body, sink)
                 )
             except CallError as error:
                 raise EmbedError(str(error)) from None

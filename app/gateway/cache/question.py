@@ -21,10 +21,12 @@ class Question:
     """SHA-256 of all else that makes the answer: tenant, model, revision, earlier messages, parameters."""
     facts: Facts
     embedding: list[float] | None = None
+    refused: bool = False
+    """True where the embedder failed, or rests after failures: it is left alone."""
 
 
-def read_question(route: str, scope: Scope, fields: Json, embeddings: str) -> Question | None:
-    """None for a request whose last message is not plain text of a user. `embeddings`: the model that compares."""
+def read_question(route: str, scope: Scope, fields: Json, vectors: str) -> Question | None:
+    """None for a request whose last message is not plain text of a user. `vectors`: who makes what is compared."""
     messages = fields.get("messages")
     if route != "chat" or type(messages) is not list or not messages or any(name in fields for name in NOT_WITH):
         return None
@@ -35,7 +37,7 @@ def read_question(route: str, scope: Scope, fields: Json, embeddings: str) -> Qu
     if text is None or not 0 < len(text.strip()) <= LONGEST_TEXT:
         return None
     others = {**fields, "messages": [*messages[:-1], {**last, "content": None}]}
-    context = digest(f"semantic:{embeddings}", scope, others)
+    context = digest(f"semantic:{vectors}", scope, others)
     if context is None:
         return None
     secret = hashlib.sha256(scope.tenant.encode()).digest()

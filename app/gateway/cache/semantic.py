@@ -71,8 +71,8 @@ class Semantic:
         self._rest_until = 0.0
 
     @property
-    def model(self) -> str:
-        return self._embedder.model
+    def vectors(self) -> str:
+        return self._embedder.vectors
 
     @property
     def up(self) -> bool:
@@ -83,7 +83,9 @@ class Semantic:
     def look(self, question: Question, scope: Scope, done: Done) -> bool:
         """Calls `done` with an answer and its similarity, or with None, in the time set. False: it is not called."""
         count = self._metrics.semantic
-        if self._reader is None or time.monotonic() < self._rest_until:
+        rests = time.monotonic() < self._rest_until
+        if self._reader is None or rests:
+            question.refused = rests
             count["resting"].inc()
             return False
         if len(self._lookups) >= MOST_LOOKUPS:
@@ -104,6 +106,7 @@ class Semantic:
         except TimeoutError:
             outcome = "late"
         except PROBLEMS as error:
+            question.refused = isinstance(error, EmbedError)
             self._tell("semantic_cache", failure=f"{type(error).__name__}: {error}"[:300])
         self._metrics.semantic[outcome].inc()
         self._metrics.semantic_seconds.observe(time.monotonic() - begun)
@@ -156,7 +159,10 @@ class Semantic:
     # -- beside the requests --
 
     def keep(self, question: Question, scope: Scope, entry: Entry) -> None:
-        """Stores an answer later."""
+        """Stores an answer later. One whose question got no vector is not: the embedder would be asked again for it."""
+        if question.refused and question.embedding is None:
+            self._metrics.semantic["not_stored"].inc()
+            return
         try:
             self._waiting.put_nowait((question, scope, entry))
         except asyncio.QueueFull:

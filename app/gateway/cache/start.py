@@ -46,7 +46,9 @@ def start(service: Service, around: Surroundings) -> list[Coroutine[Any, Any, No
         from app.gateway.cache.embed import Embedder
         from app.gateway.cache.semantic import Semantic
 
-        embedder = Embedder(service.client, service.by_name[semantic.model])
+        target = service.by_name[semantic.model]
+        revision = config.cache.revisions.get(target.route.name, config.colour)
+        embedder = Embedder(service.client, target, revision)
         answers.semantic = Semantic(semantic, database, embedder, metrics, log)
         work += [answers.semantic.read(), answers.semantic.write()]
     elif semantic is not None:
