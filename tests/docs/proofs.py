@@ -100,6 +100,7 @@ BY_A_TEST = {
     "curl $GATEWAY/v1/retrieval/chat/completions": "tests/retrieval",
     "python -m app.gateway.database migrate": "tests/gateway/test_ledger_database.py",
     "python -m app.gateway.intent": "tests/gateway/test_intents.py",
+    "python -m infra.ops.evaluate.similarity": "tests/unit/ops/test_similarity.py",
     "penstock rehearse prod": "tests/contracts/test_rehearsals.py",
     "penstock rehearse dev --upgrade-from 1.35": "tests/contracts/test_rehearsals.py",
     "penstock rehearse prod --upgrade-from 1.35": "tests/contracts/test_rehearsals.py",

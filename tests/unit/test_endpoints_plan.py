@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +82,11 @@ def test_a_network_without_a_way_out_cannot_download_weights():
         values["models"][0]["source"] = "Qwen/Qwen3-8B"
 
     assert list(problems(edit, "prod")) == ["models[0].source"]
+
+
+def test_the_page_on_the_network_names_what_each_part_needs():
+    """By their services, since the page has words of its own for the parts."""
+    page = (Path(__file__).parents[2] / "docs" / "network.md").read_text()
+    table = page.partition("| part | endpoints |")[2].partition("\n\n")[0]
+    told = Counter(tuple(re.findall(r"`([a-z0-9.-]+)`", row.split("|")[2])) for row in table.splitlines()[2:])
+    assert told == Counter(tuple(services) for services in NEEDS.values())
