@@ -167,6 +167,12 @@ class StackAccess:
     def _deploy_hint(self) -> str:
         return "Run `penstock up`." if self.layout else f"Run `pulumi up -s {self.name}`."
 
+    @property
+    def _doctor_hint(self) -> str:
+        if self.layout:
+            return "Look at the platform's logs: `penstock logs`."
+        return f"Look at the credentials and at where the state is: `penstock doctor --stack {self.name}`."
+
     def _pulumi(self, *arguments: str) -> str:
         command = [self.program, *arguments, "--stack", self.name, "--non-interactive", "--color", "never"]
         called = f"`pulumi {' '.join(arguments[:2])}`"
@@ -183,12 +189,12 @@ class StackAccess:
         except FileNotFoundError:
             raise PenstockError("`pulumi` is not on the PATH.", "Run `penstock up`, or install Pulumi.") from None
         except subprocess.TimeoutExpired:
-            raise PenstockError(f"{called} did not answer in {PULUMI_SECONDS:.0f} s.") from None
+            raise PenstockError(f"{called} did not answer in {PULUMI_SECONDS:.0f} s.", self._doctor_hint) from None
         if done.returncode != 0:
             reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
             if "no stack named" in reason:
                 raise NotRunningError(f"There is no stack {self.name}.", self._deploy_hint)
-            raise PenstockError(f"{called} failed: {reason}")
+            raise PenstockError(f"{called} failed: {reason.removeprefix('error: ').rstrip('.')}.", self._doctor_hint)
         return done.stdout
 
 

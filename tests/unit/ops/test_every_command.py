@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
+import json
 import os
 import re
 import shutil
@@ -16,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from infra.ops import cli as entry
-from infra.ops import commands, reference
+from infra.ops import reference
 from infra.ops.cli import cli, run
 from infra.ops.context import Context
 from infra.ops.errors import MEANINGS, ExitCode
@@ -25,6 +27,8 @@ WITHOUT_JSON = {
     "eks-token": "its output is JSON, of Kubernetes' own shape",
     "completion": "its output is a script",
 }
+ASKS_FOR_A_SECRET = {"provider key"}
+"""Where nobody is, it is read from standard input."""
 ARGUMENTS = {
     "rehearse": ["dev"],
     "chat": ["hello"],
@@ -33,7 +37,10 @@ ARGUMENTS = {
     "key rotate": ["id"],
     "key show": ["id"],
     "tenant create": ["somebody"],
-    "tenant set": ["somebody", "--requests-per-minute", "1"],
+    "tenant set": ["somebody", "--disable"],
+    "move file": ["--stack", "prod", "--to-stack", "prod2", "--region", "eu-south-2"],
+    "move data": ["--stack", "local", "--to-stack", "prod2"],
+    "move name": ["--stack", "local", "--to-stack", "prod2"],
     "provider key": ["somebody"],
     "budget set": ["warn", "--for", "1h", "--reason", "test"],
     "release shift": ["green=5"],
@@ -82,11 +89,9 @@ def test_json_is_for_programs_on_every_command(name: str):
     assert ("--json" in options) is (name not in WITHOUT_JSON)
 
 
-@pytest.mark.parametrize("name", [name for name in PATHS if name != "up"])  # which would start a platform
-def test_where_there_is_nothing_the_end_is_a_documented_code_and_a_sentence(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    """A checkout with a Pulumi.yaml and nothing else, no platform, no credentials, no network."""
+@pytest.fixture
+def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """A checkout with a Pulumi.yaml and nothing else, no platform, no credentials, no network, nobody to ask."""
     (tmp_path / "Pulumi.yaml").write_text("name: penstock\n")
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "test")
@@ -94,13 +99,37 @@ def test_where_there_is_nothing_the_end_is_a_documented_code_and_a_sentence(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-    code = run([*PATHS[name][1:], *ARGUMENTS.get(name, [])], Context(checkout=tmp_path))
+    return Context(checkout=tmp_path)
+
+
+SAFE = [name for name in PATHS if name != "up"]  # which would start a platform
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_where_there_is_nothing_the_end_is_a_documented_code_and_a_sentence(
+    name: str, nothing: Context, capsys: pytest.CaptureFixture[str]
+):
+    code = run([*PATHS[name][1:], *ARGUMENTS.get(name, [])], nothing)
     said = capsys.readouterr()
     assert code in set(ExitCode)
     assert "Traceback" not in said.err + said.out
+    assert "\x1b" not in said.err + said.out, "colours are off in a pipe"
     if name in NEEDS_NOTHING or code == ExitCode.OK:
         return
-    assert re.search(r"^(Error: [A-Z].*[.!)]|Error: .*)$", said.err, re.MULTILINE), said.err
+    assert "Usage:" not in said.err, "ARGUMENTS lack something: the command has not begun"
+    (error,) = [line for line in said.err.splitlines() if line.startswith("Error: ")]
+    assert re.fullmatch(r"Error: [A-Z].*\.", error), "the cause, in a sentence"
+    assert re.search(r"`[^`]+`|--[a-z]", error), "the next step: a command, or an option"
+
+
+@pytest.mark.parametrize("name", [name for name in SAFE if name not in WITHOUT_JSON])
+def test_a_program_reads_json_or_nothing(name: str, nothing: Context, capsys: pytest.CaptureFixture[str]):
+    """Sentences, progress and questions go to standard error."""
+    code = run([*PATHS[name][1:], *ARGUMENTS.get(name, []), "--json"], nothing)
+    out = capsys.readouterr().out
+    assert out or code != ExitCode.OK
+    if out:
+        json.loads(out)
 
 
 def test_every_exit_code_has_a_meaning_on_the_page_and_in_the_help():
@@ -110,16 +139,38 @@ def test_every_exit_code_has_a_meaning_on_the_page_and_in_the_help():
         assert MEANINGS[code] in entry.EPILOG
 
 
-def test_whatever_asks_takes_yes():
-    """Commands ask by `asking` alone, and each module that does offers --yes."""
-    folder = Path(commands.__file__).parent
-    for path in folder.glob("*.py"):
-        called = {
-            ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-        }
-        assert "click.confirm" not in called, f"{path.name} asks by itself"
-        if "asking" in called:
-            assert "--yes" in path.read_text() or "yes_option" in path.read_text(), path.name
+def calls_of(module: str) -> dict[str, set[str]]:
+    """Function of a module -> what it calls, by the names in its text."""
+    source = sys.modules[module].__file__
+    assert source is not None
+    return {
+        each.name: {ast.unparse(node.func) for node in ast.walk(each) if isinstance(node, ast.Call)}
+        for each in ast.walk(ast.parse(Path(source).read_text()))
+        if isinstance(each, ast.FunctionDef)
+    }
+
+
+def called_by(command: click.Command) -> set[str]:
+    """All that a command's function calls, by way of functions of its own module as well."""
+    assert command.callback is not None
+    function = inspect.unwrap(command.callback)
+    calls = calls_of(function.__module__)
+    found, left = set[str](), {function.__name__}
+    while left:
+        more = set().union(*(calls.get(name, set()) for name in left)) - found
+        found, left = found | more, more
+    return found
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_whatever_asks_takes_yes_and_nothing_else_does(name: str):
+    """Commands ask by `asking`, or for the name of the stack that is to go."""
+    command = leaf(PATHS[name])
+    called = called_by(command)
+    assert "click.confirm" not in called, "it asks by itself, and would hang where nobody is"
+    options = {option for parameter in command.params for option in parameter.opts}
+    asks = bool({"asking", "click.prompt"} & called) and name not in ASKS_FOR_A_SECRET
+    assert ("--yes" in options) is asks
 
 
 def test_colours_are_off_in_a_pipe_and_with_no_color(tmp_path: Path):
