@@ -95,64 +95,12 @@ EXCEPTIONS = (
     ),
     Accepted(
         "CKV_K8S_38",
-        ("Deployment.penstock.gateway-*", "Deployment.penstock.collector", "Deployment.kube-system.*"),
-        "They watch or change Kubernetes objects, by a role of least rights.",
-    ),
-    Accepted(
-        "CKV_K8S_35",
-        ("Deployment.penstock.gateway-*", "Deployment.penstock.jobs", "Job.penstock.*"),
-        "The gateway starts no other process, and reads its passwords once at its start; keys are a mounted file.",
-    ),
-    Accepted(
-        "CKV_AWS_18",
-        ("aws_s3_bucket.copies-weights",),
-        "A log must rest in its bucket's region; the trail, which covers all regions, tells who changed it.",
-        stacks=("prod",),
-    ),
-    Accepted(
-        "CKV_AWS_144",
-        ("aws_s3_bucket.*",),
-        "Logs stay in their region (residency). Weights are fetched again from their source by digest.",
-    ),
-    Accepted("CKV2_AWS_62", ("aws_s3_bucket.*",), "Nothing waits for an event of these buckets."),
-    Accepted(
-        "CKV_AWS_252",
-        ("aws_cloudtrail.trail",),
-        "A topic would tell of each delivered file. What must be known at once comes as EventBridge events and alarms.",
-    ),
-    Accepted(
-        "CKV2_AWS_10",
-        ("aws_cloudtrail.trail",),
-        "The trail is kept validated in S3. A second copy as log events costs more than the trail.",
-    ),
-    Accepted(
-        "CKV2_AWS_57",
-        ("aws_secretsmanager_secret.*",),
-        "Rotation by schedule needs a function that knows both sides; keys are rotated by `penstock key rotate`.",
-    ),
-    Accepted(
-        "CKV2_AWS_76",
-        ("aws_lb.edge",),
-        "The check asks for AWSManagedRulesAnonymousIpList too, which refuses clients that call from clouds.",
-    ),
-    Accepted(
-        "CKV_AWS_338",
-        ("aws_cloudwatch_log_group.*",),
-        "How long each class of logs is kept is a setting; request logs hold personal data and are kept short.",
-    ),
-    Accepted(
-        "CKV_K8S_11",
-        ("Deployment.*", "Job.*", "CronJob.*"),
-        "A CPU limit throttles within each 100 ms and shows as latency; requests share the node, memory has limits.",
-    ),
-    Accepted(
-        "CKV_K8S_22",
-        ("Deployment.penstock.engine-*",),
-        "vLLM and its compilers write beside their code; each pod's layer dies with it.",
-    ),
-    Accepted(
-        "CKV_K8S_38",
-        ("Deployment.penstock.gateway-*", "Deployment.penstock.collector", "Deployment.kube-system.*"),
+        (
+            "Deployment.penstock.gateway-*",
+            "Deployment.penstock.collector",
+            "Deployment.kube-system.*",
+            "Deployment.keda.*",
+        ),
         "They watch or change Kubernetes objects, by a role of least rights.",
     ),
     Accepted(
