@@ -56,12 +56,14 @@ def left(client: Callable[[str], Any], arns: Iterable[str], table: Table) -> lis
     for arn in arns:
         kind = kind_of(arn)
         look = LOOKS.get(kind)
-        state = look(client, arn.rsplit("/", 1)[-1]) if look else {}
+        state = look(client, re.split("[:/]", arn)[-1]) if look else {}
         if state is not None:
             found.append(Orphan(arn, kind, _usd(kind, state, table)))
     return sorted(found, key=lambda each: (-(each.usd or 0), each.arn))
 
 
+STATES = ("State", "KeyState", "DBInstanceStatus", "Status")
+"""Where a description has its state, in the words of different services."""
 Look = Callable[[Callable[[str], Any], str], "Mapping[str, Any] | None"]
 """What is known of a resource, or None where it is gone."""
 
@@ -82,7 +84,7 @@ def _one(service: str, operation: str, parameter: str, path: tuple[str, ...], go
         found = (found[0] if found else None) if isinstance(found, list) else found
         if found is None:
             return None
-        state = found.get("State") or found.get("KeyState") or ""
+        state = next((found[key] for key in STATES if found.get(key)), "")
         return None if (state.get("Name") if isinstance(state, dict) else state) in gone else found
 
     return look
@@ -95,6 +97,11 @@ LOOKS: dict[str, Look] = {
     "ec2 volume": _one("ec2", "describe_volumes", "VolumeIds", ("Volumes",), ("deleting", "deleted")),
     "ec2 natgateway": _one("ec2", "describe_nat_gateways", "NatGatewayIds", ("NatGateways",), ("deleted", "deleting")),
     "kms key": _one("kms", "describe_key", "KeyId", ("KeyMetadata",), ("PendingDeletion",)),
+    "rds db": _one("rds", "describe_db_instances", "DBInstanceIdentifier", ("DBInstances",), ("deleting",)),
+    "rds snapshot": _one("rds", "describe_db_snapshots", "DBSnapshotIdentifier", ("DBSnapshots",), ("deleting",)),
+    "elasticache replicationgroup": _one(
+        "elasticache", "describe_replication_groups", "ReplicationGroupId", ("ReplicationGroups",), ("deleting",)
+    ),
 }
 """How a kind's state is read, where its being listed says little or its price depends on it."""
 
@@ -113,6 +120,17 @@ def _usd(kind: str, state: Mapping[str, Any], table: Table) -> float | None:
             return priced("ebs:gp3-gib-month", state.get("Size") or 0)
         case "ec2 natgateway":
             return priced("vpc:nat-hour", HOURS_A_MONTH)
+        case "rds db":
+            return _sum(
+                priced(f"rds:{state.get('DBInstanceClass')}", HOURS_A_MONTH * (1 + bool(state.get("MultiAZ")))),
+                priced("rds:gp3-gib-month", (state.get("AllocatedStorage") or 0) * (1 + bool(state.get("MultiAZ")))),
+            )
+        case "rds snapshot":
+            return priced("rds:backup-gib-month", state.get("AllocatedStorage") or 0)
+        case "elasticache replicationgroup":
+            return priced(
+                f"cache:{state.get('CacheNodeType')}", HOURS_A_MONTH * max(1, len(state.get("MemberClusters") or ()))
+            )
         case "ec2 elastic-ip":
             return priced("vpc:address-hour", HOURS_A_MONTH)
         case "elasticloadbalancing loadbalancer":
@@ -127,3 +145,9 @@ def _usd(kind: str, state: Mapping[str, Any], table: Table) -> float | None:
             return 0.0
         case _:
             return None
+
+
+def _sum(*parts: float | None) -> float | None:
+    """None where one is not known: half a price would be taken for the whole."""
+    known = [each for each in parts if each is not None]
+    return round(sum(known), 2) if len(known) == len(parts) else None

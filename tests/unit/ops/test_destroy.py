@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -15,8 +14,7 @@ from moto import mock_aws
 
 from infra.ops.cli import cli
 from infra.ops.context import Context
-from infra.ops.cost.prices import Price, Table
-from infra.ops.destroy import cloud, finalizers, orphans, phases
+from infra.ops.destroy import cloud, finalizers, phases
 from infra.ops.destroy.finalizers import Held, Kind, settle
 from infra.ops.destroy.phases import PHASES, Item, plan
 from infra.ops.destroy.watch import Watch
@@ -213,49 +211,6 @@ def test_an_instance_that_is_unknown_or_terminated_is_gone(account):
     assert world.instance_gone("i-0123456789abcdef0")
 
 
-PRICES = {"ebs:gp3-gib-month": 0.1, "kms:key-month": 1.0, "vpc:address-hour": 0.005, "ec2:m7i.large": 0.12}
-TABLE = Table("eu-central-1", {key: Price(usd, "test", "2026-11-21") for key, usd in PRICES.items()})
-TAGS = [{"Key": "project", "Value": "penstock"}, {"Key": "stack", "Value": "prod"}]
-
-
-def test_what_bears_the_tags_is_named_with_its_price_the_dearest_first(account):
-    ec2, kms = account("ec2"), account("kms")
-    volume = ec2.create_volume(
-        AvailabilityZone="eu-central-1a",
-        Size=50,
-        TagSpecifications=[{"ResourceType": "volume", "Tags": TAGS}],
-    )["VolumeId"]
-    other = [{"Key": "project", "Value": "penstock"}, {"Key": "stack", "Value": "dev"}]
-    ec2.create_volume(
-        AvailabilityZone="eu-central-1a", Size=50, TagSpecifications=[{"ResourceType": "volume", "Tags": other}]
-    )
-    tags = [{"TagKey": each["Key"], "TagValue": each["Value"]} for each in TAGS]
-    kept = kms.create_key(Tags=tags)["KeyMetadata"]["Arn"]
-    gone = kms.create_key(Tags=tags)["KeyMetadata"]["KeyId"]
-    kms.schedule_key_deletion(KeyId=gone)
-    left = orphans.left(account, orphans.tagged(account, "prod", None), TABLE)
-    assert [(each.arn, each.kind, each.usd) for each in left] == [
-        (left[0].arn, "ec2 volume", 5.0),
-        (kept, "kms key", 1.0),
-    ]
-    assert left[0].arn.endswith(volume)
-
-
-def test_what_the_clusters_own_controllers_made_is_found(account):
-    ec2 = account("ec2")
-    image = ec2.describe_images()["Images"][0]["ImageId"]
-    tag = {"Key": "kubernetes.io/cluster/penstock-prod", "Value": "owned"}
-    ec2.run_instances(
-        ImageId=image,
-        MinCount=1,
-        MaxCount=1,
-        InstanceType="m7i.large",
-        TagSpecifications=[{"ResourceType": "instance", "Tags": [tag]}],
-    )
-    (found,) = orphans.left(account, orphans.tagged(account, "prod", "penstock-prod"), TABLE)
-    assert (found.kind, found.usd) == ("ec2 instance", round(0.12 * 730, 2))
-
-
 def row(kind: str, name: str, **more: Any) -> dict[str, Any]:
     return {"urn": f"urn:pulumi:prod::penstock::{kind}::{name}", "type": kind, "id": name, **more}
 
@@ -300,14 +255,6 @@ def test_nobody_at_the_prompt_is_a_refusal(command):
     done = command(protected=False)
     assert isinstance(done.exception, RefusedError)
     assert "--yes" in str(done.exception)
-
-
-def test_a_volume_that_is_being_deleted_is_not_left():
-    api = SimpleNamespace(
-        describe_volumes=lambda **_: {"Volumes": [{"State": "deleting", "Size": 1}]},
-        exceptions=SimpleNamespace(ClientError=KeyError),
-    )
-    assert orphans.LOOKS["ec2 volume"](lambda _: api, "vol-1") is None
 
 
 def test_a_plan_says_in_one_line_each_what_goes_and_why():
