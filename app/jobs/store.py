@@ -11,10 +11,13 @@ import asyncpg
 from app.jobs.schema import CLAIMED, QUEUED
 
 _JOB = f"""
-SELECT b.*, r.attempts, (
-    SELECT count(*) FROM penstock_jobs.rows o WHERE o.tenant = b.tenant AND o.state = {QUEUED} AND r.state = {QUEUED}
-    AND (o.rank, o.batch_seq, o.line) < (r.rank, r.batch_seq, r.line)
-) AS queued_before
+SELECT b.*, r.attempts, CASE WHEN b.status = 'validating' OR r.state = {QUEUED} THEN (
+    SELECT count(*) FROM penstock_jobs.rows o
+    WHERE o.tenant = b.tenant AND o.state = {QUEUED} AND o.rank = 0 AND o.batch_seq < b.seq
+) + (
+    SELECT count(*) FROM penstock_jobs.batches e
+    WHERE e.tenant = b.tenant AND e.kind = 'job' AND e.status = 'validating' AND e.seq < b.seq
+) ELSE 0 END AS queued_before
 FROM penstock_jobs.batches b LEFT JOIN penstock_jobs.rows r ON r.batch = b.id
 WHERE b.id = $1 AND b.tenant = $2 AND b.kind = 'job'
 """  # noqa: S608 - only numbers of this package are put in

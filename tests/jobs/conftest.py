@@ -22,6 +22,7 @@ import openai
 import pytest
 
 from app.gateway.config import AdminKey, KeyFile
+from app.gateway.console.schema import CONSOLE
 from app.gateway.database.connection import connect
 from app.gateway.database.migrations import make_login, migrate
 from app.gateway.database.settings import Database
@@ -245,10 +246,10 @@ async def make_tables(postgres: Postgres, name: str) -> Database:
     await execute(postgres.database("postgres"), f"CREATE DATABASE {name}")
     database = postgres.database(name)
     connection = await connect(database)
-    for schema in (LEDGER, KEYS, JOBS):
+    for schema in (LEDGER, KEYS, JOBS, CONSOLE):
         await migrate(connection, schema)
     # As in a cluster: neither gateways nor workers are the owner, and each has the rights of its login alone.
-    await make_login(connection, "gateway", LOGIN_PASSWORD, (LEDGER, KEYS, JOBS), LEDGER.lock)
+    await make_login(connection, "gateway", LOGIN_PASSWORD, (LEDGER, KEYS, JOBS, CONSOLE), LEDGER.lock)
     await make_login(connection, "jobs", LOGIN_PASSWORD, (WORKERS,), LEDGER.lock)
     await connection.close()
     return database
@@ -273,7 +274,7 @@ def base(
     admin = AdminKey(id="ops", sha256=hashlib.sha256(ADMIN_KEY.encode()).hexdigest())
     first, other = keys.keys
     keys = KeyFile(keys=(first, other.model_copy(update={"tenant": "other"})), admins=(admin,))
-    (folder / "gateway.json").write_text(make_config(jobs=config.model_dump()).model_dump_json())
+    (folder / "gateway.json").write_text(make_config(jobs=config.model_dump(), console={}).model_dump_json())
     (folder / "keys.json").write_text(keys.model_dump_json())
     (folder / "spool").mkdir()
     environment = {"PATH": os.environ["PATH"], "PENSTOCK_JOBS_BUCKET": bucket, "PENSTOCK_JOBS_SECRET": SECRET}
