@@ -55,9 +55,9 @@ const drills = table("The latest run of each drill", [
   ["Run", (row) => day(row.at)],
   ["Done", (row) => row.done, "long"],
 ], "No drill was run on this stack. `penstock drill list` names them.");
-const notes = Object.fromEntries(["spend", "jobs"].map((name) => [name, h("p", { class: "note" })]));
+const notes = Object.fromEntries(["budget", "usage", "jobs"].map((name) => [name, h("p", { class: "note" })]));
 
-$("view-spend").append(level, notes.spend, signals.root, tenants.root, models.root);
+$("view-spend").append(level, notes.budget, signals.root, notes.usage, tenants.root, models.root);
 $("view-jobs").append(notes.jobs, queue.root, recent.root);
 $("view-drills").append(drills.root);
 
@@ -78,9 +78,9 @@ export async function spend() {
     put(level, `Level ${found.level} (${found.reason || "nothing spent that counts"})${over}`);
     level.className = found.level === "normal" ? "good" : found.level === "warn" ? "wait" : "bad";
     signals.fill(found.signals);
-  }, notes.spend);
-  await part(api("GET", "usage?by=tenant&limit=200"), (found) => tenants.fill(found.rows), notes.spend);
-  await part(api("GET", "usage?by=model&limit=200"), (found) => models.fill(found.rows), notes.spend);
+  }, notes.budget);
+  await part(api("GET", "usage?by=tenant&limit=200"), (found) => tenants.fill(found.rows), notes.usage);
+  await part(api("GET", "usage?by=model&limit=200"), (found) => models.fill(found.rows), notes.usage);
 }
 
 export const jobs = () => part(api("GET", "jobs"), (found) => {
