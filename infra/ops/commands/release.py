@@ -157,17 +157,26 @@ def rollback(context: Context, stack: str, reason: str, yes: bool, as_json: bool
     """Give all traffic to the other colour than the one being released, at once.
 
     The load balancer is changed first, directly; then the stack file and, by a normal update, the state
-    follow. A release that is ended can be taken back, too, while the other colour is still up.
+    follow. A release that is ended can be taken back, too, while the other colour is still up. After a stage
+    that did not end it takes that back: images and replicas in the stack file, then an update.
 
     \b
-    JSON: as that of promote.
+    JSON: as that of promote; outcome is unstaged where a stage was taken back.
     """
-    if not asking(yes, "Roll back?")(["All traffic goes to the other colour, at once."]):
+    from infra.ops.release import staging
+
+    cut_off = staging.under_way(operator(context, stack, yes).journal.entries())
+    meant = "All traffic goes to the other colour, at once."
+    if cut_off is not None:
+        meant = f"The stage of {cut_off.colour} did not end; stack file and cluster go back to what was before it."
+    if not asking(yes, "Roll back?")([meant]):
         raise RefusedError("The rollback was not confirmed.")
     with attended(context, stack, True) as work:
         done = work.rollback(reason)
     if as_json:
         echo_json(done)
+    elif done["outcome"] == "unstaged":
+        click.echo(f"The stage of {done['colour']} is taken back, after {done['seconds']:.0f} s.")
     else:
         click.echo(f"{done['colour']} has no traffic any more, after {done['seconds']:.0f} s with file and state.")
 
@@ -273,10 +282,11 @@ def release_status(context: Context, stack: str, as_json: bool) -> None:
     """Show where a release stands: journal, stack file, last update and load balancer.
 
     \b
-    JSON: {file, deployed, live, healthy_targets, settled, advice, release, reports}; release is null, or has
-    {id, colour, steps, passed, direction, outcome, reason}.
+    JSON: {file, deployed, live, healthy_targets, settled, advice, release, staging, reports}; release is null, or
+    has {id, colour, steps, passed, direction, outcome, reason}; staging is the colour of a stage that did not end.
     """
     from infra.ops.release import shift as logic
+    from infra.ops.release import staging
     from infra.ops.release.journal import Journal
     from infra.ops.release.operate import report_names, told
     from infra.ops.release.world import journal_folder
@@ -285,7 +295,8 @@ def release_status(context: Context, stack: str, as_json: bool) -> None:
     found = logic.position(access)
     journal = Journal(journal_folder(access))
     under_way = journal.release()
-    advice = found.advice(under_way)
+    cut_off = staging.under_way(journal.entries())
+    advice = found.advice(under_way) if cut_off is None else cut_off.advice
     if as_json:
         echo_json(
             {
@@ -296,6 +307,7 @@ def release_status(context: Context, stack: str, as_json: bool) -> None:
                 "settled": found.settled,
                 "advice": advice,
                 "release": told(under_way) if under_way else None,
+                "staging": cut_off.colour if cut_off else None,
                 "reports": report_names(journal),
             }
         )

@@ -13,7 +13,7 @@ from infra.ops.endpoint import Endpoint, from_outputs
 from infra.ops.errors import PenstockError, RefusedError
 from infra.ops.progress import Progress
 from infra.ops.release import report as reports
-from infra.ops.release import waking
+from infra.ops.release import staging, waking
 from infra.ops.release.attend import Attendant, Wish
 from infra.ops.release.gate import limits_of
 from infra.ops.release.journal import Journal
@@ -23,7 +23,7 @@ from infra.ops.release.probe import Validation, token, validate
 from infra.ops.release.runner import Runner, Watched
 from infra.ops.release.shadow import CopyLimits, CopyWatch
 from infra.ops.release.shift import PREVIEW_SECONDS, validate_stack_file
-from infra.ops.release.staging import beyond_colour, staged
+from infra.ops.release.staging import Staging, beyond_colour, staged
 from infra.ops.release.versions import check_present, check_validated, in_production
 from infra.ops.release.watching import Watcher, unpacked
 from infra.ops.release.world import StackWorld, journal_folder, settings_of
@@ -86,6 +86,11 @@ class Operator:
             file = self.access.stack_file
             old_text = read_text(file)
             new_text = staged(old_text, before, colour, gateway_image, engine_image, file.name)
+            cut_off = staging.under_way(journal.entries())
+            if cut_off is not None and cut_off.colour != colour:
+                cut_off = None
+            way_back = staging.given(before, colour) if cut_off is None else cut_off.before
+            journal.append(staging.STAGING, colour=colour, before=way_back)
             if new_text != old_text:
                 replace_file(file, new_text)
             try:
@@ -98,13 +103,15 @@ class Operator:
             except RefusedError:
                 replace_file(file, old_text)
                 self.progress.say(f"{file.name} is as it was.")
+                if cut_off is None:
+                    journal.append(staging.UNSTAGED, colour=colour)
                 raise
             with self.progress.step(f"Waiting for {colour}"):
                 replicas = (after.release.blue if colour == "blue" else after.release.green).gateway_replicas
                 seconds = world.wait_until_ready(colour, replicas, waking.ready_seconds(after, colour))
             woken = self._wake(world, after, colour)
             checked = self._validate(world, colour)
-            journal.append("staged", colour=colour, validation=checked.as_dict())
+            journal.append(staging.STAGED, colour=colour, validation=checked.as_dict())
         return {
             "colour": colour,
             "needs": wanted.as_dict(),
@@ -113,6 +120,25 @@ class Operator:
             "woken_seconds": woken,
             "validation": checked.as_dict(),
         }
+
+    def unstage(self, found: Staging, reason: str) -> dict[str, Any]:
+        """Brings file and cluster back to what they were before a stage that did not end. Raises as `stage` does."""
+        began, colour, file = time.monotonic(), found.colour, self.access.stack_file
+        world = self.world(settings_of(self.access))
+        stand = world.look()
+        if any(weights.of(colour) for weights in (stand.file, stand.live, stand.deployed or stand.live)):
+            raise RefusedError(f"{colour} has traffic.", "`penstock release shift` takes it away by hand.")
+        text = read_text(file)
+        replace_file(file, found.taken_back(text, file.name))
+        try:
+            validate_stack_file(file)
+            self._bring_up(world, colour)
+        except RefusedError:
+            replace_file(file, text)
+            raise
+        self.journal.append(staging.UNSTAGED, colour=colour, reason=reason)
+        release = Release("", colour, (), direction="back", ended="unstaged", reason=reason)
+        return self._told(release, time.monotonic() - began)
 
     def _needs(self, before: Settings, after: Settings, colour: str) -> Needs:
         from infra.ops.cost.prices import cache_file, load
@@ -203,9 +229,15 @@ class Operator:
             )
 
     def rollback(self, reason: str) -> dict[str, Any]:
-        """Everything to the other colour at once. Raises RefusedError, PenstockError."""
+        """Everything to the other colour at once, or a stage that did not end taken back.
+
+        Raises RefusedError, PenstockError.
+        """
         journal = self.journal
         with journal.locked():
+            cut_off = staging.under_way(journal.entries())
+            if cut_off is not None:
+                return self.unstage(cut_off, reason)
             settings = settings_of(self.access)
             world = self.world(settings)
             runner = Runner(world, journal, self._reporter(world), self._say)

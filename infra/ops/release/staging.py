@@ -1,13 +1,19 @@
-"""What a stage writes into the stack file, and what it must not change. Pure."""
+"""What a stage writes into the stack file, what it must not change, and how one that was cut off is told. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from infra.ops.changes import Change
+from infra.ops.release.journal import BEGIN
 from infra.ops.release.machine import other
 from infra.ops.release.stack_text import edit_colour
 from infra.settings import Settings
+
+STAGING, STAGED, UNSTAGED = "staging", "staged", "unstaged"
+"""Lines of the journal: before the file is written, once the colour has answered, once all is as it was."""
 
 
 def staged(
@@ -33,3 +39,48 @@ def beyond_colour(changes: Sequence[Change], colour: str) -> list[Change]:
         for change in changes
         if not (change.type.startswith("kubernetes:") and change.name.endswith(f"-{colour}"))
     ]
+
+
+Values = list[tuple[list[str], str | int]]
+"""Paths below a colour and what stands there, as JSON has them."""
+
+
+def given(settings: Settings, colour: str) -> Values:
+    """What the stack file says now where a stage may write."""
+    shape = settings.release.green if colour == "green" else settings.release.blue
+    return [
+        (["gatewayReplicas"], shape.gateway_replicas),
+        (["gatewayImage"], shape.gateway_image),
+        (["engineImage"], shape.engine_image),
+        *((["engineReplicas", model], count) for model, count in shape.engine_replicas.items()),
+    ]
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A stage that has not ended. `before`: what stood in the stack file before its first attempt."""
+
+    colour: str
+    before: Values
+
+    def taken_back(self, text: str, name: str) -> str:
+        """The stack file's text as it was."""
+        return edit_colour(text, self.colour, {tuple(path): value for path, value in self.before}, name)
+
+    @property
+    def advice(self) -> str:
+        return (
+            f"The stage of {self.colour} is not finished. `penstock release stage` goes on; "
+            "`penstock release rollback` brings stack file and cluster back to what they were before it."
+        )
+
+
+def under_way(entries: Iterable[Mapping[str, Any]]) -> Staging | None:
+    """The stage that was begun and has not ended. A promotion that was begun after it ends it, too."""
+    found: Staging | None = None
+    for entry in entries:
+        if entry["event"] == STAGING:
+            found = Staging(entry["colour"], [(list(path), value) for path, value in entry["before"]])
+        elif entry["event"] in (STAGED, UNSTAGED, BEGIN):
+            found = None
+    return found
