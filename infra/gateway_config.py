@@ -26,6 +26,7 @@ from app.gateway.shadow.settings import ShadowConfig, ShadowTarget
 from app.gateway.trace.settings import TraceConfig
 from app.retrieval.config import RetrievalConfig
 from components import manifests
+from components.engines import ENGINES
 from infra.budget_actions import budget_actions
 from infra.jobs_config import jobs_config
 from infra.outside_config import outside_models, providers, routing
@@ -90,6 +91,7 @@ def _route(model: Model, colour: Colour, name: str, aliases: tuple[str, ...]) ->
         aliases=aliases,
         selector=manifests.selector("engine", colour, model.name),
         port=manifests.ENGINE_PORT,
+        usage_in_events=ENGINES[model.engine].usage_in_events,
         context_tokens=model.max_model_len,
         max_output_tokens=model.max_output_tokens,
         input_usd_per_million_tokens=model.input_usd_per_million_tokens,

@@ -88,7 +88,9 @@ class _OpenAiStream(EventStream):
     def usage_part(self, answer: Answer) -> bytes:
         if not self.plan.continuous_usage:
             return b""
-        return b',"usage":' + dump(replies.usage(len(answer.prompt.tokens), answer.completion_tokens))
+        prompt, made = len(answer.prompt.tokens), answer.completion_tokens
+        # As `replies.usage` has it, without a dictionary for each token.
+        return b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % (prompt, prompt + made, made)
 
     def last_part(self) -> bytes:
         """The fingerprint stands on the very last chunk, which is the one with the usage where that was asked for."""
@@ -101,6 +103,9 @@ class _OpenAiStream(EventStream):
         return b'%b,"choices":[],"usage":%b%b}\n\n' % (self._head, used, self._print)
 
 
+_NO_DETAILS = b'},"logprobs":null,"finish_reason":null,"token_ids":null}]'
+
+
 class ChatStream(_OpenAiStream, ChatJob):
     kind = "chat.completion.chunk"
 
@@ -109,7 +114,7 @@ class ChatStream(_OpenAiStream, ChatJob):
         self._begin = [
             b'%b,"choices":[{"index":%d,"delta":{"content":' % (self._head, answer.index) for answer in self.answers
         ]
-        self._plain = self.plan.logprobs is None and not self.plan.token_ids and not self.plan.continuous_usage
+        self._plain = self.plan.logprobs is None and not self.plan.token_ids
         self._called = self.plan.tool is not None
         self._introduced = False
 
@@ -134,9 +139,7 @@ class ChatStream(_OpenAiStream, ChatJob):
 
     def delta(self, answer: Answer, token: int, quoted: bytes) -> bytes:
         if self._plain and not self._called:
-            return (
-                self._begin[answer.index] + quoted + b'},"logprobs":null,"finish_reason":null,"token_ids":null}]}\n\n'
-            )
+            return self._begin[answer.index] + quoted + _NO_DETAILS + self.usage_part(answer) + b"}\n\n"
         shown = EMPTY if self._called else quoted
         rest = b'},"logprobs":%b,"finish_reason":null,"token_ids":%b}]%b}\n\n'
         return self._begin[answer.index] + shown + rest % (*self._details(token), self.usage_part(answer))

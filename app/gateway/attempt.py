@@ -18,7 +18,7 @@ from app.gateway.balance import placing
 from app.gateway.client import Connection
 from app.gateway.continued import ContinuedStream
 from app.gateway.errors import parse_engine_error
-from app.gateway.rewrite import EventStream, TypedEventStream, usage_in_tail
+from app.gateway.rewrite import EventStream, TypedEventStream, count_each, usage_in_tail
 
 if TYPE_CHECKING:
     from app.gateway.providers.batch import Batch
@@ -53,6 +53,9 @@ class Attempt(Streaming):
             if refusal is not None:
                 self._fail(refusal)
             return
+        if exchange.counted and exchange.target is not None and exchange.target.route.usage_in_events:
+            assert exchange.admitted is not None  # noqa: S101 - it is a stream
+            body = count_each(body, exchange.admitted.stream_options)
         head = (
             b"POST %b HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
             b"%bcontent-length: %d\r\n\r\n"
@@ -116,11 +119,13 @@ class Attempt(Streaming):
             admitted, resumption = self.exchange.admitted, self.exchange.resumption
             strip = admitted is not None and admitted.add_usage
             if resumption is not None:
-                self._stream = ContinuedStream(resumption.plan, strip_usage=strip, kept=self.exchange.kept)
+                self._stream = ContinuedStream(
+                    resumption.plan, strip_usage=strip, kept=self.exchange.kept, counted=self.exchange.counted
+                )
             elif self.exchange.route == "responses":
                 self._stream = TypedEventStream(strip_usage=strip)
             else:
-                self._stream = EventStream(strip_usage=strip)
+                self._stream = EventStream(strip_usage=strip, counted=self.exchange.counted)
         elif self.exchange.resumption is not None:
             self._drop_connection()
             self._fail(retry.lost_before_answer(self.model))
@@ -243,10 +248,11 @@ class Attempt(Streaming):
 
         Any other answer waits for its time-out: it would be lost, and the probes may be wrong.
         """
-        if self._state == CONNECTING or self._state == WAITING:
+        # A stream's head comes before its first token: with nothing behind it, nothing has been passed on.
+        if self._state in (CONNECTING, WAITING) or (self._state == STREAM and not self._relayed):
             self._drop_connection()
             self._fail(retry.engine_hangs(self.model))
-        elif self._state == STREAM and self._relayed and placing.may_go_on(self.exchange):
+        elif self._state == STREAM and placing.may_go_on(self.exchange):
             self._drop_connection()
             self._cut("The engine fell silent in the middle of the answer.", "timeout")
 
@@ -265,7 +271,7 @@ class Attempt(Streaming):
 
     def used(self) -> tuple[Usage | None, int]:
         if self._stream is not None:
-            return self._stream.usage, self._stream.events
+            return self._so_far(self._stream), self._stream.events
         resumption = self.exchange.resumption
         return None, 0 if resumption is None else resumption.plan.seen
 

@@ -10,6 +10,7 @@ from app.gateway.attempt_state import Held
 from app.gateway.rewrite import EventStream, only_comments
 
 if TYPE_CHECKING:
+    from app.gateway.account import Usage
     from app.gateway.attempt import Attempt
 
 
@@ -106,5 +107,14 @@ class Streaming(Held):
         self._leave(well=False, reason=code)
         if self._stream is None:
             exchange.cut(code)
-        elif not (blame and retryable and exchange.stream_broke(self.engine, self._last_at, self._stream.usage)):
-            exchange.cut_stream(message, code, self._stream.usage, self._stream.events, retryable=retryable)
+            return
+        usage = self._so_far(self._stream)
+        if not (blame and retryable and exchange.stream_broke(self.engine, self._last_at, usage)):
+            exchange.cut_stream(message, code, usage, self._stream.events, retryable=retryable)
+
+    def _so_far(self, stream: EventStream) -> Usage | None:
+        """What is known of the usage of a stream that has not ended. Engines tell that of each choice by itself."""
+        kept = self.exchange.kept
+        if stream.usage is None and kept is not None and kept.progress().beyond_text == "choices":
+            return None
+        return stream.so_far()

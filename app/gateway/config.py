@@ -62,6 +62,9 @@ class ModelRoute(Strict):
     aliases: tuple[Name, ...] = Field(default=(), description="Other names for the same model.")
     selector: str = Field(description="Label selector of the engine pods, in the gateway's namespace.")
     port: int = Field(default=8000, ge=1, le=65535, description="The engines' HTTP port.")
+    usage_in_events: bool = Field(
+        default=True, description="Engines are asked for their usage in each event (`continuous_usage_stats`)."
+    )
     context_tokens: int = Field(
         ge=1, description="The engines' --max-model-len: prompt and output together, in tokens."
     )

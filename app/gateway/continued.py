@@ -26,8 +26,10 @@ class ContinuedStream(EventStream):
 
     __slots__ = ("_again", "_kept", "_last", "_plan", "_skip", "_withheld")
 
-    def __init__(self, plan: Continuation, *, strip_usage: bool, kept: Kept | None = None) -> None:
-        super().__init__(strip_usage=strip_usage)
+    def __init__(
+        self, plan: Continuation, *, strip_usage: bool, kept: Kept | None = None, counted: bool = False
+    ) -> None:
+        super().__init__(strip_usage=strip_usage, counted=counted)
         self.events = plan.seen
         self._plan = plan
         self._skip = plan.skip
@@ -67,6 +69,8 @@ class ContinuedStream(EventStream):
             chunk["usage"] = {**chunk["usage"], **self._shown()}
             if self.strip_usage and not choices:
                 return self._late()
+            if self._counted and choices:
+                del chunk["usage"]
         if choices and (plan.only_usage or not self._choices(choices)):
             return b""
         self.events += bool(choices)

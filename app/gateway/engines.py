@@ -109,6 +109,7 @@ class AtEngines(Stages):
             other.course.pass_to(self)
         self.attempt, other.attempt = other.attempt, None
         self.kept, other.kept = other.kept, None
+        self.counted = other.counted
         self.resumption, other.resumption = other.resumption, None
         self.tries, other.tries = other.tries, 0
         self.tried, self._unheld = other.tried, other._unheld

@@ -132,6 +132,12 @@ class Progress:
                 self._count(chunk.usage.completion_tokens or 0)
         self._add(texts)
 
+    def told(self, usage: Usage) -> None:
+        """The engine has said this with its last event, of which the client has the rest alone."""
+        if not self.usage_told:
+            self.usage = usage
+            self._count(usage.completion_tokens or 0)
+
     def _count(self, told: int) -> None:
         """The engine says with an event how many tokens there are by now: more than events, where one bears several."""
         more = max(0, told - self.tokens)

@@ -61,6 +61,8 @@ class Reply:
     target: Target | None = None
     attempt: Attempt | None = None
     account: Account | None = None
+    counted: bool = False
+    """Engines are asked for their usage in each event, which the client does not get."""
     kept: Kept | None = None
     """What was relayed of a stream, while it could be continued at another engine."""
     resumption: Resumption | None = None
@@ -279,6 +281,8 @@ class Reply:
         self.keep_alive = False
         progress = None if self.kept is None else self.kept.progress()
         if progress is not None and not progress.obstacle:
+            if self.counted and usage is not None:
+                progress.told(usage)
             usage, events = usage or progress.usage, progress.tokens
         if self.resumption is not None and self.resumption.reason:
             message = f"{message} (It could not go on at another engine: {self.resumption.reason}.)"

@@ -65,6 +65,8 @@ class Resumption:
         if exchange.kept is None:
             return self._gives_up("disabled", "disabled")
         progress = exchange.kept.progress()
+        if exchange.counted and usage is not None:
+            progress.told(usage)
         try:
             self.plan = continuation(exchange.route, exchange.body, progress)
         except NotResumable as refusal:

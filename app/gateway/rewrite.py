@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -11,6 +12,12 @@ from app.gateway.account import Billed, Usage, read_usage
 from app.gateway.errors import EngineError, clean, parse_engine_error
 
 _INCLUDE = b'"include_usage":true'
+_COUNTED = b'"include_usage":true,"continuous_usage_stats":true'
+COUNTED = b"continuous_usage_stats"
+_USAGE = b',"usage":{'
+_USAGES = re.compile(rb'\}\],"usage":\{[^{}]*\}(?=\}\n\n)')
+"""Usage at the end of events with choices, numbers alone. Quotes inside JSON strings are escaped: no text looks so."""
+_ANY_USAGE = re.compile(rb',\s*"usage"\s*:\s*(?=\{)')
 BLANK_LINE = re.compile(rb"\r?\n\r?\n|\r\r")
 """The end of an event: lines may end in LF, CRLF or CR."""
 MAX_HELD_BYTES = 4 * 1024 * 1024
@@ -28,6 +35,16 @@ def include_usage(body: bytes, stream_options: bytes | None) -> bytes:
     return b'%b,"stream_options":{%b}}' % (body.rstrip(b" \t\r\n")[:-1], options)
 
 
+def count_each(body: bytes, stream_options: bytes | None) -> bytes:
+    """Asks for the usage so far in each event, at the end, beside what the client has asked for.
+
+    vLLM and SGLang know the option (`continuous_usage_stats`); an engine that does not leaves it out.
+    """
+    inner = stream_options.strip()[1:-1].strip() if stream_options and stream_options.strip() != b"null" else b""
+    options = b"%b,%b" % (inner, _COUNTED) if inner else _COUNTED
+    return b'%b,"stream_options":{%b}}' % (body.rstrip(b" \t\r\n")[:-1], options)
+
+
 def hold_output(body: bytes, name: bytes, tokens: int) -> bytes:
     """Gives a request its `max_tokens` (or what `name` says), at the end, where it overrides an earlier null."""
     return b'%b,"%b":%d}' % (body.rstrip(b" \t\r\n")[:-1], name, tokens)
@@ -39,6 +56,7 @@ class _Event(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+_json = json.JSONDecoder()
 _ABORTED = re.compile(rb'"finish_reason"\s*:\s*"abort"')
 _decode_event = msgspec.json.Decoder(_Event).decode
 
@@ -50,10 +68,25 @@ class EventStream:
     client acts on whole events anyway, so nothing comes later for it.
     """
 
-    __slots__ = ("_broken", "_held", "_tail", "error", "events", "failed", "strip_usage", "usage")
+    __slots__ = (
+        "_broken",
+        "_counted",
+        "_counts",
+        "_held",
+        "_tail",
+        "error",
+        "events",
+        "failed",
+        "strip_usage",
+        "usage",
+    )
 
-    def __init__(self, *, strip_usage: bool) -> None:
+    def __init__(self, *, strip_usage: bool, counted: bool = False) -> None:
+        """`counted`: the engine was asked for usage in each event, and the client has not asked for that."""
         self.strip_usage = strip_usage
+        self._counted = counted
+        self._counts = b""
+        """The usage object of the last event that had one beside its choices, unread: most streams do not break."""
         self.usage: Usage | None = None
         self.events = 0
         """Events relayed, an estimate of output tokens where a stream ends without usage."""
@@ -91,10 +124,18 @@ class EventStream:
         """True when the stream ended as streams end, with `[DONE]`."""
         return self._broken or b"data: [DONE]" in self._tail or b"data:[DONE]" in self._tail
 
+    def so_far(self) -> Usage | None:
+        """The usage, or what the engine has told of it by now."""
+        if self.usage is None and self._counts:
+            return read_usage(b'{"usage":%b}' % self._counts)
+        return self.usage
+
     def _ends(self, data: bytes) -> bool:
         return b"[DONE]" in data
 
     def _pass(self, data: bytes) -> bytes:
+        if self._counted and (at := data.rfind(_USAGE)) >= 0 and data[at - 2 : at] == b"}]":
+            data = self._uncount(data, at)
         self.events += data.count(b"\n\n") or sum(1 for _ in BLANK_LINE.finditer(data))
         # Quotes inside JSON strings are escaped, so a field's name cannot be missed; a false hit only costs a parse.
         if b'"usage"' in data or b'"error"' in data or b'"abort"' in data:
@@ -102,6 +143,18 @@ class EventStream:
         if data:
             self._tail = data
         return data
+
+    def _uncount(self, data: bytes, last: int) -> bytes:
+        """Takes the usage that only the gateway has asked for out of events with choices, where it is in vLLM's form.
+
+        Whatever is left, in any other form, is found and read by `_inspect`.
+        """
+        end = data.find(b"}", last) + 1
+        if data[end:] == b"}\n\n":
+            self._counts = data[last + len(_USAGE) - 1 : end]
+            if data.find(_USAGE) == last:  # nearly all: one event
+                return data[:last] + b"}\n\n"
+        return _USAGES.sub(b"}]", data)
 
     def _inspect(self, event: bytes) -> bytes:
         if self.failed:
@@ -128,9 +181,26 @@ class EventStream:
             return b""
         if content.usage is None:
             return event
-        self.usage = content.usage
         only_usage = bytes(content.choices).replace(b" ", b"") == b"[]"
+        if self._counted and not only_usage:
+            event, self._counts = _cut_usage(event)
+            return event
+        self.usage = content.usage
         return b"" if self.strip_usage and only_usage else event
+
+
+def _cut_usage(event: bytes) -> tuple[bytes, bytes]:
+    """An event without its usage, and the usage. Where that cannot be cut out it stays, and there is none."""
+    found = _ANY_USAGE.search(event)
+    if found is None:
+        return event, b""
+    text = event[found.end() :].decode(errors="replace")
+    try:
+        _, length = _json.raw_decode(text)
+    except ValueError:
+        return event, b""
+    end = found.end() + len(text[:length].encode())
+    return event[: found.start()] + event[end:], event[found.end() : end]
 
 
 class _Typed(msgspec.Struct):

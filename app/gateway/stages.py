@@ -16,7 +16,7 @@ from app.gateway.errors import Problem
 from app.gateway.keys.signer import await_signer
 from app.gateway.limits.charge import reservation
 from app.gateway.progress import Kept
-from app.gateway.rewrite import hold_output, include_usage
+from app.gateway.rewrite import COUNTED, hold_output, include_usage
 from app.gateway.routing.features import read_features
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Stages(Arrival):
             )
         if admitted.stream and self.route in RESUMABLE and service.config.resume.enabled:
             self.kept = Kept(service.config.resume.max_kept_bytes)
+            # A client that has an opinion of its own on this option gets what the engine makes of it.
+            self.counted = COUNTED not in (admitted.stream_options or b"")
         if service.guards is not None:
             service.guards.classify(self, body, self._ask_limits)
         else:

@@ -78,6 +78,8 @@ class Engine:
     ready_path: str = "/v1/models"
     live_path: str = "/health"
     environment: Mapping[str, str] = field(default_factory=dict)
+    usage_in_events: bool = False
+    """It knows `stream_options.continuous_usage_stats`, by which a stream that breaks is counted exactly."""
     worker_arguments: tuple[str, ...] = ()
     """Of the pods behind the first one, where a model stretches over several nodes."""
 

@@ -55,6 +55,7 @@ SGLANG = Engine(
         ttft="sglang:time_to_first_token_seconds",
         itl="sglang:inter_token_latency_seconds",
     ),
+    usage_in_events=True,
     drain=Drain(),
     # It answers 503 there while it starts and warms up; its list of models answers earlier.
     startup_path="/health",

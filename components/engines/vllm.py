@@ -71,6 +71,7 @@ VLLM = Engine(
         ttft="vllm:time_to_first_token_seconds",
         itl="vllm:inter_token_latency_seconds",
     ),
+    usage_in_events=True,
     drain=Drain(flag="--shutdown-timeout"),
     environment={"VLLM_CACHE_ROOT": f"{CACHE_FOLDER}/vllm", "VLLM_NO_USAGE_STATS": "1"},
     worker_arguments=("--headless",),

@@ -55,6 +55,10 @@ class Model:
     """True for a chat template that cuts white space off the end of the last message."""
     breaks: list[tuple[int, Break]] = field(default_factory=list)
     """One for each request, in order of their arrival; later requests are answered whole."""
+    together: int = 1
+    """Tokens of one event: vLLM puts several into one where its own server falls behind."""
+    counts: bool = True
+    """False for an engine that does not know `continuous_usage_stats`."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -91,18 +95,29 @@ class Model:
         def chunk(**more: Any) -> bytes:
             return b"data: %b\n\n" % json.dumps(head | more, separators=(",", ":"), ensure_ascii=False).encode()
 
+        options = body.get("stream_options") or {}
+        counts = self.counts and options.get("continuous_usage_stats")
+
+        def usage(made: int) -> dict[str, Any]:
+            told = {"prompt_tokens": prompt, "total_tokens": prompt + made, "completion_tokens": made}
+            return {"usage": told}
+
+        def used(made: int) -> dict[str, Any]:
+            return usage(made) if counts else {}
+
         found = []
         if chat:
-            found.append(chunk(choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}]))
+            found.append(chunk(choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}], **used(0)))
         reader = codecs.getincrementaldecoder("utf-8")()
-        for at, token in enumerate(tokens):
-            text = reader.decode(token)
+        for at in range(0, len(tokens), self.together):
+            some = tokens[at : at + self.together]
+            text = "".join(reader.decode(token) for token in some)
             content = {"delta": {"content": text}} if chat else {"text": text}
-            last = finish if at == len(tokens) - 1 else None
-            found.append(chunk(choices=[{"index": 0, **content, "finish_reason": last}]))
-        if (body.get("stream_options") or {}).get("include_usage"):
-            usage = {"prompt_tokens": prompt, "total_tokens": prompt + len(tokens), "completion_tokens": len(tokens)}
-            found.append(chunk(choices=[], usage=usage))
+            made = at + len(some)
+            last = finish if made == len(tokens) else None
+            found.append(chunk(choices=[{"index": 0, **content, "finish_reason": last}], **used(made)))
+        if options.get("include_usage"):
+            found.append(chunk(choices=[], **usage(len(tokens))))
         return [*found, DONE]
 
     async def __call__(self, request: Request, wire: Wire) -> None:

@@ -60,6 +60,21 @@ async def test_a_request_that_a_hung_engine_holds_is_answered_by_another():
         assert [line["hung"] for line in gateway.log.of("engine")] == [True]
 
 
+async def test_a_stream_that_has_only_its_head_from_a_hung_engine_is_answered_whole_by_another():
+    async def only_a_head(request: Request, wire: Wire) -> None:
+        await wire.begin_stream()
+        await wire.gone()
+
+    weak, strong = Engine(only_a_head, health=hang), Engine(Model([b"a", b"b"]))
+    async with running(weak, strong, config=quick()) as gateway:
+        pool = gateway.service.targets["tiny"].pool
+        pool.engines[f"127.0.0.1:{strong.port}"].in_flight += 5
+        found = told(await asyncio.wait_for(gateway.ask(STREAM), 2))
+        assert (found.text, found.done, found.error) == ("ab", 1, None)
+        assert len(weak.requests) == len(strong.requests) == 1
+        assert await gateway.metric('penstock_retries_total{reason="engine_hung"}') == 1
+
+
 async def test_with_the_default_settings_a_hang_costs_about_three_seconds():
     async with running(weak := Engine(hang, health=hang), strong := Engine()) as gateway:
         begun = time.monotonic()

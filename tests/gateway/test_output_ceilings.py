@@ -23,7 +23,7 @@ async def test_a_request_without_max_tokens_is_held_to_the_models_ceiling() -> N
         await gateway.ask({"model": "tiny", "prompt": "x"}, "/v1/completions")
     bodies = [request.body for request in engine.requests]
     assert [body.get("max_tokens") for body in bodies] == [512, 512, None, None]
-    assert bodies[1]["stream_options"] == {"include_usage": True}
+    assert bodies[1]["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
     assert engine.requests[0].raw == json.dumps(CHAT)[:-1].encode() + b',"max_tokens":512}'
 
 

@@ -72,10 +72,14 @@ async def test_a_reply_bears_our_headers_and_hides_the_engines():
         }  # fmt: skip
 
 
+COUNTED = {"include_usage": True, "continuous_usage_stats": True}
+"""The second is what the gateway asks of engines for itself."""
+
+
 async def test_a_stream_is_relayed_without_the_usage_that_nobody_asked_for():
     async with running(engine := Engine()) as gateway:
         reply = await gateway.ask(STREAM)
-        assert engine.requests[0].body == STREAM | {"stream_options": {"include_usage": True}, "max_tokens": 512}
+        assert engine.requests[0].body == STREAM | {"stream_options": COUNTED, "max_tokens": 512}
         assert reply.body == event("") + event("hel") + event("lo") + DONE
         assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert reply.headers["cache-control"] == "no-cache"
@@ -86,7 +90,7 @@ async def test_a_stream_with_usage_is_relayed_whole():
     body = STREAM | {"stream_options": {"include_usage": True}, "max_tokens": 512}
     async with running(engine := Engine()) as gateway:
         reply = await gateway.ask(body)
-        assert engine.requests[0].body == body
+        assert engine.requests[0].body == body | {"stream_options": COUNTED}
         assert reply.body == event("") + event("hel") + event("lo") + usage_event() + DONE
 
 

@@ -6,12 +6,13 @@ import itertools
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.gateway.account import read_usage, settle
 from app.gateway.admit import admit
-from app.gateway.rewrite import EventStream, include_usage, only_comments, usage_in_tail
+from app.gateway.rewrite import EventStream, count_each, include_usage, only_comments, usage_in_tail
 from tests.gateway.harness import DONE, event, make_config, usage_event
 
 ROUTE = make_config().models[0]
@@ -152,3 +153,66 @@ def test_the_usage_of_a_long_reply_is_found_at_its_end():
     assert usage is not None
     assert usage.prompt_tokens == 5
     assert usage_in_tail(b'{"data":[]}') is None
+
+
+COUNTS = {"prompt_tokens": 7, "total_tokens": 9, "completion_tokens": 2}
+FORMS = [
+    COUNTS,
+    COUNTS | {"prompt_tokens_details": {"cached_tokens": 4}},
+    COUNTS | {"prompt_tokens_details": None},
+    COUNTS | {"note": "a } brace { and é"},
+]
+
+
+@pytest.mark.parametrize("used", FORMS, ids=["plain", "nested", "null", "braces"])
+@pytest.mark.parametrize("behind", [{}, {"system_fingerprint": "x}"}], ids=["last", "not last"])
+@pytest.mark.parametrize("text", ["word", 'quoted: ,"usage":{"a":1}', "é漢 }"])
+def test_usage_that_only_the_gateway_asked_for_is_taken_out_of_an_event(used: dict, behind: dict, text: str):
+    head: dict = {"id": "1", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+    def framed(content: dict) -> bytes:
+        return b"data: %b\n\n" % json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+    stream = EventStream(strip_usage=True, counted=True)
+    counted, plain = framed(head | {"usage": used} | behind), framed(head | behind)
+    assert stream.feed(counted) == plain
+    assert stream.feed(counted + plain + counted) == plain * 3
+    told = stream.so_far()
+    assert told is not None
+    assert (told.prompt_tokens, told.completion_tokens) == (7, 2)
+    assert stream.usage is None, "the stream has not ended"
+    assert stream.feed(framed({"id": "1", "choices": [], "usage": COUNTS | {"completion_tokens": 3}})) == b""
+    ended = stream.so_far()
+    assert ended is not None
+    assert ended.completion_tokens == 3
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])
+def test_usage_of_another_writers_spacing_is_taken_out_as_well(end: str):
+    counted = 'data: {"choices": [{"index": 0}], "usage": {"completion_tokens": 5}, "id": "1"}' + end
+    stream = EventStream(strip_usage=True, counted=True)
+    assert stream.feed(counted.encode()) == ('data: {"choices": [{"index": 0}], "id": "1"}' + end).encode()
+    told = stream.so_far()
+    assert told is not None
+    assert told.completion_tokens == 5
+
+
+def test_a_usage_event_is_one_whatever_stands_before_its_usage():
+    last = b'data: {"choices":[],"system_fingerprint":"x","usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
+    asked, unasked = EventStream(strip_usage=False, counted=True), EventStream(strip_usage=True, counted=True)
+    assert (asked.feed(last), unasked.feed(last)) == (last, b"")
+    assert asked.usage is not None
+    assert asked.usage.prompt_tokens == 7
+
+
+def test_usage_that_a_client_asked_for_stays_in_each_event():
+    data = b'data: {"choices":[{"index":0}],"usage":{"completion_tokens":1}}\n\n'
+    assert EventStream(strip_usage=False).feed(data) == data
+
+
+@pytest.mark.parametrize("options", [None, b"null", b'{"include_usage":true}', b' {"other":[1]} ', b"{}"])
+def test_an_engine_is_asked_for_usage_in_each_event_beside_what_the_client_asked(options: bytes | None):
+    body = b'{"model":"m","stream_options":%b}\n' % options if options else b'{"model":"m"}'
+    asked = json.loads(count_each(body, options))["stream_options"]
+    given = (json.loads(options) if options else None) or {}
+    assert asked == given | {"include_usage": True, "continuous_usage_stats": True}

@@ -98,7 +98,8 @@ async def test_a_stream_that_is_cut_anywhere_has_the_text_and_usage_of_an_undist
 
 @pytest.mark.parametrize("knob", ["crash_after_tokens", "hang_after_tokens", "stream_error_rate"])
 async def test_an_engine_dies_under_its_streams_and_each_is_whole(knob: str):
-    config = make_config(timeouts={"between_bytes_seconds": 0.5})
+    # The simulator that hangs still answers probes: a stream that came too late for a token waits for its first byte.
+    config = make_config(timeouts={"between_bytes_seconds": 0.5, "first_byte_seconds": 3})
     trouble = {knob: 1} if knob == "stream_error_rate" else {knob: 60, "decode_tokens_per_second": 400}
     async with simulated(**trouble) as broken, simulated() as good:
         async with running(good, config=config) as undisturbed:

@@ -10,7 +10,7 @@ import pytest
 
 from app.gateway import config as gateway
 from components import manifests
-from infra.gateway_config import gateway_config, key_file
+from infra.gateway_config import _route, gateway_config, key_file
 from infra.settings import Settings
 from infra.settings import gateway as shapes
 from tests.unit.settings_cases import VALUES, Values, problems, put
@@ -53,6 +53,14 @@ def _edited(*edits: Callable[[Values], object]) -> Values:
     for edit in edits:
         edit(values)
     return values
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"), [("vllm", True), ("sglang", True), ("tgi", False), ("openai-compatible", False)]
+)
+def test_only_engines_that_know_it_are_asked_for_their_usage_in_each_event(kind: str, asked: bool):
+    (model, *_) = Settings.parse(VALUES["local"]).models
+    assert _route(model.model_copy(update={"engine": kind}), "blue", model.name, ()).usage_in_events is asked
 
 
 def test_the_stack_file_and_the_gateway_have_the_same_limits_and_times():
