@@ -60,8 +60,8 @@ def cut(text: str, tokens: int, overlap: int) -> list[Span]:
         if held and sum(one[2] for one in held) * 4 >= limit:
             _close(text, held, heading, found)
             held = []
-        if not held:
-            heading = above
+        if not held or not text[held[0][0] : held[-1][1]].strip():
+            held, heading = [], above  # white space before a heading is no part of what stands under it
         for unit in _units(text, start, end, limit):
             total = sum(one[2] for one in held)
             if held and total + unit[2] > limit:

@@ -51,6 +51,13 @@ def test_cuts_fall_before_headings_and_between_paragraphs():
     assert [text[one.start : one.end].lstrip("#").split()[0] for one in spans] == ["Bees", "Bees", "Wax"]
 
 
+def test_white_space_before_the_first_heading_does_not_take_it_away():
+    """As what is read out of HTML begins."""
+    text = "\n\n# Bees\n\nThey fly."
+    (span,) = cut(text, 100, 0)
+    assert (span.heading, text[span.start : span.end]) == ("Bees", "# Bees\n\nThey fly.")
+
+
 def test_code_in_fences_holds_no_headings():
     text = "# Shell\n\n```\n# a comment\n```\n\n~~~\n# another\n~~~\n"
     assert {one.heading for one in cut(text, 4, 0)} == {"Shell"}

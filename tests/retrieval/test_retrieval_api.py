@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
 import openai
+import pytest
 
 from tests.gateway.harness import DONE, KEY, Client, eventually
 from tests.retrieval.conftest import NARROW_KEY, OTHER_KEY, Platform
+from tests.retrieval.test_reading_documents import make_pdf
 
 BEES = "# Bees\n\nA hive of honey bees has one queen.\n\nWorkers dance to tell where nectar is."
 IRON = "# Iron\n\nIron rusts where water and oxygen meet it.\n\nSteel is iron with a little carbon."
@@ -25,6 +28,28 @@ async def test_a_passage_is_found_by_what_it_says(platform: Platform):
     assert found[0]["score"] > found[-1]["score"]
     bees = (await platform.search("dance of the workers", k=1)).json["data"]
     assert [(one["document_name"], one["metadata"]) for one in bees] == [("bees.md", {"shelf": "3"})]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content"),
+    [
+        ("text/plain", b"Rust needs water and oxygen."),
+        ("text/markdown", b"# Iron\n\nRust needs *water* and oxygen."),
+        ("text/html", b"<h1>Iron</h1><script>alert(1)</script><p>Rust needs <b>water</b> and oxygen.</p>"),
+        ("application/pdf", make_pdf("Something about bees", "Rust needs water and oxygen")),
+    ],
+)
+async def test_each_kind_of_document_is_taken_in_and_found(platform: Platform, media_type: str, content: bytes):
+    body = {"collection": "notes", "name": "iron", "media_type": media_type, "data": base64.b64encode(content).decode()}
+    reply = await platform.ask("POST", "ingest", body)
+    assert reply.status == 201, reply.body
+    await platform.ingest(BEES, name="bees.md")
+    best = (await platform.search("What does rust need?")).json["data"][0]
+    assert best["document_name"] == "iron"
+    assert "oxygen" in best["text"]
+    assert "alert" not in best["text"]
+    assert best["heading"] == ("Iron" if media_type in ("text/markdown", "text/html") else "")
+    assert best["page"] == (1 if media_type == "application/pdf" else None)
 
 
 async def test_each_way_of_search_can_be_asked_for_alone(platform: Platform):
