@@ -112,8 +112,8 @@ BY_A_TEST = {
     "penstock move data": "tests/unit/ops/test_move.py",
     "penstock move name": "tests/unit/ops/test_move.py",
     "penstock init release": "tests/unit/ops/test_init_boundary.py",
-    "penstock preflight --stack prod": "tests/unit/ops/test_preflight.py::test_the_command_ends_with_the_verdict",
-    "penstock preflight --stack prod --json --reservation cr-0123456789abcdef0": "tests/unit/ops/test_preflight.py",
+    "penstock preflight --stack prod": "tests/unit/preflight/test_preflight.py::test_the_command_ends_with_the_verdict",
+    "penstock preflight --stack prod --json --reservation cr-0123456789abcdef0": "tests/unit/preflight",
     "penstock audit check": (
         "tests/gateway/test_audit_chain.py::test_the_command_ends_with_one_where_the_audit_is_broken"
     ),

@@ -15,6 +15,7 @@ from components.manifests import ZONE_LABEL
 from components.pods import POOL_LABEL
 from tests.gateway.simulators import free_port
 from tests.operators.plane import Json, Plane, eventually, variables
+from tests.unit.karpenter_cases import POOL
 
 GROUP, KIND = "karpenter.kwok.sh", "KWOKNodeClass"
 ENGINES = "engines"
@@ -59,16 +60,7 @@ class Type:
         }
 
 
-POOLS: PoolShape = {
-    "zones": ZONES,
-    "instance_types": ["g6e.2xlarge"],
-    "architecture": "amd64",
-    "labels": {},
-    "max_gpus": 8,
-    "expire_after_hours": 720,
-    "termination_grace_hours": 24,
-    "consolidate_after_minutes": 30,
-}
+POOLS: PoolShape = {**POOL, "zones": ZONES}
 NORMAL = (Type("g6e.2xlarge", 1),)
 DRY = (Type("g6e.2xlarge", 1, ("on-demand",)),)
 

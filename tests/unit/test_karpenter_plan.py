@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from components import controller_policies, karpenter_manifests
-from components.karpenter_manifests import PoolShape
 from infra.policy.evaluate import Decision, Request, evaluate
+from tests.unit.karpenter_cases import POOL
 from tests.unit.settings_cases import problems, put
 
 ACCOUNT = "arn:aws:ec2:eu-central-1:123456789012"
@@ -34,16 +34,6 @@ ASKED = {
     "aws:RequestTag/kubernetes.io/cluster/penstock-prod": "owned",
     "aws:RequestTag/eks:eks-cluster-name": "penstock-prod",
     "aws:RequestTag/karpenter.sh/nodepool": "gpu",
-}
-POOL: PoolShape = {
-    "zones": ["eu-central-1a", "eu-central-1b"],
-    "instance_types": ["g6e.2xlarge"],
-    "architecture": "amd64",
-    "labels": {},
-    "max_gpus": 8,
-    "expire_after_hours": 720,
-    "termination_grace_hours": 24,
-    "consolidate_after_minutes": 30,
 }
 
 

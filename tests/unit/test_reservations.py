@@ -14,6 +14,7 @@ from infra.ops.cost.estimate import estimate
 from infra.ops.cost.prices import Price, Table
 from infra.policy.evaluate import Decision, Request, evaluate
 from infra.settings import Settings, capacity
+from tests.unit.karpenter_cases import POOL
 from tests.unit.settings_cases import VALUES, problems
 
 BLOCK: dict[str, Any] = {
@@ -147,14 +148,7 @@ def test_a_block_is_paid_in_advance_and_a_reservation_by_the_hour():
 
 
 POOLS: PoolShape = {
-    "zones": ["eu-central-1a", "eu-central-1b"],
-    "instance_types": ["g6e.2xlarge"],
-    "architecture": "amd64",
-    "labels": {},
-    "max_gpus": 8,
-    "expire_after_hours": 720,
-    "termination_grace_hours": 24,
-    "consolidate_after_minutes": 30,
+    **POOL,
     "reserved": [
         {
             "name": "october",

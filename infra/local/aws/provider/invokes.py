@@ -58,9 +58,14 @@ def _region(engine: Engine, given: Values) -> Values:
     }
 
 
-def _zones(engine: Engine, given: Values) -> Values:
-    region = given.get("region") or engine.region
+def _asked(engine: Engine, given: Values) -> tuple[str, list[dict[str, Any]]]:
+    """The region that is asked, and the filters in AWS's own spelling."""
     filters = [{"Name": it["name"], "Values": it["values"]} for it in given.get("filters", [])]
+    return given.get("region") or engine.region, filters
+
+
+def _zones(engine: Engine, given: Values) -> Values:
+    region, filters = _asked(engine, given)
     if state := given.get("state"):
         filters.append({"Name": "state", "Values": [state]})
     listed = engine.clients.get("ec2", region).describe_availability_zones(
@@ -81,12 +86,9 @@ def _zones(engine: Engine, given: Values) -> Values:
 
 
 def _offerings(engine: Engine, given: Values) -> Values:
-    region = given.get("region") or engine.region
+    region, filters = _asked(engine, given)
     listed = engine.clients.get("ec2", region).get_paginator("describe_instance_type_offerings")
-    pages = listed.paginate(
-        LocationType=given.get("locationType", "region"),
-        Filters=[{"Name": it["name"], "Values": it["values"]} for it in given.get("filters", [])],
-    )
+    pages = listed.paginate(LocationType=given.get("locationType", "region"), Filters=filters)
     offered = [item for page in pages for item in page["InstanceTypeOfferings"]]
     return {
         **given,
@@ -99,8 +101,7 @@ def _offerings(engine: Engine, given: Values) -> Values:
 
 
 def _instances(engine: Engine, given: Values) -> Values:
-    region = given.get("region") or engine.region
-    filters = [{"Name": it["name"], "Values": it["values"]} for it in given.get("filters", [])]
+    region, filters = _asked(engine, given)
     pages = engine.clients.get("rds", region).get_paginator("describe_db_instances").paginate(Filters=filters)
     found = [item for page in pages for item in page["DBInstances"]]
     return {

@@ -8,7 +8,7 @@ import pytest
 
 from infra.ops.preflight import images
 from infra.ops.preflight.findings import Status
-from tests.unit.ops.test_preflight import Stubbed, account, aws  # noqa: F401 - a fixture
+from tests.unit.preflight.cases import Stubbed, account
 
 OWN = "sha256:" + "5" * 64
 AMAZON_LINUX = "/aws/service/eks/optimized-ami/1.36/amazon-linux-2023/x86_64/nvidia"
@@ -31,7 +31,7 @@ def only_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
         ("AccessDeniedException", Status.UNKNOWN, "ecr:DescribeImages is denied"),
     ],
 )
-def test_an_image_is_looked_for_in_the_stacks_own_repository(aws: Stubbed, code: str, status: Status, there: str):  # noqa: F811
+def test_an_image_is_looked_for_in_the_stacks_own_repository(aws: Stubbed, code: str, status: Status, there: str):
     if code:
         aws.fail("ecr", "describe_images", code)
     else:
@@ -43,14 +43,14 @@ def test_an_image_is_looked_for_in_the_stacks_own_repository(aws: Stubbed, code:
     assert there in found.there
 
 
-def test_a_tag_is_looked_for_as_a_tag(aws: Stubbed):  # noqa: F811
+def test_a_tag_is_looked_for_as_a_tag(aws: Stubbed):
     wanted = {"repositoryName": "penstock-prod/gateway", "imageIds": [{"imageTag": "v1"}]}
     aws.reply("ecr", "describe_images", {"imageDetails": [{}]}, wanted)
     made = account(aws, release__blue__gatewayImage="v1", release__green__gatewayImage="v1")
     assert [found.check for found in images.check_images(made)] == ["Image gateway v1"]
 
 
-def test_a_placeholder_lacks_without_a_question(aws: Stubbed):  # noqa: F811
+def test_a_placeholder_lacks_without_a_question(aws: Stubbed):
     (found,) = images.check_images(account(aws))
     assert (found.status, found.there) == (Status.LACKS, "a placeholder")
     assert found.request == "put the digest of an image of penstock-prod/gateway"
@@ -78,18 +78,18 @@ def test_an_alias_stands_for_a_public_parameter(alias: str, name: str):
         ({}, Status.UNKNOWN),
     ],
 )
-def test_the_node_image_must_have_been_released(aws: Stubbed, reply: dict[str, Any], status: Status):  # noqa: F811
+def test_the_node_image_must_have_been_released(aws: Stubbed, reply: dict[str, Any], status: Status):
     aws.reply("ssm", "get_parameter", reply)
     (found,) = images.check_node_image(account(aws))
     assert found.status is status
 
 
-def test_a_node_image_that_nobody_released_is_lacking(aws: Stubbed):  # noqa: F811
+def test_a_node_image_that_nobody_released_is_lacking(aws: Stubbed):
     aws.fail("ssm", "get_parameter", "ParameterNotFound")
     (found,) = images.check_node_image(account(aws))
     assert (found.status, found.asked) == (Status.LACKS, "bottlerocket@v1.50.0")
     assert found.there.startswith("no /aws/service/bottlerocket/aws-k8s-1.36-nvidia/")
 
 
-def test_a_stack_without_karpenter_asks_for_no_node_image(aws: Stubbed):  # noqa: F811
+def test_a_stack_without_karpenter_asks_for_no_node_image(aws: Stubbed):
     assert list(images.check_node_image(account(aws, controllers__karpenter__enabled=False))) == []
