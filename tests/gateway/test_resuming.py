@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.gateway.choose import RetryBudget
 from tests.gateway.broken_engines import Break, Model, Told, abort, cut, end_early, stall, tell_error, told
 from tests.gateway.harness import (
     CHAT,
@@ -238,6 +239,25 @@ async def test_an_engine_that_refuses_to_go_on_is_passed_over(answer: Any):
             assert gateway.requests[0]["not_resumed"] == "refused"
         else:
             check_whole(found, model)
+
+
+@pytest.mark.parametrize("room", [0, 1])
+async def test_the_first_engine_asked_to_go_on_is_free_and_more_keep_to_the_share_of_retries(room: int):
+    model = Model(TOKENS, breaks=[(4, cut)])
+    first, bad, good = Engine(model), Engine(fails(500)), Engine(model)
+    async with running(first, bad, good) as gateway:
+        gateway.service.budget = RetryBudget(0.0, floor=room)
+        pool = gateway.service.targets["tiny"].pool
+        for engine, busy in ((bad, 5), (good, 50)):
+            pool.engines[f"127.0.0.1:{engine.port}"].in_flight = busy
+        found = await ask(gateway)
+        assert len(bad.requests) == 1, "asked without a retry to spare"
+        assert len(good.requests) == room
+        if room:
+            check_whole(found, model)
+        else:
+            assert found.error is not None
+            assert gateway.requests[0]["not_resumed"] == "retry_budget"
 
 
 async def test_an_engine_without_a_stream_is_no_continuation():
