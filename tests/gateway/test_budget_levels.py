@@ -75,6 +75,8 @@ def test_levels_only_add_and_protected_tenants_keep_everything():
         assert effects(level, "gold", RULES) == NONE
     assert effects("warn", "acme", RULES) == NONE
     assert effects("cheaper", "acme", RULES) == Effects(cheaper=True)
+    assert effects("warn", "trial", RULES) == NONE
+    assert effects("no_batch", "trial", RULES) == Effects(cheaper=True, no_batch=True), "caps come with the last level"
     assert effects("capped", "acme", RULES) == Effects(cheaper=True, no_batch=True)
     assert effects("capped", "trial", RULES) == Effects(cheaper=True, no_batch=True, capped=True)
     everybody = RULES.model_copy(update={"low_priority_tenants": None})
