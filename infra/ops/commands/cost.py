@@ -12,6 +12,7 @@ from infra.ops.errors import PenstockError, UsageError
 
 if TYPE_CHECKING:
     from infra.ops.cost.estimate import Estimate
+    from infra.ops.progress import Progress
     from infra.settings import Settings
 
 
@@ -72,7 +73,7 @@ def cost(
     settings = Settings.from_stack_file(file)
     given = _rates(rates, settings)
     cache = cache_file(settings.aws.region)
-    remarks = _refreshed(settings, cache) if refresh else []
+    remarks = _refreshed(settings, cache, context.progress()) if refresh else []
     table, unread = load(settings.aws.region, cache)
     copies = settings.data.copy_region
     found = estimate(
@@ -109,7 +110,7 @@ def _rates(rates: tuple[str, ...], settings: Settings) -> dict[str, float]:
     return found
 
 
-def _refreshed(settings: Settings, cache: Path) -> list[str]:
+def _refreshed(settings: Settings, cache: Path, progress: Progress) -> list[str]:
     """Asks and saves. Returns sentences about what has no price. Raises botocore's errors, PenstockError."""
     import os
     from datetime import UTC, datetime
@@ -126,7 +127,8 @@ def _refreshed(settings: Settings, cache: Path) -> list[str]:
     kinds |= dict.fromkeys(each.instance_type for each in groups.reservations if each.kind == "onDemand")
     keys = [*(f"ec2:{kind}" for kind in kinds), f"cache:{data.cache.node_type}", f"rds:{data.database.instance_class}"]
     client = aws.session(os.environ).client("pricing", region_name=refresh.PRICING_REGION)
-    prices, remarks = refresh.ask(client, settings.aws.region, keys)
+    with progress.step(f"Asking AWS for {len(keys)} prices"):
+        prices, remarks = refresh.ask(client, settings.aws.region, keys)
     if not prices:
         raise PenstockError("AWS gave no price at all.", "; ".join(remarks))
     save(cache, settings.aws.region, f"{datetime.now(UTC):%Y-%m-%d}", prices, "AWS Price List API (GetProducts)")

@@ -73,7 +73,7 @@ PATHS = {" ".join(path[1:]): path for path in reference.commands() if not isinst
 
 
 def test_arguments_and_exceptions_are_of_commands_that_exist():
-    assert set(ARGUMENTS) | set(WITHOUT_JSON) <= set(PATHS)
+    assert set(ARGUMENTS) | set(WITHOUT_JSON) | LONG <= set(PATHS)
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -171,6 +171,19 @@ def test_whatever_asks_takes_yes_and_nothing_else_does(name: str):
     options = {option for parameter in command.params for option in parameter.opts}
     asks = bool({"asking", "click.prompt"} & called) and name not in ASKS_FOR_A_SECRET
     assert ("--yes" in options) is asks
+
+
+LONG = {
+    "init", "doctor", "up", "down", "preview", "diff", "rehearse", "preflight", "destroy", "cost", "load", "move data",
+    "release stage", "release promote", "release rollback", "release shift", "release attend", "model add",
+    "model validate", "policy deployer", "policy preview",
+}  # fmt: skip
+"""They call AWS many times, run the program, or wait for something; drills do as well."""
+
+
+@pytest.mark.parametrize("name", sorted(LONG | {name for name in PATHS if name.startswith("drill ")} - {"drill list"}))
+def test_long_work_tells_how_far_it_is(name: str):
+    assert any("progress" in called.lower() for called in called_by(leaf(PATHS[name])))
 
 
 def test_colours_are_off_in_a_pipe_and_with_no_color(tmp_path: Path):
