@@ -82,6 +82,13 @@ async def execute(database: Database, *statements: str) -> None:
         await connection.close()
 
 
+async def refuses(login: asyncpg.Connection, *statements: str) -> None:
+    """Fails where this login may carry one of them out."""
+    for statement in statements:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await login.execute(statement)
+
+
 async def rows(database: Database, what: str = "*", more: str = "") -> list[asyncpg.Record]:
     """Rows of the ledger; none where it has no tables yet."""
     connection = await connect(database)

@@ -31,14 +31,22 @@ MOST_ERROR_BYTES = 4096
 
 
 @contextlib.contextmanager
-def outgoing(place: str) -> Generator[Path]:
-    """A file to write; at the end it is at `place`. Raises DatabaseError, OSError."""
+def _file_of(place: str) -> Generator[Path]:
+    """`place` where that is a file; else one that goes again. Raises OSError."""
     if not remote(place):
         yield Path(place)
         return
     with tempfile.TemporaryDirectory(prefix="penstock-archive-") as folder:
-        path = Path(folder) / "archive.zip"
+        yield Path(folder) / "archive.zip"
+
+
+@contextlib.contextmanager
+def outgoing(place: str) -> Generator[Path]:
+    """A file to write; at the end it is at `place`. Raises DatabaseError, OSError."""
+    with _file_of(place) as path:
         yield path
+        if not remote(place):
+            return
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise DatabaseError(f"the archive has {size} bytes, and one upload takes {MOST_BYTES}")
@@ -51,12 +59,9 @@ def outgoing(place: str) -> Generator[Path]:
 @contextlib.contextmanager
 def incoming(place: str) -> Generator[Path]:
     """A file to read. Raises DatabaseError, OSError."""
-    if not remote(place):
-        yield Path(place)
-        return
-    with tempfile.TemporaryDirectory(prefix="penstock-archive-") as folder:
-        path = Path(folder) / "archive.zip"
-        _send(urllib.request.Request(place), path)  # noqa: S310
+    with _file_of(place) as path:
+        if remote(place):
+            _send(urllib.request.Request(place), path)  # noqa: S310
         yield path
 
 
