@@ -60,6 +60,8 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
                          help="Keep the result in docs/failures.json and write docs/failures.md anew."),
             click.option("--zone", help="On AWS: the zone that loses its power, such as eu-central-1a."),
             click.option("--confirm", "typed", metavar="STACK", help="On AWS: the stack's name, typed once more."),
+            click.option("--measure", is_flag=True,
+                         help="On AWS: send --rate and --streams from here meanwhile, and tell what clients saw."),
             click.option("--yes", "-y", is_flag=True, help="Do not ask; on AWS --confirm is needed."),
             json_option,
             pass_context,
@@ -77,10 +79,12 @@ def _one(
     as_json: bool,
     zone: str | None,
     typed: str | None,
+    measure: bool,
     **given: Any,
 ) -> None:
     if stack != LOCAL:
-        _on_aws(context, chosen, stack, zone, typed, as_json)
+        sent = (given["rate"], given["streams"], given["calm"]) if measure else None
+        _on_aws(context, chosen, stack, zone, typed, as_json, sent)
         return
     if not asking(yes, "Break it?")([chosen.about]):
         raise RefusedError("The drill was not confirmed.")
@@ -93,25 +97,61 @@ def _one(
         raise SystemExit(ExitCode.FAILURE)
 
 
-def _on_aws(context: Context, chosen: Drill, stack: str, zone: str | None, typed: str | None, as_json: bool) -> None:
-    """Starts the stack's template. Clients are not measured there: send `penstock load --allow-remote` meanwhile."""
-    from infra.ops.drill import cloud
+def _on_aws(
+    context: Context,
+    chosen: Drill,
+    stack: str,
+    zone: str | None,
+    typed: str | None,
+    as_json: bool,
+    sent: tuple[float, int, float] | None,
+) -> None:
+    """Starts the stack's template. `sent`: rate, streams and seconds before it, where clients are to be measured."""
+    from infra.ops.drill import clients, cloud
+    from infra.ops.drill.run import Options
+    from infra.ops.endpoint import from_outputs
 
-    client = context.open(stack).aws("fis")
+    access = context.open(stack)
+    client = access.aws("fis")
     template = cloud.choose(cloud.templates(client, stack), chosen.name, zone)
     click.echo(f"{template.description} AWS ends it after {template.budget_seconds:.0f} s at the latest.", err=True)
     if typed is None and sys.stdin.isatty():
         typed = click.prompt(f"Type the stack's name ({stack})", err=True)
     cloud.confirm(stack, typed)
     progress = context.progress()
+    experiment, figures = cloud.Experiment(client, progress), {}
     with progress.step(f"Drill {chosen.name} on {stack}", template.budget_seconds):
-        watched = cloud.Experiment(client, progress).run(template)
+        if sent is None:
+            watched = experiment.run(template)
+        else:
+            rate, streams, calm = sent
+            with clients.Clients(from_outputs(access.outputs()), Options(rate, streams, None, calm)) as load:
+                watched = experiment.run(template)
+            figures = load.figures()
+    missed = clients.missed(chosen, figures)
     if as_json:
-        echo_json(watched.as_dict())
+        echo_json(watched.as_dict() | ({"missed": missed, **figures} if figures else {}))
     else:
         click.echo(f"{watched.experiment} {watched.status} after {watched.seconds:.0f} s. {watched.reason}".rstrip())
-    if watched.status != "completed":
+        if figures:
+            click.echo("\n".join(_seen(chosen, figures, missed)))
+    if watched.status != "completed" or missed:
         raise SystemExit(ExitCode.FAILURE)
+
+
+def _seen(chosen: Drill, figures: dict[str, Any], missed: Sequence[str]) -> list[str]:
+    from infra.ops.drill.table import seconds, told
+
+    return [
+        f"requests       {figures['requests']} sent, {figures['retried']} more than once, {figures['failed']} failed",
+        f"streams        {figures['streams']} opened, {figures['cut']} cut",
+        f"worst stall    {seconds(figures['worst_stall'])} (client itself late: {seconds(figures['client_late'])})",
+        *(
+            f"{'MISSED' if aim.words in missed else 'held':13}  {aim.words} ({told(aim.figure, figures)})"
+            for aim in chosen.aims
+            if aim.figure in figures
+        ),
+    ]
 
 
 def _run(
@@ -195,6 +235,7 @@ def every(
     as_json: bool,
     zone: str | None,
     typed: str | None,
+    measure: bool,
     skip: tuple[str, ...],
     **given: Any,
 ) -> None:
@@ -205,7 +246,7 @@ def every(
     \b
     JSON: a list of results, as of one drill; those that were had, where one could not be run.
     """
-    if stack != LOCAL or zone or typed:
+    if stack != LOCAL or zone or typed or measure:
         raise UsageError("All drills together run on this machine alone.", "On AWS: one drill at a time.")
     chosen = [each for each in CATALOGUE.values() if each.name not in skip]
     if not asking(yes, "Break all of it?")([f"{len(chosen)} drills: {', '.join(each.name for each in chosen)}."]):

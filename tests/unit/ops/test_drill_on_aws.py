@@ -1,5 +1,9 @@
 """Drills on AWS: which template, whose confirmation, and an end in any case; against moto's Fault Injection Service."""
 
+import json
+import threading
+import time
+
 import boto3
 import pytest
 from click.testing import CliRunner
@@ -10,6 +14,7 @@ from infra.ops.context import Context
 from infra.ops.drill.cloud import Experiment, Template, choose, confirm, templates
 from infra.ops.errors import PenstockError, RefusedError, UsageError
 from infra.ops.progress import Progress
+from tests.unit.ops.fake_gateway import KEY
 
 REGION = "eu-central-1"
 
@@ -139,9 +144,69 @@ def test_the_command_starts_nothing_without_the_typed_name(fis, monkeypatch):
     assert len(fis.list_experiments()["experiments"]) == 1
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_what_clients_see_of_an_experiment_is_measured_and_judged(fis, gateway, monkeypatch, status):
+    template(fis, "spot-reclaim")
+    monkeypatch.setattr("infra.ops.drill.cloud.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(Context, "open", lambda self, stack: Access(fis, gateway))
+
+    def run(experiment, found):
+        gateway.status = status
+        deadline = time.monotonic() + 5
+        while len(gateway.requests) < 40 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return real(experiment, found)
+
+    real = Experiment.run
+    monkeypatch.setattr(Experiment, "run", run)
+    asked = ["--stack", "prod", "--confirm", "prod", "--measure", "--rate", "40", "--streams", "2", "--calm", "0.2"]
+    done = CliRunner().invoke(cli, ["drill", "spot-reclaim", *asked, "--json"])
+    found = json.loads(done.stdout)
+    assert found["status"] == "completed"
+    assert found["requests"] > 0
+    assert (found["failed"] > 0) is (status == 400)
+    assert ("no failed request" in found["missed"]) is (status == 400)
+    assert {"worst_stall", "stalled_200ms", "cut", "streams", "client_late"} <= set(found)
+    assert done.exit_code == (1 if found["missed"] else 0), done.output
+
+
+def test_an_interrupted_experiment_ends_its_load(fis, gateway, monkeypatch):
+    template(fis, "spot-reclaim")
+    monkeypatch.setattr(Context, "open", lambda self, stack: Access(fis, gateway))
+
+    def interrupted(experiment, found):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Experiment, "run", interrupted)
+    before = threading.active_count()
+    asked = ["--stack", "prod", "--confirm", "prod", "--measure", "--rate", "20", "--streams", "1", "--calm", "0"]
+    CliRunner().invoke(cli, ["drill", "spot-reclaim", *asked])
+    sent = len(gateway.requests)
+    assert sent > 0
+    time.sleep(0.3)
+    assert len(gateway.requests) == sent, "nothing is sent any more"
+    assert not [one for one in threading.enumerate() if "_send" in one.name], before
+
+
+def test_a_gateway_at_which_no_stream_opens_has_no_drill(fis, gateway, monkeypatch):
+    template(fis, "spot-reclaim")
+    gateway.status = 400
+    monkeypatch.setattr("infra.ops.drill.clients.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr(Context, "open", lambda self, stack: Access(fis, gateway))
+    asked = ["--stack", "prod", "--confirm", "prod", "--measure", "--rate", "20", "--streams", "2"]
+    done = CliRunner().invoke(cli, ["drill", "spot-reclaim", *asked])
+    assert isinstance(done.exception, PenstockError)
+    assert fis.list_experiments()["experiments"] == []
+
+
 class Access:
-    def __init__(self, client):
+    def __init__(self, client, gateway=None):
         self.client = client
+        self.gateway = gateway
+
+    def outputs(self):
+        assert self.gateway is not None
+        return {"gatewayUrl": self.gateway.url, "apiKey": KEY, "models": ["tiny"]}
 
     def aws(self, service):
         assert service == "fis"
