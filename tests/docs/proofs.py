@@ -108,6 +108,7 @@ BY_A_TEST = {
     "penstock rehearse prod --keep": "tests/unit/ops",
     "penstock rehearse prod --end": "tests/unit/ops",
     "penstock rehearse prod --json": "tests/contracts/test_rehearsals.py",
+    "penstock rehearse local --move-to eu-south-2": "tests/contracts/test_rehearsals.py",
     "penstock move file": "tests/unit/ops/test_move.py",
     "penstock move data": "tests/unit/ops/test_move.py",
     "penstock move name": "tests/unit/ops/test_move.py",
