@@ -1,4 +1,7 @@
-"""Passages about common knowledge, written for these tests, and a question for each, mostly in other words."""
+"""Passages about common knowledge, and a question for each, mostly in other words.
+
+Written for these tests, and given to the public domain (CC0 1.0).
+"""
 
 from __future__ import annotations
 
