@@ -13,7 +13,7 @@ export PULUMI_ERROR_OUTPUT_STRING := 1
 .DEFAULT_GOAL := help
 .PHONY: review review-comment preview deploy validated drift drift-issue rehearse golden-check lint-workflows
 .PHONY: image image-scan image-push sbom package release-publish
-.PHONY: help setup up down status test e2e test-browser test-vllm test-operators fuzz fmt lint types golden docs record-release drills scan bench bench-local lock clean
+.PHONY: help setup up down status test e2e test-browser test-rehearsals test-vllm test-operators fuzz fmt lint types golden docs record-release drills scan bench bench-local lock clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,10 +44,13 @@ test: $(READY)  ## run the default tests: no network, no platform, nine minutes
 	@$(BIN)/python -m pytest -m "not local and not toolchain and not vllm and not operators and not browser" $(ARGS)
 
 e2e: $(READY)  ## run the tests that need the running platform (make up) or a browser (fetched)
-	@$(BIN)/python -m pytest -m "local or toolchain or browser" --timeout=600 $(ARGS)
+	@$(BIN)/python -m pytest -m "(local or toolchain or browser) and not rehearsal" --timeout=600 $(ARGS)
 
 test-browser: $(READY)  ## run the console's tests in a real browser, without the platform (fetches chromium)
 	@$(BIN)/python -m pytest -m "browser and not local" --timeout=300 $(ARGS)
+
+test-rehearsals: $(READY)  ## run the whole lives of local and dev, 10 minutes each (prod's is in e2e)
+	@$(BIN)/python -m pytest -m rehearsal --timeout=1800 $(ARGS)
 
 test-vllm: $(READY)  ## run the tests of the gateway before a real vLLM on the CPU (installs 6 GB)
 	@$(BIN)/python -m pytest -m vllm --timeout=900 $(ARGS)

@@ -52,7 +52,15 @@ def told(rehearsal: Rehearsal) -> Report:
         print(json.dumps(rehearsal.report.as_dict(), indent=1))
 
 
-@pytest.mark.parametrize(("stack", "resources"), [("local", 150), ("dev", 250), ("prod", 350)])
+LIVES = (
+    pytest.param("local", 150, marks=pytest.mark.rehearsal),
+    pytest.param("dev", 250, marks=pytest.mark.rehearsal),
+    ("prod", 350),
+)
+"""`make e2e` has the largest, which does all that the others do; they take 10 minutes each, in `make test-rehearsals`."""
+
+
+@pytest.mark.parametrize(("stack", "resources"), LIVES)
 def test_a_stack_deploys_upgrades_changes_and_goes(stack: str, resources: int) -> None:
     report = rehearsed(stack)
     # The stack `local` keeps no backups, so its database may not take a major version.
