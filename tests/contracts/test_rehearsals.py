@@ -57,7 +57,7 @@ LIVES = (
     pytest.param("dev", 250, marks=pytest.mark.rehearsal),
     ("prod", 350),
 )
-"""`make e2e` has the largest, which does all that the others do; they take 10 minutes each, in `make test-rehearsals`."""
+"""`make e2e` has the largest, which does all that the others do; those are in `make test-rehearsals`, 10 minutes each."""
 
 
 @pytest.mark.parametrize(("stack", "resources"), LIVES)
