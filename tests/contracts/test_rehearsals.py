@@ -57,7 +57,7 @@ LIVES = (
     pytest.param("dev", 250, marks=pytest.mark.rehearsal),
     ("prod", 350),
 )
-"""`make e2e` has the largest, which does all that the others do; those are in `make test-rehearsals`, 10 minutes each."""
+"""`make e2e` has the largest, which does all that the others do. Those are in `make test-rehearsals`."""
 
 
 @pytest.mark.parametrize(("stack", "resources"), LIVES)
