@@ -104,8 +104,10 @@ def install(
     )
     if wanted.deployment["spec"]["replicas"] > 1:
         # A budget for a single pod would block every node upgrade.
-        k8s.policy.v1.PodDisruptionBudget(
-            name, metadata=here, spec={"max_unavailable": 1, "selector": {"match_labels": marks}}, opts=opts
+        needed.append(
+            k8s.policy.v1.PodDisruptionBudget(
+                name, metadata=here, spec={"max_unavailable": 1, "selector": {"match_labels": marks}}, opts=opts
+            )
         )
     return k8s.apps.v1.Deployment(
         name,

@@ -63,6 +63,21 @@ class Keda(pulumi.ComponentResource):
             child,
             [*services, closed],
         )
+        role = "keda-external-metrics-reader"
+        reader: k8s.meta.v1.ObjectMetaArgsDict = {"name": role, "labels": marks(ADAPTER)}
+        may_read = k8s.rbac.v1.ClusterRole(
+            f"{name}-reader",
+            metadata=reader,
+            rules=[cast("k8s.rbac.v1.PolicyRuleArgsDict", each) for each in manifests.reader_rules()],
+            opts=child,
+        )
+        reads = k8s.rbac.v1.ClusterRoleBinding(
+            f"{name}-reader",
+            metadata=reader,
+            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            subjects=[{"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": SYSTEM_NAMESPACE}],
+            opts=child,
+        )
         # It waits for certificates that the operator makes.
         adapter = install(
             f"{name}-adapter",
@@ -79,22 +94,7 @@ class Keda(pulumi.ComponentResource):
                 ],
             ),
             child,
-            [operator],
-        )
-        role = "keda-external-metrics-reader"
-        reader: k8s.meta.v1.ObjectMetaArgsDict = {"name": role, "labels": marks(ADAPTER)}
-        k8s.rbac.v1.ClusterRole(
-            f"{name}-reader",
-            metadata=reader,
-            rules=[cast("k8s.rbac.v1.PolicyRuleArgsDict", each) for each in manifests.reader_rules()],
-            opts=child,
-        )
-        k8s.rbac.v1.ClusterRoleBinding(
-            f"{name}-reader",
-            metadata=reader,
-            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            subjects=[{"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": SYSTEM_NAMESPACE}],
-            opts=child,
+            [operator, may_read, reads],
         )
         # Last, and so the first to go: an API that nobody answers would keep namespaces from being deleted.
         # To wait for the component would be to wait for each of its forty resources, and Pulumi 3.259 walks every way

@@ -13,6 +13,7 @@ import yaml
 
 from infra.local.aws.provider.check import Request, check
 from infra.local.aws.provider.table import find_row
+from infra.ops import rehearsal_plan
 from infra.policy.rules import RULES, STACK_RULES, Subject
 from infra.rehearsal import SECRET, Rehearsal
 from infra.resource_table import committed_table, render
@@ -165,6 +166,7 @@ def test_nothing_that_answers_or_holds_data_goes_while_a_stack_is_protected(rehe
     assert {each.type for each in lost if each.type.startswith("aws:")} <= AT_THE_EDGES
     pods = {each.name for each in lost if each.type in ("kubernetes:apps/v1:Deployment", "kubernetes:batch/v1:CronJob")}
     assert pods <= {"collector", "jobs", "retention"}
+    assert rehearsal_plan.wrongly_gone(each.urn for each in lost) == []
 
 
 def test_stack_files_differ_in_values_and_never_in_keys():
