@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from infra.ops.errors import PenstockError
 
 if TYPE_CHECKING:
+    from infra.ops.cost.prices import Table
     from infra.ops.destroy.run import Report
     from infra.ops.kube import Cluster
     from infra.ops.stacks import State
@@ -33,8 +34,8 @@ class Trouble:
     interface: str
     volume: str
 
-    def missed(self, report: Report) -> list[str]:
-        """What the destroy should have reported and did not."""
+    def missed(self, report: Report, table: Table) -> list[str]:
+        """What the destroy should have reported and did not. Not every region's table has the price of a volume."""
         freed = {(each.object, each.finalizer) for each in report.freed}
         wrong = []
         if self.instance and (f"nodeclaims/{CLAIM}", CLAIM_FINALIZER) not in freed:
@@ -42,8 +43,11 @@ class Trouble:
         if self.interface not in {each.id for each in report.interfaces}:
             wrong.append("the forgotten interface was not deleted")
         found = [each for each in report.left if each.arn.endswith(self.volume)]
-        if not found or not found[0].usd:
-            wrong.append("the orphaned volume was not named with its price")
+        price = table.get("ebs:gp3-gib-month")
+        if not found:
+            wrong.append("the orphaned volume was not named")
+        elif found[0].usd != (None if price is None else round(price.usd * VOLUME_GIB, 2)):
+            wrong.append(f"the orphaned volume was named with a price of {found[0].usd} USD a month")
         if others := [each.arn for each in report.left if each not in found]:
             wrong.append(f"more is left: {', '.join(others)}")
         return wrong

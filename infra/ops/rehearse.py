@@ -171,9 +171,10 @@ class Rehearsal:
         trouble = self._trouble(access)
         with self._step("destroy") as counted:
             work = Destroy(access, self.progress, patience_seconds=STUCK_SECONDS)
-            report = work.run(prices.load(work.region, prices.cache_file(work.region))[0])
+            table, _ = prices.load(work.region, prices.cache_file(work.region))
+            report = work.run(table)
             counted.append(sum(each.resources for each in report.done))
-        if missed := trouble.missed(report):
+        if missed := trouble.missed(report, table):
             raise PenstockError(f"The destroy did not do all: {'; '.join(missed)}.")
         rehearsal_trouble.clear(access.aws, trouble)
 
