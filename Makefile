@@ -49,8 +49,8 @@ e2e: $(READY)  ## run the tests that need the running platform (make up) or a br
 test-browser: $(READY)  ## run the console's tests in a real browser, without the platform (fetches chromium)
 	@$(BIN)/python -m pytest -m "browser and not local" --timeout=300 $(ARGS)
 
-test-rehearsals: $(READY)  ## run the whole lives of local and dev, 10 minutes each (prod's is in e2e)
-	@$(BIN)/python -m pytest -m rehearsal --timeout=1800 $(ARGS)
+test-rehearsals: $(READY)  ## run the whole lives of local, dev and prod and a move, 5 to 20 minutes each (ARGS="-k prod")
+	@$(BIN)/python -m pytest -m rehearsal $(ARGS)
 
 test-vllm: $(READY)  ## run the tests of the gateway before a real vLLM on the CPU (installs 6 GB)
 	@$(BIN)/python -m pytest -m vllm --timeout=900 $(ARGS)

@@ -73,8 +73,13 @@ def test_drift_opens_an_issue_also_where_the_look_has_failed():
 
 
 def test_the_weekly_rehearsal_is_the_whole_of_it():
-    assert set(targets("rehearsal.yml")) == {"up", "e2e", "down", "test-operators", "test-vllm", "rehearse"}
-    assert WORKFLOWS["rehearsal.yml"]["jobs"]["stacks"]["strategy"]["matrix"]["stack"] == ["local", "dev", "prod"]
+    assert set(targets("rehearsal.yml")) == {"up", "e2e", "down", "test-operators", "test-vllm", "test-rehearsals"}
+    assert WORKFLOWS["rehearsal.yml"]["jobs"]["stacks"]["strategy"]["matrix"]["life"] == [
+        "local",
+        "dev",
+        "prod",
+        "moves",
+    ]
 
 
 def test_a_release_has_provenance_and_a_bill_of_materials_for_package_and_image():
