@@ -84,7 +84,7 @@ def test_a_stack_moves_to_another_region_with_its_rows_objects_and_name_and_the_
     assert not carried.already, "the run before was to be cut off, and has carried the rows"
     planted = rehearsal_data.PLANTED
     assert {table: carried.rows.get(table) for table in planted} == planted
-    assert set(carried.buckets) == {"weights", "jobs"}
+    assert set(carried.buckets) == {"weights", "files"}
     assert all(bucket.objects >= len(rehearsal_data.OBJECTS) for bucket in carried.buckets.values())
     assert not rehearsal.state.exists(), "a rehearsal leaves no folder"
     assert not rehearsal.state.with_name("rehearsal-local-moved").exists()

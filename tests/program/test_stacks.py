@@ -14,6 +14,7 @@ import yaml
 from infra.local.aws.provider.check import Request, check
 from infra.local.aws.provider.table import find_row
 from infra.ops import rehearsal_plan
+from infra.ops.move.data import BUCKETS
 from infra.policy.rules import RULES, STACK_RULES, Subject
 from infra.rehearsal import SECRET, Rehearsal
 from infra.resource_table import committed_table, render
@@ -167,6 +168,13 @@ def test_nothing_that_answers_or_holds_data_goes_while_a_stack_is_protected(rehe
     pods = {each.name for each in lost if each.type in ("kubernetes:apps/v1:Deployment", "kubernetes:batch/v1:CronJob")}
     assert pods <= {"collector", "jobs", "retention"}
     assert rehearsal_plan.wrongly_gone(each.urn for each in lost) == []
+
+
+def test_a_move_carries_each_bucket_of_clients_and_weights(stack: str, rehearsed: Rehearsed):
+    """Logs stay in the region that they are of; a copy in a second region is made anew from the weights."""
+    made = {each.name for each in rehearsed(stack).registrations if each.type == "aws:s3/bucket:Bucket"}
+    assert made - set(BUCKETS) <= {"access-logs", "trail", "copies-weights"}
+    assert set(BUCKETS) <= made
 
 
 def test_stack_files_differ_in_values_and_never_in_keys():

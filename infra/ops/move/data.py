@@ -14,7 +14,7 @@ from infra.ops.move.pods import SECONDS, DatabasePods
 from infra.ops.progress import Progress
 from infra.ops.stacks import StackAccess, State
 
-BUCKETS = {"weights": True, "jobs": False}
+BUCKETS = {"weights": True, "files": False}
 """Logical names of what is carried, and whether a stack must have it."""
 Pods = Callable[[StackAccess, State], DatabasePods]
 
@@ -102,8 +102,8 @@ class Move:
                 "Weights are carried. Pass --stop to end them, which is when the downtime begins.",
             )
         archive, already = self._database(old, new)
-        if "jobs" in pairs:
-            copied["jobs"] = self._copy("jobs", *pairs["jobs"])
+        if "files" in pairs:
+            copied["files"] = self._copy("files", *pairs["files"])
         for name, pair in pairs.items():
             if left := list(objects.missing(*pair)):
                 raise PenstockError(f"{name}: {len(left)} objects are not there, such as {left[0]}.", "Run it again.")
@@ -128,7 +128,7 @@ class Move:
 
     def _database(self, old: DatabasePods, new: DatabasePods) -> tuple[dict[str, Any], bool]:
         """Raises PenstockError where a count differs; the restore itself keeps nothing then."""
-        bucket = self.target.bucket("jobs") or self.target.bucket("weights")
+        bucket = self.target.bucket("files") or self.target.bucket("weights")
         assert bucket is not None  # noqa: S101 - `_buckets` has looked
         key = f"{objects.OURS}{self.source.access.name}.zip"
         where = {"Bucket": bucket.name, "Key": key}

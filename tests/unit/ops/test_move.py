@@ -415,4 +415,4 @@ def test_a_side_has_clients_of_its_own_region():
     assert bucket is not None
     assert bucket.client.meta.region_name == "eu-west-1"
     assert bucket.client.meta.config.signature_version == "s3v4"
-    assert side.bucket("jobs") is None
+    assert side.bucket("files") is None
