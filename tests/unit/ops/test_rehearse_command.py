@@ -88,7 +88,7 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(leftovers, "in_cluster", lambda _: set())
     monkeypatch.setattr(rehearse, "CLEARED_SECONDS", 0.0)
     # The destroy itself, and what is planted for it, are played: tests/unit/ops/test_destroy.py has their parts.
-    monkeypatch.setattr(rehearse.Rehearsal, "_trouble", lambda *_: SimpleNamespace(missed=lambda _: []))
+    monkeypatch.setattr(rehearse.Rehearsal, "_trouble", lambda *_: SimpleNamespace(missed=lambda *_: []))
     monkeypatch.setattr(rehearse.rehearsal_trouble, "clear", lambda *_: None)
     monkeypatch.setattr(rehearse, "Destroy", PlayedDestroy)
     monkeypatch.setattr(rehearsal_plan, "edits", lambda *_: [])
