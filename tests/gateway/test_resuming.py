@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.gateway.choose import RetryBudget
-from tests.gateway.broken_engines import Break, Model, Told, abort, cut, end_early, stall, tell_error, told
+from tests.gateway.broken_engines import Break, Model, abort, cut, end_early, stall, tell_error, told
 from tests.gateway.harness import (
     CHAT,
     DONE,
@@ -26,28 +26,7 @@ from tests.gateway.harness import (
     make_config,
     running,
 )
-
-WORDS = ("Nothing", " is", " lost", ":", " 1", "2", " ms", "\n", "\n", "é漢", " 😀", "  ", "end", ".")
-TOKENS = [word.encode() for word in WORDS[:9]] + [bytes([b]) for b in "é漢 😀".encode()] + [b"  ", b"end", b"."]
-CHAT_STREAM: dict[str, Any] = CHAT | {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 100}
-PROMPT_STREAM: dict[str, Any] = {"model": "tiny", "prompt": "Say|", "max_tokens": 100} | {
-    key: CHAT_STREAM[key] for key in ("stream", "stream_options")
-}
-PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
-BODIES = {"chat": CHAT_STREAM, "completions": PROMPT_STREAM}
-
-
-async def ask(gateway: Running, body: dict[str, Any] = CHAT_STREAM) -> Told:
-    return told(await gateway.ask(body, PATHS["chat" if "messages" in body else "completions"]))
-
-
-def check_whole(found: Told, model: Model, *, usage: bool = True) -> None:
-    assert found.error is None
-    assert found.text == model.text
-    assert found.finishes == ["stop"]
-    assert len(found.identities) == 1, "each event bears the first one's id, time and model"
-    assert found.done == 1
-    assert found.usages == ([(model.prompt_tokens, len(model.tokens))] if usage else [])
+from tests.gateway.resuming_cases import BODIES, CHAT_STREAM, TOKENS, ask, check_whole
 
 
 async def metric(gateway: Running, outcome: str) -> float:
@@ -100,89 +79,6 @@ async def test_the_engine_that_goes_on_gets_the_text_so_far_and_the_rest_of_the_
         assert {k: v for k, v in second.items() if k not in changed} == {
             k: v for k, v in first.items() if k not in changed
         }
-
-
-@pytest.mark.parametrize("limit", [1, 2, 7, 12])
-@pytest.mark.parametrize("route", ["chat", "completions"])
-async def test_a_limit_holds_over_both_engines(route: str, limit: int):
-    model = Model(TOKENS)
-    async with running(Engine(model), Engine(model)) as gateway:
-        body = BODIES[route] | {"max_tokens": limit}
-        expected = await ask(gateway, body)
-        for after in range(1, len(model.events(body, 0))):
-            model.breaks = [(after, cut)]
-            found = await ask(gateway, body)
-            assert (found.text, found.finishes) == (expected.text, ["length"])
-            assert found.usages == expected.usages == [(model.prompt_tokens, limit)]
-
-
-@pytest.mark.parametrize("asked", [True, False], ids=["asked for", "not asked for"])
-@pytest.mark.parametrize("route", ["chat", "completions"])
-async def test_usage_is_exact_however_many_tokens_an_event_has(route: str, asked: bool):
-    """vLLM puts several tokens into one event where its own server falls behind."""
-    model = Model([token.encode() for token in ["one", "two", "three", "four", "five", "six", "seven"]], together=3)
-    body = BODIES[route] | ({} if asked else {"stream_options": None})
-    async with running(Engine(model), Engine(model)) as gateway:
-        finished = len(model.events(BODIES[route], 0)) - 2
-        for after in range(1, finished + 1):
-            model.breaks = [(after, cut)]
-            found = await ask(gateway, body)
-            check_whole(found, model, usage=asked)
-            assert all("usage" not in chunk for chunk in found.chunks if chunk["choices"]), "nobody asked for that"
-            line = gateway.requests[-1]
-            assert (line["input_tokens"], line["output_tokens"]) == (model.prompt_tokens, 7)
-            assert line["resumed"] == (1 if asked or after < finished else 0), "the last event told it all"
-            assert not line["estimated"]
-
-
-async def test_an_engine_that_does_not_count_has_its_events_counted():
-    model = Model(TOKENS, counts=False)
-    async with running(Engine(model), Engine(model)) as gateway:
-        for after in (1, 4, 9):
-            model.breaks = [(after, cut)]
-            check_whole(await ask(gateway), model)
-
-
-async def test_an_engine_that_may_not_know_the_option_is_not_asked_to_count():
-    config = make_config()
-    plain = config.models[0].model_copy(update={"usage_in_events": False})
-    model = Model(TOKENS, breaks=[(4, cut)])
-    async with running(Engine(model), Engine(model), config=config.model_copy(update={"models": (plain,)})) as gateway:
-        check_whole(await ask(gateway), model)
-        assert [body["stream_options"] for body in model.bodies] == [{"include_usage": True}] * 2
-
-
-async def test_a_limit_is_shared_by_tokens_and_not_by_events():
-    model = Model(TOKENS[:9], together=4, breaks=[(2, cut)])
-    async with running(Engine(model), Engine(model)) as gateway:
-        await ask(gateway, CHAT_STREAM | {"max_tokens": 8})
-        assert [body["max_tokens"] for body in model.bodies] == [8, 4]
-
-
-async def test_what_a_broken_stream_used_is_told_in_tokens_and_not_in_events():
-    model = Model(TOKENS[:9], together=4, breaks=[(2, cut)])
-    async with running(Engine(model)) as gateway:
-        found = await ask(gateway, CHAT_STREAM | {"stream_options": None})
-        assert found.error is not None
-        assert found.error["usage"] == {"prompt_tokens": 17, "total_tokens": 21, "completion_tokens": 4}
-        line = gateway.requests[0]
-        assert (line["input_tokens"], line["output_tokens"], line["estimated"]) == (17, 4, False)
-
-
-async def test_a_client_that_asks_for_usage_in_each_event_gets_it():
-    model = Model(TOKENS, breaks=[(5, cut)])
-    options = {"include_usage": True, "continuous_usage_stats": True}
-    async with running(Engine(model), Engine(model)) as gateway:
-        found = await ask(gateway, CHAT_STREAM | {"stream_options": options})
-        told = [chunk["usage"]["completion_tokens"] for chunk in found.chunks]
-        assert told == [*range(len(TOKENS) + 1), len(TOKENS)]
-
-
-async def test_a_completion_without_a_limit_keeps_the_engines_default():
-    model = Model(TOKENS, breaks=[(6, cut)])
-    body = {key: value for key, value in PROMPT_STREAM.items() if key != "max_tokens"}
-    async with running(Engine(model), Engine(model)) as gateway:
-        assert (await ask(gateway, body)).usages == [(model.prompt_tokens, 16)]
 
 
 async def test_two_engines_are_lost_in_one_stream():
@@ -272,14 +168,6 @@ async def test_an_engine_without_a_stream_is_no_continuation():
         found = await ask(gateway)
         assert found.text == "Nothing is lost"
         assert found.error is not None
-
-
-async def test_usage_that_nobody_asked_for_is_accounted_and_not_shown():
-    model = Model(TOKENS, breaks=[(9, cut)])
-    async with running(Engine(model), Engine(model)) as gateway:
-        check_whole(await ask(gateway, CHAT | {"stream": True}), model, usage=False)
-        line = gateway.requests[0]
-        assert (line["input_tokens"], line["output_tokens"]) == (model.prompt_tokens, len(TOKENS))
 
 
 async def test_a_stream_that_only_lacks_its_end_is_ended_without_another_engine():

@@ -1,4 +1,4 @@
-"""Cases of what tells of cost and failure, and of a bucket's rules. As cases.py, which is long enough."""
+"""Cases of what tells of cost and failure, and of a bucket's rules."""
 
 from __future__ import annotations
 

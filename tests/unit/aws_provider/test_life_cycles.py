@@ -6,14 +6,26 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 
 from infra.local.aws.provider.table import all_rows
-from tests.unit.aws_provider.cases import CASES, Case
+from tests.unit.aws_provider.cases import Case
+from tests.unit.aws_provider.cases_cluster import CLUSTER_CASES
+from tests.unit.aws_provider.cases_data import DATA_CASES
 from tests.unit.aws_provider.cases_edge import EDGE_CASES
 from tests.unit.aws_provider.cases_events import EVENT_CASES
+from tests.unit.aws_provider.cases_network import NETWORK_CASES
 from tests.unit.aws_provider.cases_nodes import NODE_CASES
+from tests.unit.aws_provider.cases_traffic import TRAFFIC_CASES
 from tests.unit.aws_provider.conftest import Plugin
 from tests.unit.aws_provider.world import World
 
-EVERY_CASE = (*CASES, *EDGE_CASES, *EVENT_CASES, *NODE_CASES)
+EVERY_CASE = (
+    *CLUSTER_CASES,
+    *DATA_CASES,
+    *EDGE_CASES,
+    *EVENT_CASES,
+    *NETWORK_CASES,
+    *NODE_CASES,
+    *TRAFFIC_CASES,
+)
 NONE, SOME = provider_pb2.DiffResponse.DIFF_NONE, provider_pb2.DiffResponse.DIFF_SOME
 
 
