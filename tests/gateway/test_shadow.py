@@ -47,10 +47,12 @@ def of(gateway: Running) -> Mirror:
 @asynccontextmanager
 async def mirrored(live: Engine, idle: Engine, **rules: Any) -> AsyncGenerator[Running]:
     await idle.start()
-    async with running(live, config=shadowed(**rules)) as gateway:
-        of(gateway).update("tiny", [Sighting("g", "green-1", "127.0.0.1", idle.port, "", True, False)])
-        yield gateway
-    await idle.stop()
+    try:
+        async with running(live, config=shadowed(**rules)) as gateway:
+            of(gateway).update("tiny", [Sighting("g", "green-1", "127.0.0.1", idle.port, "", True, False)])
+            yield gateway
+    finally:
+        await idle.stop()
 
 
 async def counts(gateway: Running, model: str = "tiny") -> dict[str, float]:

@@ -131,6 +131,14 @@ def test_each_report_of_a_stack_is_handed_to_the_job_that_comments(made, shown):
     assert jobs[made]["strategy"] == jobs[shown]["strategy"]
 
 
+@pytest.mark.parametrize(("made", "shown"), [("diff", "comment"), ("preview", "preview-comment")])
+def test_the_report_of_one_stack_is_shown_where_the_others_failed(made, shown):
+    """A matrix is one job to those that need it: without a word of their own they wait for all of its parts."""
+    jobs = WORKFLOWS["review.yml"]["jobs"]
+    assert "!cancelled()" in jobs[shown]["if"]
+    assert jobs[made]["strategy"]["fail-fast"] is jobs[shown]["strategy"]["fail-fast"] is False
+
+
 def test_the_real_preview_is_told_last_in_the_same_comment():
     """Both reports begin with the stack's marker, by which the comment is found: the later one stays."""
     assert WORKFLOWS["review.yml"]["jobs"]["preview-comment"]["needs"] == ["comment", "preview"]
