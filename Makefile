@@ -40,7 +40,7 @@ down: $(READY)  ## stop the local platform and remove all that it wrote
 status: $(READY)  ## show the local platform
 	@$(BIN)/penstock status
 
-test: $(READY)  ## run the default tests: no network, no platform, nine minutes
+test: $(READY)  ## run the default tests: no network, no platform, 17 minutes on two cores
 	@$(BIN)/python -m pytest -m "not local and not toolchain and not vllm and not operators and not browser" $(ARGS)
 
 e2e: $(READY)  ## run the tests that need the running platform (make up) or a browser (fetched)
