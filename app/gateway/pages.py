@@ -26,7 +26,8 @@ from app.gateway.service import Service
 
 if TYPE_CHECKING:
     from app.gateway.feedback.api import Feedback
-    from app.jobs.api import JobsApi, Stream
+    from app.jobs.api import JobsApi
+    from app.jobs.call import Stream
     from app.retrieval.api import RetrievalApi
 
 Scope = MutableMapping[str, Any]
@@ -158,7 +159,7 @@ class Pages:
         await retrieval.serve(grant, authorization, scope, receive, send, more)
 
     async def _jobs(self, jobs: JobsApi, scope: Scope, given: dict[bytes, bytes], receive: Receive) -> StreamReply:
-        from app.jobs.api import Call, read_query
+        from app.jobs.call import Call, read_query
 
         authorization = given.get(b"authorization")
         await self._ask_issuer(authorization)

@@ -33,6 +33,15 @@ class UnsafeError(OSError):
     """The address may not be called."""
 
 
+def secret_of(secret: bytes, tenant: str) -> bytes:
+    """What a tenant's messages are signed with. Derived, so that it is kept nowhere."""
+    return hmac.digest(secret, b"webhook:" + tenant.encode(), hashlib.sha256)
+
+
+def shown_secret(secret: bytes, tenant: str) -> str:
+    return "whsec_" + base64.b64encode(secret_of(secret, tenant)).decode()
+
+
 def sign(secret: bytes, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The headers of a message (https://www.standardwebhooks.com)."""
     signed = f"{identity}.{timestamp}.".encode() + body

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from app.gateway.database.connection import FAILURES
 from app.gateway.log import Log
 from app.jobs import webhooks
-from app.jobs.api import webhook_secret
 from app.jobs.batches import Batches
 from app.jobs.config import JobsConfig
 from app.jobs.lines import body_of
@@ -297,7 +296,7 @@ class Worker:
         found = await self._ask(lambda queue: queue.claim_delivery(rules.timeout_seconds + DELIVERY_SLACK_SECONDS))
         if found is None:
             return False
-        secret = webhook_secret(self._secret, found["tenant"])
+        secret = webhooks.secret_of(self._secret, found["tenant"])
         over, result = await webhooks.deliver(
             found["url"], f"msg_{found['id'].hex}", found["body"].encode(), secret, rules
         )
