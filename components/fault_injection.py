@@ -4,7 +4,7 @@ A template does nothing until somebody starts it (`penstock drill`). Each carrie
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
@@ -32,9 +32,9 @@ class FaultInjectionArgs(TypedDict):
     """So many errors of gateways in a minute end every experiment."""
     load_balancer_dimension: pulumi.Input[str]
     volumes_key_arn: pulumi.Input[str]
-    database_arn: pulumi.Input[str] | None
+    database_arn: NotRequired[pulumi.Input[str] | None]
     """None where the database has no standby: then there is nothing to fail over to."""
-    cache_arn: pulumi.Input[str] | None
+    cache_arn: NotRequired[pulumi.Input[str] | None]
     """The replication group; None where it has no replica."""
 
 
@@ -53,7 +53,9 @@ class FaultInjection(pulumi.ComponentResource):
                 "description": f"Drills of the stack {args['stack']}",
                 "managed_policies": [],
                 "policy": pulumi.Output.all(
-                    key=args["volumes_key_arn"], database=args["database_arn"] or "", cache=args["cache_arn"] or ""
+                    key=args["volumes_key_arn"],
+                    database=args.get("database_arn") or "",
+                    cache=args.get("cache_arn") or "",
                 ).apply(lambda found: policies.dumps(_rights(args, found))),
             },
             child,
@@ -108,10 +110,10 @@ def plans(args: FaultInjectionArgs) -> list[dict[str, Any]]:
     duration = f"PT{max(args['longest_seconds'], LEAST_SECONDS)}S"
     found = [_zone_loss(args, zone, duration) for zone in args["zones"]]
     found.append(_spot_reclaim(args))
-    if args["database_arn"] is not None:
-        found.append(_database_failover(args["database_arn"]))
-    if args["cache_arn"] is not None:
-        found += [_cache_primary(args["cache_arn"], zone, duration) for zone in args["zones"]]
+    if (database := args.get("database_arn")) is not None:
+        found.append(_database_failover(database))
+    if (cache := args.get("cache_arn")) is not None:
+        found += [_cache_primary(cache, zone, duration) for zone in args["zones"]]
     return found
 
 
@@ -141,9 +143,9 @@ def _zone_loss(args: FaultInjectionArgs, zone: str, duration: str) -> dict[str, 
         }
     ]
     targets = [nodes]
-    if args["cache_arn"] is not None:
+    if (cache := args.get("cache_arn")) is not None:
         actions.append(_cache_power(duration))
-        targets.append(_cache(args["cache_arn"], zone))
+        targets.append(_cache(cache, zone))
     return {
         "name": f"zone-loss-{zone[-1]}",
         "description": f"The nodes of {zone} lose their power.",

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import policies, registry_policies
+from components.audit import WEIGHTS_PREFIX
 from components.buckets import private_bucket
 
 IMAGES_KEPT = 50
@@ -41,7 +42,9 @@ class Weights(pulumi.ComponentResource):
         )
         bucket, child = made.bucket, pulumi.ResourceOptions(parent=self)
         if target := args.get("access_logs_bucket"):
-            aws.s3.BucketLogging(name, bucket=bucket.bucket, target_bucket=target, target_prefix=f"{name}/", opts=child)
+            aws.s3.BucketLogging(
+                name, bucket=bucket.bucket, target_bucket=target, target_prefix=f"{WEIGHTS_PREFIX}/", opts=child
+            )
         self.bucket = bucket.bucket
         self.arn = bucket.arn
         # Whoever waits for it finds versions kept.

@@ -69,3 +69,20 @@ def test_a_hosted_component_takes_nested_inputs(registered: Registered):
     rehearsal = registered(constructed("penstock:index:NodeGroups", inputs))
     spot = rehearsal.one("aws:eks/nodeGroup:NodeGroup", "hosted-gpu-spot-a")
     assert spot.inputs["scalingConfig"] == {"minSize": 0, "desiredSize": 1, "maxSize": 2}
+
+
+def test_a_hosted_component_does_without_inputs_that_may_be_left_out(registered: Registered):
+    inputs = {
+        "partition": "aws",
+        "region": "eu-central-1",
+        "accountId": "111122223333",
+        "stack": "prod",
+        "zones": ["eu-central-1a"],
+        "longestSeconds": 300,
+        "stopErrors": 50,
+        "loadBalancerDimension": "app/edge/1",
+        "volumesKeyArn": "key",
+    }
+    rehearsal = registered(constructed("penstock:index:FaultInjection", inputs))
+    drills = {each.name for each in rehearsal.of_type("aws:fis/experimentTemplate:ExperimentTemplate")}
+    assert drills == {"hosted-zone-loss-a", "hosted-spot-reclaim"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -56,10 +57,10 @@ def database(protected: bool) -> Callable[[], object]:
     )
 
 
-def weights(**more: Any) -> Callable[[], object]:
+def weights(name: str = "weights", **more: Any) -> Callable[[], object]:
     from components.stores import Weights
 
-    return lambda: Weights("weights", {"key_arn": "arn:key", "old_version_days": 30, "protected": True, **more})
+    return lambda: Weights(name, {"key_arn": "arn:key", "old_version_days": 30, "protected": True, **more})
 
 
 def test_the_caches_token_is_made_once_kept_in_a_secret_and_never_shown(registered: Registered):
@@ -137,3 +138,16 @@ def test_a_bucket_writes_access_logs_where_it_is_told(registered: Registered):
     assert registered(weights()).of_type(kind) == []
     logging = registered(weights(access_logs_bucket="our-logs")).one(kind, "weights").inputs
     assert (logging["targetBucket"], logging["targetPrefix"]) == ("our-logs", "weights/")
+
+
+def test_access_logs_of_weights_go_where_the_bucket_of_access_logs_takes_them_whatever_their_name(
+    registered: Registered,
+):
+    from components.audit import AccessLogs
+
+    logs = registered(lambda: AccessLogs("logs", {"account_id": "111122223333", "days": 30, "protected": False}))
+    statements = json.loads(logs.one("aws:s3/bucketPolicy:BucketPolicy", "logs").inputs["policy"])["Statement"]
+    (taken,) = [each["Resource"] for each in statements if each["Sid"] == "BucketsWrite"]
+    found = registered(weights("models", access_logs_bucket="our-logs"))
+    logging = found.one("aws:s3/bucketLogging:BucketLogging", "models").inputs
+    assert taken.endswith(f"/{logging['targetPrefix']}*"), "what S3 may not write it drops, and says so to nobody"
