@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from pulumi.provider.experimental import component_provider_host
+from pulumi.provider import main
 
 if __name__ == "__main__":
     # Run as a plug-in, Python starts in this folder; the components import each other from the one above.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from components.package import COMPONENTS, PACKAGE, VERSION
+    from components.package import Package
 
-    component_provider_host(components=COMPONENTS, name=PACKAGE, version=VERSION)
+    main(Package(), sys.argv[1:])

@@ -14,8 +14,9 @@ EDGE_PREFIX, WEIGHTS_PREFIX = "edge", "weights"
 class AccessLogsArgs(TypedDict):
     account_id: str
     days: int
-    """How long a log is kept."""
+    """How many days a log is kept."""
     protected: bool
+    """Refuses to delete the bucket; without it a destroy empties and deletes it."""
 
 
 class AccessLogs(pulumi.ComponentResource):
@@ -46,17 +47,22 @@ class AuditTrailArgs(TypedDict):
     region: str
     account_id: str
     trail_name: str
+    """Physical name of the trail: its bucket's policy names it before it is there."""
     key_arn: pulumi.Input[str]
+    """KMS key that encrypts the trail's files; CloudTrail must be allowed to use it (`audit` of `DataKeys`)."""
     days: int
-    """How long a file of the trail is kept."""
+    """How many days a file of the trail is kept."""
     protected: bool
+    """Refuses to delete the bucket, not the trail; without it a destroy empties and deletes the bucket."""
 
 
 class AuditTrail(pulumi.ComponentResource):
     """CloudTrail of every region, with digests that show a changed file, in an encrypted bucket of its own."""
 
     trail_arn: pulumi.Output[str]
+    """ARN of the trail, known once its bucket takes its files."""
     bucket: pulumi.Output[str]
+    """Name of the bucket; its files lie under `AWSLogs/<account>/`."""
 
     def __init__(self, name: str, args: AuditTrailArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:AuditTrail", name, None, opts)

@@ -10,6 +10,7 @@ PROOF_TTL_SECONDS = 300
 
 class CertificateArgs(TypedDict):
     hostname: str
+    """Full name that clients use: the certificate is for this one alone."""
     zone_id: str
     """The Route 53 hosted zone, public, that holds the name."""
 
@@ -18,6 +19,7 @@ class Certificate(pulumi.ComponentResource):
     """An ACM certificate. Whoever waits for its ARN waits until it is issued."""
 
     certificate_arn: pulumi.Output[str]
+    """ARN of the certificate, known once ACM has issued it."""
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Certificate", name, None, opts)

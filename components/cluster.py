@@ -17,25 +17,32 @@ class ClusterArgs(TypedDict):
     cluster_name: str
     """Physical name: the log group and the kubeconfig name it before the cluster is there. A change replaces it all."""
     version: str
+    """Kubernetes version of the control plane, such as 1.36; EKS raises it by one minor at a time."""
     support: str
     """STANDARD or EXTENDED: what happens when the version leaves standard support."""
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Private subnets of two zones or more, for the control plane's network interfaces."""
     public_endpoint_cidrs: Sequence[str]
     """Who may reach the API server from outside; empty means private only."""
     administrators: Sequence[str]
     """IAM principals with cluster-admin, beside the creator."""
     secrets_key_arn: pulumi.Input[str]
+    """KMS key that encrypts Kubernetes secrets (envelope encryption)."""
     logs_key_arn: pulumi.Input[str]
     log_retention_days: int
     protected: bool
+    """Refuses to delete the cluster, in AWS and in Pulumi."""
 
 
 class Cluster(pulumi.ComponentResource):
     """EKS with API access mode, envelope encryption, control-plane logs, zonal shift and a set upgrade policy."""
 
     cluster_name: pulumi.Output[str]
+    """The same name, known once the cluster is there: what needs the cluster takes it from here."""
     arn: pulumi.Output[str]
+    """ARN of the cluster, for policies that name it."""
     endpoint: pulumi.Output[str]
+    """Address of the API server, with https://, known once the administrators may use it."""
     certificate_authority: pulumi.Output[str]
     """Base64 of the API server's CA certificate."""
     security_group_id: pulumi.Output[str]

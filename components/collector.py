@@ -20,10 +20,12 @@ class CollectorArgs(TypedDict):
     namespace: str
     """Of gateways and engines; the collector runs there too."""
     image: pulumi.Input[str]
+    """Image of the AWS Distro for OpenTelemetry's collector, with tag or digest."""
     log_group: str
     """Where CloudWatch reads the metrics from."""
     log_retention_days: int
     logs_key_arn: pulumi.Input[str]
+    """KMS key of its log group, and of the workspace where one is made."""
     managed_prometheus: bool
     """Makes a workspace of Amazon Managed Service for Prometheus, and writes there."""
     remote_write_url: NotRequired[str]

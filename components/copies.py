@@ -18,15 +18,21 @@ class CopiesArgs(TypedDict):
     region: str
     """Where the copies are."""
     home_region: str
+    """AWS region of the originals, which is the provider's."""
     weights_bucket: pulumi.Input[str]
     """Name of the bucket that is copied; its versioning must be on."""
     weights_bucket_arn: pulumi.Input[str]
+    """ARN of the same bucket, for the role by which S3 copies."""
     weights_key_arn: pulumi.Input[str]
     """What encrypts the originals."""
     old_version_days: int
+    """Days for which a copy that was overwritten or deleted can be brought back."""
     database_arn: pulumi.Input[str]
+    """ARN of the RDS instance (`arn` of `Database`); its own backups must be on."""
     backup_days: int
+    """How many days the copied backups are kept, 1 to 35."""
     protected: bool
+    """Refuses to delete the copies' bucket and keys; without it a destroy empties and deletes the bucket."""
 
 
 class Copies(pulumi.ComponentResource):

@@ -23,21 +23,27 @@ INSIGHTS_DAYS = 7
 
 class CacheArgs(TypedDict):
     node_type: str
+    """ElastiCache node type of the primary and of each replica, such as cache.m7g.large."""
     engine_version: str
     """Valkey version."""
     replicas: int
     """Beside the primary, in other zones; with one or more it fails over by itself."""
     tls: bool
+    """Clients must connect by TLS."""
     auth: bool
     """Clients must send a token. AWS takes one only beside TLS."""
     token_number: NotRequired[int]
     """Raised by one it has the token made anew; 1 where it is not given."""
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Intra subnets, without a way out; with replicas, of two zones or more."""
     security_group_id: pulumi.Input[str]
+    """Security group of the nodes; it must let clients in at port 6379."""
     key_arn: pulumi.Input[str]
+    """KMS key that encrypts the cache at rest, its token not included."""
     credentials_key_arn: pulumi.Input[str]
     """For the secret that keeps the token."""
     protected: bool
+    """The token's secret can be brought back for 7 days after a delete; the cache itself is not protected."""
 
 
 class Cache(pulumi.ComponentResource):
@@ -114,6 +120,7 @@ class DatabaseArgs(TypedDict):
     """The instance's name, and the first part of its log groups' and of its last snapshot's. A new one is a new, empty
     database."""
     instance_class: str
+    """RDS instance class, such as db.m7g.large; a standby has the same."""
     engine_version: str
     """PostgreSQL version; a major alone takes its newest minor."""
     checked_version: NotRequired[pulumi.Input[str]]
@@ -121,16 +128,26 @@ class DatabaseArgs(TypedDict):
     allow_major_upgrade: NotRequired[bool]
     """Takes a new major version at once: in the maintenance window its old parameter group could not be deleted."""
     storage_gib: int
+    """First storage, in GiB of gp3, 20 or more: it can grow and never shrink."""
     max_storage_gib: int
+    """Storage grows by itself up to this, in GiB."""
     multi_zone: bool
+    """A standby in a second zone, to which it fails over by itself."""
     backup_days: int
+    """How many days back it can be restored, to a point in time: 0 to 35; with 0 there are no backups."""
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Intra subnets, without a way out, of two zones or more."""
     security_group_id: pulumi.Input[str]
+    """Security group of the instance; it must let gateways in at port 5432."""
     key_arn: pulumi.Input[str]
+    """KMS key that encrypts storage, backups, snapshots and Performance Insights."""
     credentials_key_arn: pulumi.Input[str]
+    """KMS key of the secret in which AWS keeps the owner's password."""
     logs_key_arn: pulumi.Input[str]
     log_retention_days: int
     protected: bool
+    """Refuses to delete the instance, keeps its backups and a last snapshot, and leaves changes to the maintenance
+    window."""
 
 
 class Database(pulumi.ComponentResource):
@@ -139,7 +156,9 @@ class Database(pulumi.ComponentResource):
     address: pulumi.Output[str]
     """host:port."""
     identifier: pulumi.Output[str]
+    """The instance's name, known once it is there: metrics and alarms name it."""
     arn: pulumi.Output[str]
+    """ARN of the instance, for `Copies` and `FaultInjection`."""
     secret_arn: pulumi.Output[str]
     """The Secrets Manager secret that holds user name and password."""
 

@@ -19,6 +19,7 @@ MARKS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": PART_OF}
 
 class DevicePluginArgs(TypedDict):
     image: pulumi.Input[str]
+    """Image of NVIDIA's device plugin, with tag or digest; the daemon set is that of version 0.20."""
 
 
 def daemon_set(image: pulumi.Input[str]) -> Manifest:

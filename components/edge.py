@@ -34,7 +34,9 @@ class EdgeArgs(TypedDict):
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     """One public subnet for each zone."""
     security_group_id: pulumi.Input[str]
+    """Security group of the load balancer: who reaches it, and that it reaches gateways at port 8080."""
     port: int
+    """TCP port of the listener: commonly 443 with a certificate, 80 without."""
     certificate_arn: NotRequired[pulumi.Input[str]]
     """With a certificate the listener speaks HTTPS, without one HTTP."""
     hostname: NotRequired[str]
@@ -48,7 +50,9 @@ class EdgeArgs(TypedDict):
     deregistration_delay_seconds: int
     """How long open streams to a leaving gateway are kept."""
     health_period_seconds: int
+    """How often each gateway is asked for `/readyz`, 5 to 300; the second answer alike changes its health."""
     protected: bool
+    """AWS refuses to delete the load balancer."""
 
 
 class Edge(pulumi.ComponentResource):
@@ -60,8 +64,8 @@ class Edge(pulumi.ComponentResource):
     blue_target_group_arn: pulumi.Output[str]
     green_target_group_arn: pulumi.Output[str]
     load_balancer_dimension: pulumi.Output[str]
-    """The load balancer's name in CloudWatch metrics."""
     load_balancer_arn: pulumi.Output[str]
+    """ARN of the load balancer, for a `Firewall`."""
 
     def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Edge", name, None, opts)
@@ -214,6 +218,7 @@ class Traffic(pulumi.ComponentResource):
     """The weighted rule: the only place where traffic is divided, and one integer in a preview."""
 
     rule_arn: pulumi.Output[str]
+    """ARN of the weighted rule, for requests under `/v1/`."""
 
     def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Traffic", name, None, opts)

@@ -28,16 +28,20 @@ TRIES = 5
 class EventsArgs(TypedDict):
     account_id: str
     key_arn: pulumi.Input[str]
+    """KMS key of topic and queues; those who publish must be allowed to use it (`messages` of `DataKeys`)."""
 
 
 class Events(pulumi.ComponentResource):
     """A topic for alarms and cost, and a queue that holds its messages until a gateway has read them."""
 
     topic_arn: pulumi.Output[str]
+    """ARN of the topic, known once alarms, budgets and anomaly monitors may publish to it."""
     queue_url: pulumi.Output[str]
     """Raw messages of the topic."""
     queue_arn: pulumi.Output[str]
+    """ARN of the queue, for the role of whoever reads it."""
     queue_name: pulumi.Output[str]
+    """The queue's name in CloudWatch metrics."""
     dead_queue_name: pulumi.Output[str]
     """Messages that no gateway could read."""
 

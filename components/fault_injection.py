@@ -32,16 +32,18 @@ class FaultInjectionArgs(TypedDict):
     """So many errors of gateways in a minute end every experiment."""
     load_balancer_dimension: pulumi.Input[str]
     volumes_key_arn: pulumi.Input[str]
+    """KMS key of the nodes' volumes: a drill needs it to start again the nodes that it stopped."""
     database_arn: NotRequired[pulumi.Input[str] | None]
-    """None where the database has no standby: then there is nothing to fail over to."""
+    """ARN of the RDS instance; left out where it has no standby: then there is nothing to fail over to."""
     cache_arn: NotRequired[pulumi.Input[str] | None]
-    """The replication group; None where it has no replica."""
+    """ARN of the replication group; left out where it has no replica: then no drill takes its power."""
 
 
 class FaultInjection(pulumi.ComponentResource):
     """One template for each drill that AWS can do: zone-loss, spot-reclaim, database-failover, cache-primary."""
 
     template_ids: pulumi.Output[list[str]]
+    """Ids of the experiment templates; the tag `penstock-drill` of each tells which drill it is."""
 
     def __init__(self, name: str, args: FaultInjectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:FaultInjection", name, None, opts)

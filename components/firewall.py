@@ -54,10 +54,11 @@ def rules(requests_per_five_minutes_per_ip: int) -> "list[WebAclRuleArgsDict]":
 
 class FirewallArgs(TypedDict):
     load_balancer_arn: pulumi.Input[str]
+    """ARN of the application load balancer that it protects (`loadBalancerArn` of `Edge`)."""
     requests_per_five_minutes_per_ip: int
     """AWS counts each address by itself and takes 10 or more."""
     log_name: str
-    """The log group is `aws-waf-logs-<log_name>`: AWS WAF writes to groups of that prefix alone."""
+    """The log group is `aws-waf-logs-` and this: AWS WAF writes to groups of that prefix alone."""
     log_retention_days: int
     logs_key_arn: pulumi.Input[str]
 
@@ -66,7 +67,9 @@ class Firewall(pulumi.ComponentResource):
     """A regional web ACL on the load balancer. What it refuses is logged, without credentials."""
 
     web_acl_arn: pulumi.Output[str]
+    """ARN of the web ACL, which is bound to the load balancer."""
     log_group_name: pulumi.Output[str]
+    """Name of the log group of refused requests."""
 
     def __init__(self, name: str, args: FirewallArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Firewall", name, None, opts)

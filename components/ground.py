@@ -14,6 +14,7 @@ BINDING_VERSION = "v1beta1"
 
 class GroundArgs(TypedDict):
     namespace: str
+    """Name of the Kubernetes namespace that is made; another name replaces it with all that is in it."""
 
 
 def binding_definition() -> Manifest:
@@ -77,6 +78,7 @@ class Ground(pulumi.ComponentResource):
     """A namespace with restricted pod security, service accounts, and the gateway's right to watch pods."""
 
     namespace: pulumi.Output[str]
+    """The same name, known once the namespace is there."""
 
     def __init__(self, name: str, args: GroundArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Ground", name, None, opts)

@@ -17,6 +17,7 @@ BATCH_PRIORITY = 1_000
 class IsolationArgs(TypedDict):
     namespace: pulumi.Input[str]
     vpc_cidr: str
+    """The VPC's range: gateways reach cache and database in it, engines only what is outside."""
     edge_cidrs: Sequence[str]
     """Ranges of the load balancer's subnets: it speaks to gateway pods from there."""
     scaled: NotRequired[bool]

@@ -25,6 +25,7 @@ class FilesArgs(TypedDict):
     keep_days: int
     """Files go after so many days, also those that the workers forgot."""
     protected: bool
+    """Refuses to delete bucket and key; without it a destroy empties and deletes the bucket."""
 
 
 class Files(pulumi.ComponentResource):
@@ -33,7 +34,9 @@ class Files(pulumi.ComponentResource):
     bucket: pulumi.Output[str]
     """The bucket's name."""
     arn: pulumi.Output[str]
+    """ARN of the bucket, for the roles of those who keep files in it."""
     key_arn: pulumi.Output[str]
+    """ARN of the KMS key that encrypts the files: whoever reads or writes them needs its use too."""
 
     def __init__(self, name: str, args: FilesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Files", name, None, opts)
@@ -68,6 +71,7 @@ class Files(pulumi.ComponentResource):
 class JobWorkersArgs(TypedDict):
     namespace: pulumi.Input[str]
     workers: WorkersShape
+    """What the workers run, how large they are and how many."""
 
 
 class JobWorkers(pulumi.ComponentResource):

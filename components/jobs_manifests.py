@@ -33,15 +33,18 @@ HAND_BACK_SECONDS = 10
 
 class WorkersScaling(TypedDict):
     max_workers: int
+    """Most workers, however many requests wait."""
     rows_per_worker: int
     """Requests that wait or are under way, for each worker."""
 
 
 class WorkersShape(TypedDict):
     image: pulumi.Input[str]
+    """Image of the workers, with tag or digest: the gateways' holds them too."""
     replicas: int
     """The floor where they scale, else the number."""
     scaling: NotRequired[WorkersScaling]
+    """The number follows the queue, by KEDA; without it it is fixed."""
     cpu_millicores: int
     memory_mib: int
     config: str
@@ -50,6 +53,7 @@ class WorkersShape(TypedDict):
     """Name of the Secret with PENSTOCK_JOBS_* and PENSTOCK_DATABASE_*."""
     database_tls: str
     vpc_cidr: str
+    """The VPC's range: workers reach the database in it."""
 
 
 def labels() -> dict[str, str]:

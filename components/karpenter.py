@@ -34,17 +34,23 @@ class KarpenterArgs(TypedDict):
     cluster: str
     """The cluster's physical name, which stands in tags and conditions."""
     image: pulumi.Input[str]
+    """Image of Karpenter's controller, with tag or digest; rights and types are those of version 1.14."""
     replicas: int
+    """Pods of the controller: one leads, the others wait."""
     isolated: bool
     """The network has no way out: prices come from the table inside the controller."""
     ami_alias: str
     """Pinned, such as bottlerocket@v1.50.0: a newer image comes by a reviewed diff."""
     volume_gib: int
     subnet_ids: Sequence[pulumi.Input[str]]
+    """Private subnets in which nodes start, of the zones that the pools name."""
     security_group_ids: Sequence[pulumi.Input[str]]
+    """Security groups of the nodes: the cluster's own, and the one for nodes."""
     volumes_key_arn: pulumi.Input[str]
     messages_key_arn: pulumi.Input[str]
+    """KMS key of the queue; EventBridge must be allowed to use it (`messages` of `DataKeys`)."""
     pools: PoolShape
+    """Which nodes it may start, how many, and when they go."""
 
 
 class Karpenter(pulumi.ComponentResource):
@@ -52,7 +58,9 @@ class Karpenter(pulumi.ComponentResource):
     colour."""
 
     queue_name: pulumi.Output[str]
+    """Name of the SQS queue of interruptions, as CloudWatch metrics have it."""
     node_role_arn: pulumi.Output[str]
+    """ARN of the nodes' role, which joins the cluster and pulls images, and reads no data."""
 
     def __init__(self, name: str, args: KarpenterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Karpenter", name, None, opts)

@@ -33,6 +33,7 @@ READ = ["get", "list", "watch"]
 
 class ReservedPool(TypedDict):
     name: str
+    """The pool is named `gpu-reserved-<name>`."""
     reservation_id: str
     zone: str
     """Full name."""
@@ -45,14 +46,19 @@ class PoolShape(TypedDict):
     zones: Sequence[str]
     """Full names, such as eu-central-1a."""
     instance_types: Sequence[str]
+    """EC2 instance types that it may start, all of the one architecture."""
     architecture: str
     """amd64 or arm64."""
     labels: Mapping[str, str]
     """More labels of the nodes."""
     max_gpus: int
+    """Ceiling of each pool, in GPUs; pools in reservations have their own."""
     expire_after_hours: int
+    """A node is replaced at this age."""
     termination_grace_hours: int
+    """Pods that are still on a leaving node after this are killed."""
     consolidate_after_minutes: int
+    """A node that has been empty for so long goes."""
     colours: NotRequired[Sequence[str]]
     """Each has pools and a node class of its own; without them there is one set for all engines."""
     reserved: NotRequired[Sequence[ReservedPool]]

@@ -14,12 +14,17 @@ from components.options import child_of
 
 class KedaArgs(TypedDict):
     cluster: str
+    """The cluster's name, as the operator's events tell it."""
     vpc_cidr: str
+    """The VPC's range: the API server asks the adapter from an address in it."""
     namespace: pulumi.Input[str]
     """Of gateways and engines: the only one that it watches and scales in."""
     operator_image: pulumi.Input[str]
+    """Image of KEDA's operator, with tag or digest; rights and types are those of version 2.20."""
     adapter_image: pulumi.Input[str]
+    """Image of KEDA's metrics adapter, with tag or digest, of the operator's version."""
     replicas: int
+    """Pods of the operator, of which one leads, and as many of the adapter."""
 
 
 class Keda(pulumi.ComponentResource):

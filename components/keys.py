@@ -17,7 +17,6 @@ DELETION_WINDOW_DAYS = 30
 
 class DataKeysArgs(TypedDict):
     partition: str
-    """AWS partition: aws, aws-cn, aws-us-gov."""
     region: str
     account_id: str
     protected: bool

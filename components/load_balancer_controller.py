@@ -20,12 +20,14 @@ class LoadBalancerControllerArgs(TypedDict):
     region: str
     cluster_name: pulumi.Input[str]
     cluster: str
-    """The cluster's physical name."""
+    """The cluster's physical name, which the controller is told."""
     vpc_id: pulumi.Input[str]
     namespace: pulumi.Input[str]
     """Of the gateways: the only one that it watches."""
     image: pulumi.Input[str]
+    """Image of the AWS Load Balancer Controller, with tag or digest; its flags are those of version 3.5."""
     replicas: int
+    """Pods of the controller: one leads, the others wait."""
     target_group_arns: Sequence[pulumi.Input[str]]
     """All that it may register pods with."""
     webhook_certificate: pulumi.Input[str]
@@ -35,9 +37,10 @@ class LoadBalancerControllerArgs(TypedDict):
 
 
 class LoadBalancerController(pulumi.ComponentResource):
-    """Two replicas, of which one leads, with the rights of target registration alone."""
+    """The controller, with the rights of target registration alone."""
 
     role_arn: pulumi.Output[str]
+    """ARN of the controller's role, which may change the targets of these groups and nothing else."""
 
     def __init__(self, name: str, args: LoadBalancerControllerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:LoadBalancerController", name, None, opts)

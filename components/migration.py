@@ -31,11 +31,10 @@ class MigrationShape(TypedDict):
     database_address: pulumi.Input[str]
     """host:port."""
     database_tls: str
-    """As the gateway takes it: prefer, require or verify-full."""
     owner_secret_arn: pulumi.Input[str]
     """The secret of Secrets Manager in which AWS keeps the owner's name and password."""
     login_secret: pulumi.Input[str]
-    """Name of the Kubernetes Secret with the gateways' password, at PASSWORD_KEY."""
+    """Name of the Kubernetes Secret with the gateways' password, at PENSTOCK_DATABASE_PASSWORD."""
     keep_days: int
     """Rows of usage are kept so long."""
     semantic_cache: bool
@@ -43,7 +42,7 @@ class MigrationShape(TypedDict):
     retrieval: NotRequired[bool]
     """Retrieval has tables too; they need the extension pgvector."""
     jobs_secret: NotRequired[pulumi.Input[str]]
-    """Jobs have tables too: name of the Kubernetes Secret with the workers' password, at PASSWORD_KEY."""
+    """Jobs have tables too: name of the Kubernetes Secret with the workers' password, at PENSTOCK_DATABASE_PASSWORD."""
 
 
 def labels() -> dict[str, str]:

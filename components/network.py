@@ -27,6 +27,7 @@ class NetworkArgs(TypedDict):
     flow_log_group: str
     """Name of the log group for the VPC's flow logs."""
     flow_log_days: int
+    """How long flow logs are kept, in days: a number that CloudWatch takes, such as 30 or 365."""
     logs_key_arn: pulumi.Input[str]
 
 
@@ -34,6 +35,7 @@ class Network(pulumi.ComponentResource):
     """A VPC with public, private and intra subnets, one of each in each zone."""
 
     vpc_id: pulumi.Output[str]
+    """Id of the VPC, for security groups, target groups and controllers."""
     public_subnet_ids: pulumi.Output[Sequence[str]]
     """Load balancers and NAT; in the order of the zones."""
     private_subnet_ids: pulumi.Output[Sequence[str]]

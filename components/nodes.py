@@ -25,15 +25,21 @@ class NodeGroupShape(TypedDict):
     max_unavailable: NotRequired[int]
     """Nodes that are exchanged at a time; 1 where it is not given."""
     ami_type: str
+    """EKS AMI type, such as BOTTLEROCKET_x86_64_NVIDIA."""
     instance_types: pulumi.Input[Sequence[str]]
+    """EC2 instance types of the nodes, such as g6.xlarge; with several a spot group stays full more easily."""
     min_nodes: int
+    """Fewest nodes; 0 is allowed."""
     desired_nodes: int
+    """Nodes that the group is to have, from the fewest to the most."""
     max_nodes: int
+    """Most nodes; 0 makes no such group, which `system` cannot do without."""
     volume_gib: int
 
 
 class ReservedShape(TypedDict):
     name: str
+    """The group is named `reserved-<name>`."""
     reservation_id: str
     capacity_block: bool
     """A Capacity Block for ML; else an On-Demand Capacity Reservation."""
@@ -41,15 +47,22 @@ class ReservedShape(TypedDict):
     """Zone letter: a reservation is in one zone."""
     instance_type: pulumi.Input[str]
     nodes: int
+    """Nodes that start in the reservation; with 0 the group stays empty."""
 
 
 class AddonVersionsShape(TypedDict):
     vpc_cni: str
+    """Add-on vpc-cni: addresses of pods, and network policies."""
     pod_identity_agent: str
+    """Add-on eks-pod-identity-agent: credentials for pods."""
     kube_proxy: str
+    """Add-on kube-proxy: addresses of services; of the cluster's Kubernetes minor."""
     coredns: str
+    """Add-on coredns: names of services."""
     metrics_server: str
+    """Add-on metrics-server: what CPU and memory pods use."""
     node_monitoring_agent: str
+    """Add-on eks-node-monitoring-agent: finds sick nodes, which EKS then repairs."""
 
 
 class NodeGroupsArgs(TypedDict):
@@ -67,9 +80,9 @@ class NodeGroupsArgs(TypedDict):
     system: NodeGroupShape
     """On demand, over all zones: gateways and cluster services."""
     gpu: NodeGroupShape
-    """On demand, over all zones: the floor under the engines. `max_nodes` 0: there is none."""
+    """On demand, over all zones: the floor under the engines. With 0 as its most nodes there is none."""
     gpu_spot: NodeGroupShape
-    """Spot; the numbers count for one zone. `max_nodes` 0: there are none."""
+    """Spot; the numbers count for one zone. With 0 as their most nodes there are none."""
     reserved: NotRequired[Sequence[ReservedShape]]
     """A group in each reservation, with image and volume of `gpu`."""
 

@@ -25,6 +25,7 @@ from components.karpenter import Karpenter
 from components.keda import Keda
 from components.keys import DataKeys
 from components.load_balancer_controller import LoadBalancerController
+from components.meanings import with_shared_meanings
 from components.network import Network
 from components.nodes import NodeGroups
 from components.release import Release
@@ -76,6 +77,15 @@ COMPONENTS: list[type[ComponentResource]] = [
 ]
 
 
+class Package(ComponentProvider):
+    """Makes the components for programs in other languages, and tells these what there is."""
+
+    def __init__(self) -> None:
+        super().__init__(COMPONENTS, PACKAGE, version=VERSION)
+        # Inferred from annotations and from the docstrings behind them, but for what many have in common.
+        self.schema = json.dumps(with_shared_meanings(json.loads(self.schema or "{}")))
+
+
 def package_schema() -> dict[str, Any]:
-    """The package's schema, as other languages see it: inferred from the annotations, without any CLI."""
-    return json.loads(ComponentProvider(COMPONENTS, PACKAGE, version=VERSION).schema or "{}")
+    """The package's schema, as other languages see it: without any CLI."""
+    return json.loads(Package().schema or "{}")

@@ -18,15 +18,22 @@ Manifest = dict[str, Any]
 
 class DrainShape(TypedDict):
     pre_stop_seconds: int
+    """Sleep before SIGTERM, in which the pod leaves the endpoints: no shorter than the probes take to notice."""
     engine_shutdown_seconds: int
+    """How long an engine lets requests end after SIGTERM; of the engines vLLM alone takes it."""
     grace_seconds: int
+    """From the start of the sleep to SIGKILL: longer than the sleep and the end of requests together."""
 
 
 class ProbesShape(TypedDict):
     period_seconds: int
+    """How often each pod is asked."""
     timeout_seconds: int
+    """An answer that takes longer is a failed one."""
     failure_threshold: int
+    """Failures in a row until a pod is not ready; three times as many restart it."""
     gateway_startup_seconds: int
+    """A gateway is restarted when it does not answer by then."""
 
 
 def device_plugin_label(ami_type: str) -> dict[str, str]:

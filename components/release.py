@@ -22,13 +22,18 @@ PDB_FROM_REPLICAS = 2
 
 class ReleaseArgs(TypedDict):
     colour: str
+    """`blue` or `green`: names and labels of what is made have it."""
     namespace: pulumi.Input[str]
     zones: int
     """How many zones the pods are spread over."""
     gateway_image: pulumi.Input[str]
+    """Image of the gateways and of the migration, with tag or digest."""
     gateway_replicas: int
+    """Pods of the gateway; 0 takes the colour down, and no migration runs for it."""
     gateway_cpu_millicores: int
+    """CPU that each gateway pod asks for, in thousandths of a core."""
     gateway_memory_mib: int
+    """Memory of each gateway pod in MiB: what it asks for, and its limit."""
     gateway_config: str
     """The gateway's settings as JSON. A change makes a new ConfigMap and a rolling restart."""
     gateway_files: NotRequired[Mapping[str, str]]
@@ -42,12 +47,17 @@ class ReleaseArgs(TypedDict):
     spool_mib: int
     """Disk in each gateway pod for usage that waits for the database."""
     engine_image: pulumi.Input[str]
+    """Image of the engines, with tag or digest, where an engine names none of its own."""
     engines: Sequence[EngineShape]
+    """The models that the release serves itself; empty where all of them are outside providers'."""
     target_group_arn: pulumi.Input[str]
+    """Target group of this colour, by ARN, to which the gateways' pods are bound."""
     waits_for_load_balancer: NotRequired[bool]
     """A gateway is ready once the load balancer sees it healthy. Needs a controller that opens readiness gates."""
     drain: DrainShape
+    """How long the pods have to leave."""
     probes: ProbesShape
+    """How often the pods are asked whether they are ready and alive."""
 
 
 def encoded(text: str) -> str:

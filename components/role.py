@@ -13,6 +13,7 @@ class ServiceRoleArgs(TypedDict):
     services: Sequence[str]
     """Service principals that may take the role, such as `pods.eks.amazonaws.com`."""
     description: str
+    """What the role is for, as IAM shows it."""
     managed_policies: Sequence[str]
     """Full ARNs, such as `arn:aws:iam::aws:policy/AmazonEKSClusterPolicy`."""
     policy: NotRequired[pulumi.Input[str]]
@@ -23,6 +24,7 @@ class ServiceRole(pulumi.ComponentResource):
     """A role, its attachments and at most one inline policy."""
 
     arn: pulumi.Output[str]
+    """ARN of the role, known once its policies are attached."""
 
     def __init__(self, name: str, args: ServiceRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:ServiceRole", name, None, opts)

@@ -27,7 +27,9 @@ class SecurityGroups(pulumi.ComponentResource):
     nodes_id: pulumi.Output[str]
     """Nodes and their pods, beside the cluster's own group."""
     cache_id: pulumi.Output[str]
+    """The cache: nodes and their pods reach it at port 6379."""
     database_id: pulumi.Output[str]
+    """The database: nodes and their pods reach it at port 5432."""
 
     def __init__(self, name: str, args: SecurityGroupsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:SecurityGroups", name, None, opts)

@@ -23,20 +23,24 @@ def part(stack: str, name: str) -> str:
 
 class MonthlyBudgetArgs(TypedDict):
     monthly_usd: int
+    """What a month may cost, in US dollars: the percentages are of this."""
     actual_percents: Sequence[int]
     """Announced when so much has been spent."""
     forecast_percents: Sequence[int]
     """Announced when AWS expects so much by the end of the month; it needs about five weeks of history."""
     topic_arn: pulumi.Input[str]
     tag_key: NotRequired[str]
-    """With a value: count only what carries the tag. It must be active as a cost allocation tag."""
+    """Count only what carries this tag with the value below, such as `penstock-part`; it must be active as a cost
+    allocation tag."""
     tag_value: NotRequired[str]
+    """The tag's value, such as `prod-gpu`; with only one of key and value the whole account counts."""
 
 
 class MonthlyBudget(pulumi.ComponentResource):
     """A monthly cost budget that speaks on the topic at each percentage, of what is spent and of what is expected."""
 
     budget_name: pulumi.Output[str]
+    """Name of the budget in AWS Budgets."""
 
     def __init__(self, name: str, args: MonthlyBudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:MonthlyBudget", name, None, opts)
@@ -79,6 +83,7 @@ class CostAnomalies(pulumi.ComponentResource):
     """Watches the stack's cost for what is unusual and says so on the topic within a day."""
 
     monitor_arn: pulumi.Output[str]
+    """ARN of the monitor, which looks at cost that carries the stack's tag."""
 
     def __init__(self, name: str, args: CostAnomaliesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:CostAnomalies", name, None, opts)

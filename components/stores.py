@@ -15,11 +15,13 @@ IMAGES_KEPT = 50
 
 class WeightsArgs(TypedDict):
     key_arn: pulumi.Input[str]
+    """KMS key that encrypts the weights: whoever reads them needs its use too."""
     old_version_days: int
     """What is overwritten or deleted can be brought back so long."""
     access_logs_bucket: NotRequired[pulumi.Input[str]]
-    """A bucket that takes S3's access logs; without one none are written."""
+    """A bucket that takes S3's access logs under `weights/`, as that of `AccessLogs`; without one none are written."""
     protected: bool
+    """Refuses to delete the bucket; without it a destroy empties and deletes it."""
 
 
 class Weights(pulumi.ComponentResource):
@@ -28,6 +30,7 @@ class Weights(pulumi.ComponentResource):
     bucket: pulumi.Output[str]
     """The bucket's name."""
     arn: pulumi.Output[str]
+    """ARN of the bucket, for the roles of those who read or add weights."""
 
     def __init__(self, name: str, args: WeightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Weights", name, None, opts)
@@ -56,8 +59,11 @@ class RegistryArgs(TypedDict):
     prefix: str
     """Repositories are named `<prefix>/<image>`."""
     images: Sequence[str]
+    """Names of the images, such as `gateway`: each has a repository of its own."""
     key_arn: pulumi.Input[str]
+    """KMS key that encrypts the images; another key means new, empty repositories."""
     protected: bool
+    """AWS refuses to delete a repository that holds images; without it a destroy takes them too."""
 
 
 class Registry(pulumi.ComponentResource):

@@ -26,11 +26,13 @@ class TelemetryArgs(TypedDict):
     """The cluster's physical name, which stands in the names of log groups."""
     cluster_name: pulumi.Input[str]
     addon_version: str
+    """Version of the EKS add-on amazon-cloudwatch-observability, such as v4.7.0-eksbuild.1."""
     namespace: str
     """Of gateways and engines."""
     log_groups: Mapping[str, pulumi.Input[str]]
     """Log group of each kind of pod of that namespace, `gateway` and `engine`."""
     log_group_arns: Mapping[str, pulumi.Input[str]]
+    """ARNs of the same groups, by the same kinds: the add-on may write to them."""
     log_retention_days: int
     """Of all other logs of the cluster."""
     logs_key_arn: pulumi.Input[str]
@@ -40,6 +42,7 @@ class Telemetry(pulumi.ComponentResource):
     """The add-on on every node, its rights, and the log groups that it may write to."""
 
     role_arn: pulumi.Output[str]
+    """ARN of the role of the CloudWatch agent and of the log shipper."""
 
     def __init__(self, name: str, args: TelemetryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Telemetry", name, None, opts)

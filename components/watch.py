@@ -11,7 +11,9 @@ from components import alarms, dashboards
 
 class EngineLimitsShape(TypedDict):
     waiting_requests: int
+    """An alarm tells when so many requests wait in one engine."""
     first_token_seconds: float
+    """An alarm tells when a colour's mean time to the first token reaches this."""
     kinds: NotRequired[Sequence[str]]
     """Of the engines there are, vLLM alone unless given; each kind tells under names of its own."""
 
@@ -19,8 +21,9 @@ class EngineLimitsShape(TypedDict):
 class WatchArgs(TypedDict):
     region: str
     log_group_prefix: str
+    """Names of the log groups begin with it: `/penstock/prod` and the kind `gateway` make `/penstock/prod/gateway`."""
     log_retention_days: Mapping[str, int]
-    """For each log group, one for each kind of workload."""
+    """Days that a log group keeps its lines, by kind of workload, such as `gateway`: each kind has a group."""
     logs_key_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
     runbooks_url: str
@@ -29,13 +32,17 @@ class WatchArgs(TypedDict):
     """An alarm tells when one answer in a hundred begins later."""
     load_balancer_dimension: pulumi.Input[str]
     target_group_dimensions: Mapping[str, pulumi.Input[str]]
-    """For each colour."""
+    """Each colour's target group as CloudWatch calls it: the end of its ARN, `targetgroup/<name>/<id>`."""
     database_identifier: pulumi.Input[str]
+    """Name of the RDS instance, for its alarms and panels (`identifier` of `Database`)."""
     database_storage_gib: int
+    """The database's first storage, in GiB: an alarm tells when a tenth of it or less is free."""
     cache_members: Sequence[pulumi.Input[str]]
     """Ids of the cache's nodes."""
     dead_queue_name: pulumi.Input[str]
+    """Queue of messages that no gateway could read (`deadQueueName` of `Events`): the first one rings."""
     dashboard_name: str
+    """Name of the CloudWatch dashboard; an account has each name once."""
     engines: NotRequired[EngineLimitsShape]
     """With the collector: alarms and panels on what gateways and engines count."""
     insights_of: NotRequired[str]
@@ -48,8 +55,11 @@ class Watch(pulumi.ComponentResource):
     """Log groups, alarms on what users feel and on what will soon hurt them, and a dashboard of the same."""
 
     log_group_names: pulumi.Output[Mapping[str, str]]
+    """Name of each log group, by kind of workload."""
     log_group_arns: pulumi.Output[Mapping[str, str]]
+    """ARN of each log group, by kind of workload, for the roles of those who write to it."""
     dashboard_name: pulumi.Output[str]
+    """The same name, known once the dashboard is there."""
 
     def __init__(self, name: str, args: WatchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Watch", name, None, opts)

@@ -17,7 +17,8 @@ COMPONENTS_HEAD = """# Components
 
 Written by `make docs` from the component package's schema, which any of Pulumi's languages can use
 ([examples](../examples/library/README.md)). A type token, such as `penstock:index:Network`, is public API: it changes
-only with an alias. `plain` inputs take no outputs of other resources. Inputs that end in `?` may be left out.
+only with an alias. `plain` inputs take no outputs of other resources; where a list or a map says `plain, not its
+items`, its items may be outputs. Inputs that end in `?` may be left out.
 """
 API_HEAD = """# API
 
@@ -74,8 +75,15 @@ def _table(what: str, properties: Mapping[str, Any], required: Any) -> Iterator[
     yield f"\n| {what} | type | meaning |\n|---|---|---|\n"
     for name, row in sorted(properties.items()):
         left_out = "" if name in required else "?"
-        kind = _kind(row) + (", plain" if row.get("plain") and what == "input" else "")
+        kind = _kind(row) + (_plain(row) if what == "input" else "")
         yield f"| `{name}{left_out}` | {kind} | {_cell(row.get('description', ''))} |\n"
+
+
+def _plain(row: Mapping[str, Any]) -> str:
+    if not row.get("plain"):
+        return ""
+    inner = row.get("items") or row.get("additionalProperties")
+    return ", plain, not its items" if inner and not inner.get("plain") else ", plain"
 
 
 def _kind(row: Mapping[str, Any]) -> str:

@@ -38,18 +38,24 @@ def _interface(name: str, properties: Mapping[str, Any], required: list[str]) ->
 
 def _members(properties: Mapping[str, Any], required: list[str]) -> Iterator[str]:
     for name, each in sorted(properties.items()):
-        if text := each.get("description"):
-            yield f"    /** {' '.join(text.split()).replace('*/', '* /')} */"
+        yield from _said(each, "    ")
         written = _type(each)
         written = written if each.get("plain") else f"pulumi.Input<{written}>"
         yield f"    {name}{'' if name in required else '?'}: {written};"
 
 
+def _said(each: Mapping[str, Any], indent: str = "") -> list[str]:
+    """What an editor shows beside a name."""
+    text = " ".join(each.get("description", "").split()).replace("*/", "* /")
+    return [f"{indent}/** {text} */"] if text else []
+
+
 def _class(name: str, token: str, version: str, each: Mapping[str, Any]) -> str:
     outputs = sorted(each.get("properties", {}).items())
-    lines = [f"/** {' '.join(each['description'].split())} */"] if each.get("description") else []
+    lines = _said(each)
     lines.append(f"export class {name} extends pulumi.ComponentResource {{")
-    lines += [f"    declare readonly {key}: pulumi.Output<{_type(value, output=True)}>;" for key, value in outputs]
+    for key, value in outputs:
+        lines += [*_said(value, "    "), f"    declare readonly {key}: pulumi.Output<{_type(value, output=True)}>;"]
     nothing = "".join(f", {key}: undefined" for key, _ in outputs)
     lines += [
         "",

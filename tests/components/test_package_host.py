@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from pulumi import ResourceOptions
-from pulumi.provider.experimental.component import ComponentProvider
 
 from infra.rehearsal import Rehearsal
 
@@ -15,10 +14,9 @@ Registered = Callable[[Callable[[], object]], Rehearsal]
 
 def constructed(token: str, inputs: dict[str, Any]) -> Callable[[], object]:
     def build() -> object:
-        from components.package import COMPONENTS, PACKAGE, VERSION
+        from components.package import Package
 
-        host = ComponentProvider(COMPONENTS, PACKAGE, version=VERSION)
-        return host.construct("hosted", token, inputs, ResourceOptions())
+        return Package().construct("hosted", token, inputs, ResourceOptions())
 
     return build
 

@@ -34,6 +34,13 @@ def test_each_component_is_on_its_page(component):
     assert f"\n## {component.__name__}\n" in PAGES[reference_pages.DOCS / "components.md"]
 
 
+def test_each_input_output_and_property_on_the_components_page_has_a_meaning():
+    rows = [line for line in PAGES[reference_pages.DOCS / "components.md"].splitlines() if line.startswith("| `")]
+    assert len(rows) > 300, "the page has no rows to look at"
+    empty = [row for row in rows if row.endswith("|  |")]
+    assert empty == [], "whoever uses the package from another language reads nothing but this: a docstring is missing"
+
+
 def test_each_path_that_a_gateway_serves_is_on_its_page():
     page = PAGES[reference_pages.DOCS / "api.md"]
     paths = {path.decode() for path in ROUTES} | set(PATHS.values()) | {f"/v1/{room}" for room in ROOMS}
