@@ -20,7 +20,7 @@ class CopiesArgs(TypedDict):
     home_region: str
     """AWS region of the originals, which is the provider's."""
     weights_bucket: pulumi.Input[str]
-    """Name of the bucket that is copied; its versioning must be on."""
+    """Name of the bucket that is copied; its versions must be kept (`versionedBucket` of `Weights`)."""
     weights_bucket_arn: pulumi.Input[str]
     """ARN of the same bucket, for the role by which S3 copies."""
     weights_key_arn: pulumi.Input[str]

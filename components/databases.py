@@ -234,4 +234,6 @@ class Database(pulumi.ComponentResource):
         self.identifier = instance.identifier
         self.arn = instance.arn
         self.secret_arn = instance.master_user_secrets[0]["secret_arn"]
-        self.register_outputs({"address": self.address, "identifier": self.identifier, "secretArn": self.secret_arn})
+        self.register_outputs(
+            {"address": self.address, "identifier": self.identifier, "arn": self.arn, "secretArn": self.secret_arn}
+        )

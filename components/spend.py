@@ -33,7 +33,7 @@ class MonthlyBudgetArgs(TypedDict):
     """Count only what carries this tag with the value below, such as `penstock-part`; it must be active as a cost
     allocation tag."""
     tag_value: NotRequired[str]
-    """The tag's value, such as `prod-gpu`; with only one of key and value the whole account counts."""
+    """The tag's value, such as `prod-gpu`; without key and value the whole account counts."""
 
 
 class MonthlyBudget(pulumi.ComponentResource):
@@ -49,6 +49,8 @@ class MonthlyBudget(pulumi.ComponentResource):
             *(("FORECASTED", percent) for percent in args["forecast_percents"]),
         ]
         key, value = args.get("tag_key"), args.get("tag_value")
+        if bool(key) != bool(value):
+            raise ValueError(f"{name}: a tag needs key and value; with one of them the whole account would count")
         budget = aws.budgets.Budget(
             name,
             budget_type="COST",

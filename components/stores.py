@@ -29,6 +29,8 @@ class Weights(pulumi.ComponentResource):
 
     bucket: pulumi.Output[str]
     """The bucket's name."""
+    versioned_bucket: pulumi.Output[str]
+    """The same, known once versions are kept: for `Copies`, which S3 refuses before."""
     arn: pulumi.Output[str]
     """ARN of the bucket, for the roles of those who read or add weights."""
 
@@ -50,9 +52,8 @@ class Weights(pulumi.ComponentResource):
             )
         self.bucket = bucket.bucket
         self.arn = bucket.arn
-        # Whoever waits for it finds versions kept.
         self.versioned_bucket = pulumi.Output.all(bucket.bucket, made.versioning.id).apply(lambda parts: parts[0])
-        self.register_outputs({"bucket": self.bucket, "arn": self.arn})
+        self.register_outputs({"bucket": self.bucket, "versionedBucket": self.versioned_bucket, "arn": self.arn})
 
 
 class RegistryArgs(TypedDict):

@@ -12,7 +12,7 @@ class LoraShape(TypedDict):
     source: str
     """A path or name that the image knows, or weights://<prefix>."""
     rank: int
-    """The adapter's rank: vLLM makes room for the greatest of them, and for 16 at least."""
+    """Of the adapter, or the next above it that vLLM knows: 1, 8, 16, 32, 64, 128, 256, 320 or 512."""
 
 
 class ScalingShape(TypedDict):

@@ -12,11 +12,11 @@ from infra.rehearsal import Rehearsal
 Registered = Callable[[Callable[[], object]], Rehearsal]
 
 
-def constructed(token: str, inputs: dict[str, Any]) -> Callable[[], object]:
+def constructed(token: str, inputs: dict[str, Any], name: str = "hosted") -> Callable[[], object]:
     def build() -> object:
         from components.package import Package
 
-        return Package().construct("hosted", token, inputs, ResourceOptions())
+        return Package().construct(name, token, inputs, ResourceOptions())
 
     return build
 
@@ -84,3 +84,29 @@ def test_a_hosted_component_does_without_inputs_that_may_be_left_out(registered:
     rehearsal = registered(constructed("penstock:index:FaultInjection", inputs))
     drills = {each.name for each in rehearsal.of_type("aws:fis/experimentTemplate:ExperimentTemplate")}
     assert drills == {"hosted-zone-loss-a", "hosted-spot-reclaim"}
+
+
+def test_hosted_copies_wait_until_the_weights_versions_are_kept(registered: Registered):
+    weights = {"keyArn": "arn:key", "oldVersionDays": 30, "protected": False}
+    copies = {
+        "partition": "aws",
+        "accountId": "111122223333",
+        "region": "eu-west-1",
+        "homeRegion": "eu-central-1",
+        "weightsBucketArn": "arn:bucket",
+        "weightsKeyArn": "arn:key",
+        "oldVersionDays": 30,
+        "databaseArn": "arn:database",
+        "backupDays": 7,
+        "protected": False,
+    }
+
+    def build() -> None:
+        made: Any = constructed("penstock:index:Weights", weights)()
+        bucket = made.state["versionedBucket"]
+        constructed("penstock:index:Copies", copies | {"weightsBucket": bucket}, name="copied")()
+
+    rehearsal = registered(build)
+    versioning = rehearsal.one("aws:s3/bucketVersioning:BucketVersioning", "hosted")
+    (replication,) = rehearsal.of_type("aws:s3/bucketReplicationConfig:BucketReplicationConfig")
+    assert versioning.urn in replication.dependencies, "S3 takes it only where versions are kept"

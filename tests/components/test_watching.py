@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from components import alarms, dashboards
 from infra.rehearsal import Rehearsal
 
@@ -204,6 +206,12 @@ def test_a_budget_of_a_part_counts_by_its_tag(registered: Registered):
 
     (it,) = registered(budget(tag_key=PART_TAG, tag_value=part("prod", "gpu"))).of_type("aws:budgets/budget:Budget")
     assert it.inputs["costFilters"] == [{"name": "TagKeyValue", "values": ["user:penstock-part$prod-gpu"]}]
+
+
+@pytest.mark.parametrize("half", [{"tag_key": "penstock-part"}, {"tag_value": "prod-gpu"}])
+def test_half_a_tag_is_refused_for_the_whole_account_would_count(registered: Registered, half: dict[str, str]):
+    with pytest.raises(ValueError, match="needs key and value"):
+        registered(budget(**half))
 
 
 def test_unusual_cost_is_watched_for_this_stack_and_told_from_the_given_impact_on(registered: Registered):

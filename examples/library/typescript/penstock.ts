@@ -97,7 +97,7 @@ export interface EngineShape {
 export interface LoraShape {
     /** The name that clients send. */
     name: string;
-    /** The adapter's rank: vLLM makes room for the greatest of them, and for 16 at least. */
+    /** Of the adapter, or the next above it that vLLM knows: 1, 8, 16, 32, 64, 128, 256, 320 or 512. */
     rank: number;
     /** A path or name that the image knows, or weights://<prefix>. */
     source: string;
@@ -443,7 +443,7 @@ export interface CopiesArgs {
     protected: boolean;
     /** Where the copies are. */
     region: string;
-    /** Name of the bucket that is copied; its versioning must be on. */
+    /** Name of the bucket that is copied; its versions must be kept (`versionedBucket` of `Weights`). */
     weightsBucket: pulumi.Input<string>;
     /** ARN of the same bucket, for the role by which S3 copies. */
     weightsBucketArn: pulumi.Input<string>;
@@ -922,7 +922,7 @@ export interface MonthlyBudgetArgs {
     monthlyUsd: number;
     /** Count only what carries this tag with the value below, such as `penstock-part`; it must be active as a cost allocation tag. */
     tagKey?: string;
-    /** The tag's value, such as `prod-gpu`; with only one of key and value the whole account counts. */
+    /** The tag's value, such as `prod-gpu`; without key and value the whole account counts. */
     tagValue?: string;
     /** SNS topic, by ARN, on which it speaks (`topicArn` of `Events`). */
     topicArn: pulumi.Input<string>;
@@ -1252,8 +1252,10 @@ export class Weights extends pulumi.ComponentResource {
     declare readonly arn: pulumi.Output<string>;
     /** The bucket's name. */
     declare readonly bucket: pulumi.Output<string>;
+    /** The same, known once versions are kept: for `Copies`, which S3 refuses before. */
+    declare readonly versionedBucket: pulumi.Output<string>;
 
     constructor(name: string, args: WeightsArgs, options: pulumi.ComponentResourceOptions = {}) {
-        super("penstock:index:Weights", name, { ...args, arn: undefined, bucket: undefined }, { version: "0.1.0", ...options }, true);
+        super("penstock:index:Weights", name, { ...args, arn: undefined, bucket: undefined, versionedBucket: undefined }, { version: "0.1.0", ...options }, true);
     }
 }
