@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import log_policies
+from components.arns import supported
 from components.buckets import private_bucket
 
 EDGE_PREFIX, WEIGHTS_PREFIX = "edge", "weights"
@@ -53,7 +54,7 @@ class AuditTrailArgs(TypedDict):
     days: int
     """How many days a file of the trail is kept."""
     protected: bool
-    """Refuses to delete the bucket, not the trail; without it a destroy empties and deletes the bucket."""
+    """Refuses to delete the trail and its bucket; without it a destroy empties and deletes the bucket."""
 
 
 class AuditTrail(pulumi.ComponentResource):
@@ -66,9 +67,9 @@ class AuditTrail(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AuditTrailArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:AuditTrail", name, None, opts)
-        account = args["account_id"]
+        partition, account = supported(args["partition"]), args["account_id"]
         # Known before the trail is: the bucket's policy must let it write from the first moment.
-        arn = trail_arn(args["partition"], args["region"], account, args["trail_name"])
+        arn = trail_arn(partition, args["region"], account, args["trail_name"])
         made = private_bucket(
             self,
             name,
@@ -88,7 +89,7 @@ class AuditTrail(pulumi.ComponentResource):
             is_multi_region_trail=True,
             include_global_service_events=True,
             enable_log_file_validation=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[made.policy]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[made.policy], protect=args["protected"]),
         )
         self.trail_arn = trail.arn
         self.bucket = made.bucket.bucket

@@ -6,6 +6,7 @@ from typing import TypedDict, cast
 import pulumi
 import pulumi_aws as aws
 
+from components.arns import last_parts, supported
 from components.role import ServiceRole
 
 LOG_TYPES = ["api", "audit", "authenticator"]
@@ -25,7 +26,7 @@ class ClusterArgs(TypedDict):
     public_endpoint_cidrs: Sequence[str]
     """Who may reach the API server from outside; empty means private only."""
     administrators: Sequence[str]
-    """IAM principals with cluster-admin, beside the creator."""
+    """IAM principals with cluster-admin, beside the creator. The last parts of their ARNs differ."""
     secrets_key_arn: pulumi.Input[str]
     """KMS key that encrypts Kubernetes secrets (envelope encryption)."""
     logs_key_arn: pulumi.Input[str]
@@ -51,7 +52,7 @@ class Cluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Cluster", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        partition = args["partition"]
+        partition = supported(args["partition"])
         # EKS would make this group itself, without key and retention.
         logs = aws.cloudwatch.LogGroup(
             f"{name}-control-plane",
@@ -90,7 +91,7 @@ class Cluster(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[logs], protect=args["protected"]),
         )
-        entries = [self._administrator(cluster, partition, principal) for principal in args["administrators"]]
+        entries = [self._administrator(cluster, partition, *each) for each in last_parts(args["administrators"])]
         # Whoever waits for the endpoint may use it: the entries are there.
         self.endpoint = pulumi.Output.all(cluster.endpoint, *[entry.id for entry in entries]).apply(
             lambda parts: parts[0]
@@ -111,9 +112,9 @@ class Cluster(pulumi.ComponentResource):
         )
 
     def _administrator(
-        self, cluster: aws.eks.Cluster, partition: str, principal: str
+        self, cluster: aws.eks.Cluster, partition: str, last: str, principal: str
     ) -> aws.eks.AccessPolicyAssociation:
-        name = f"{self.pulumi_resource_name}-administrator-{principal.rsplit('/', 1)[-1]}"
+        name = f"{self.pulumi_resource_name}-administrator-{last}"
         child = pulumi.ResourceOptions(parent=self)
         entry = aws.eks.AccessEntry(name, cluster_name=cluster.name, principal_arn=principal, opts=child)
         return aws.eks.AccessPolicyAssociation(

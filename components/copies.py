@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import policies
+from components.arns import supported
 from components.buckets import private_bucket
 from components.keys import DELETION_WINDOW_DAYS, ROTATION_DAYS
 from components.options import stateful
@@ -45,7 +46,7 @@ class Copies(pulumi.ComponentResource):
     def __init__(self, name: str, args: CopiesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Copies", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        documents = copy_key_policies(args["partition"], args["region"], args["account_id"])
+        documents = copy_key_policies(supported(args["partition"]), args["region"], args["account_id"])
         keys = {
             data_class: self._key(data_class, policies.dumps(document), args["region"], args["protected"])
             for data_class, document in documents.items()

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import policies
+from components.arns import supported
 from components.role import ServiceRole
 
 DRILL_TAG, ZONE_TAG, BUDGET_TAG = "penstock-drill", "penstock-zone", "penstock-drill-seconds"
@@ -47,6 +48,7 @@ class FaultInjection(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: FaultInjectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:FaultInjection", name, None, opts)
+        supported(args["partition"])
         child = pulumi.ResourceOptions(parent=self)
         role = ServiceRole(
             name,

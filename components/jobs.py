@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import jobs_manifests as manifests
 from components import policies
+from components.arns import supported
 from components.buckets import private_bucket
 from components.jobs_manifests import APP, WorkersShape
 from components.keys import DELETION_WINDOW_DAYS, ROTATION_DAYS
@@ -45,7 +46,7 @@ class Files(pulumi.ComponentResource):
             name,
             description="Penstock: files",
             policy=policies.dumps(
-                policies.document(policies.account_may_administer(args["partition"], args["account_id"]))
+                policies.document(policies.account_may_administer(supported(args["partition"]), args["account_id"]))
             ),
             enable_key_rotation=True,
             rotation_period_in_days=ROTATION_DAYS,

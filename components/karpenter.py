@@ -9,6 +9,7 @@ import pulumi_kubernetes as k8s
 
 from components import controller_policies, policies
 from components import karpenter_manifests as manifests
+from components.arns import supported
 from components.karpenter_manifests import NAME, NAMESPACE, PoolShape
 from components.options import child_of
 from components.pods import Manifest
@@ -66,7 +67,7 @@ class Karpenter(pulumi.ComponentResource):
         super().__init__("penstock:index:Karpenter", name, None, opts)
         self._child = child_of(self, opts)
         self._args = args
-        managed = f"arn:{args['partition']}:iam::aws:policy"
+        managed = f"arn:{supported(args['partition'])}:iam::aws:policy"
         node_role = ServiceRole(
             f"{name}-node",
             {

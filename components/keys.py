@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import policies
+from components.arns import supported
 from components.events import KEY_USERS
 from components.log_policies import trail_may_encrypt
 from components.options import stateful
@@ -75,7 +76,9 @@ class DataKeys(pulumi.ComponentResource):
         super().__init__("penstock:index:DataKeys", name, None, opts)
         arns = {
             data_class: self._key(data_class, policies.dumps(policy), args["protected"])
-            for data_class, policy in key_policies(args["partition"], args["region"], args["account_id"]).items()
+            for data_class, policy in key_policies(
+                supported(args["partition"]), args["region"], args["account_id"]
+            ).items()
         }
         self.cluster = arns["cluster"]
         self.volumes = arns["volumes"]

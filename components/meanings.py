@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.arns import PARTITIONS
+
 SHARED: Mapping[str, str] = {
     "accountId": "The AWS account, 12 digits, in which all of it is made: policies and ARNs name it.",
     "blueTargetGroupArn": "Target group, by ARN, of the gateways of the colour blue.",
@@ -20,7 +22,7 @@ SHARED: Mapping[str, str] = {
     "logsKeyArn": "KMS key of its log groups; CloudWatch Logs must be allowed to use it (`logs` of `DataKeys`).",
     "memoryMib": "Memory of each pod in MiB: what it asks for, and its limit.",
     "namespace": "The Kubernetes namespace of gateways and engines, as `Ground` gives it out.",
-    "partition": "The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov.",
+    "partition": f"The AWS partition, the second part of every ARN: {' or '.join(PARTITIONS)}.",
     "region": "The AWS region, such as eu-central-1, in which the provider makes it.",
     "reservationId": "Id of the capacity reservation in EC2, such as cr-0123456789abcdef0.",
     "stack": "The stack's name, as the tag `stack` of its resources has it.",

@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
+from components.arns import supported
 from components.pods import POOL_LABEL, device_plugin_label
 from components.role import ServiceRole
 from components.spend import PART_TAG, STACK_TAG, part
@@ -98,7 +99,7 @@ class NodeGroups(pulumi.ComponentResource):
         super().__init__("penstock:index:NodeGroups", name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._args = args
-        partition = args["partition"]
+        partition = supported(args["partition"])
         managed = f"arn:{partition}:iam::aws:policy"
         self._role = ServiceRole(
             f"{name}-node",

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import policies
+from components.arns import last_parts
 
 
 class ServiceRoleArgs(TypedDict):
@@ -15,7 +16,7 @@ class ServiceRoleArgs(TypedDict):
     description: str
     """What the role is for, as IAM shows it."""
     managed_policies: Sequence[str]
-    """Full ARNs, such as `arn:aws:iam::aws:policy/AmazonEKSClusterPolicy`."""
+    """Full ARNs, such as `arn:aws:iam::aws:policy/AmazonEKSClusterPolicy`, whose last parts differ."""
     policy: NotRequired[pulumi.Input[str]]
     """Inline policy, as JSON."""
 
@@ -36,8 +37,8 @@ class ServiceRole(pulumi.ComponentResource):
             opts=child,
         )
         granted: list[pulumi.CustomResource] = [
-            aws.iam.RolePolicyAttachment(f"{name}-{arn.rsplit('/', 1)[-1]}", role=role.name, policy_arn=arn, opts=child)
-            for arn in args["managed_policies"]
+            aws.iam.RolePolicyAttachment(f"{name}-{last}", role=role.name, policy_arn=arn, opts=child)
+            for last, arn in last_parts(args["managed_policies"])
         ]
         if "policy" in args:
             granted.append(aws.iam.RolePolicy(name, role=role.name, policy=args["policy"], opts=child))

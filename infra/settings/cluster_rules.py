@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from components.arns import last_parts
 from infra.settings import capacity, versions
 from infra.settings.accelerators import gpus_of
 from infra.settings.errors import Problem
@@ -181,6 +182,13 @@ def boundary_is_in_the_account(shape: Shape) -> Iterator[Problem]:
         )
 
 
+def administrators_have_names_of_their_own(shape: Shape) -> Iterator[Problem]:
+    try:
+        last_parts(shape.cluster.administrators)
+    except ValueError as problem:
+        yield Problem("cluster.administrators", str(problem))
+
+
 def a_prometheus_endpoint_has_a_writer(shape: Shape) -> Iterator[Problem]:
     watch = shape.watch
     if watch.prometheus != "none" and not watch.collector.enabled:
@@ -203,5 +211,6 @@ CLUSTER_RULES = (
     each_colour_fits_its_pools,
     load_balancer_controller_fits,
     boundary_is_in_the_account,
+    administrators_have_names_of_their_own,
     a_prometheus_endpoint_has_a_writer,
 )

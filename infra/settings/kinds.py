@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from components.arns import PARTITIONS
+from infra.settings.regions import partition_of
+
 
 def _whole(value: Any) -> Any:
     """`pulumi config set` may store a number as text: take `50` and "50", refuse `50.0`, `true` and "50s"."""
@@ -40,6 +43,15 @@ def _account(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _region(value: Any) -> Any:
+    if isinstance(value, str) and (partition := partition_of(value)) not in PARTITIONS:
+        raise ValueError(
+            f"{value!r} is of the partition {partition}, which is not supported; allowed: a region of "
+            f"{' or '.join(PARTITIONS)}, such as eu-central-1"
+        )
+    return value
+
+
 def _cidr(value: str) -> str:
     try:
         return str(ipaddress.IPv4Network(value))
@@ -60,7 +72,12 @@ Tokens = Annotated[Whole, Field(ge=1, le=10_000_000)]
 Zone = Literal["a", "b", "c", "d", "e", "f"]
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$"), BeforeValidator(_account)]
 Image = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")]
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
+_REGION_FORM = "[a-z]{2}(-[a-z]+)+-[0-9]$"
+Region = Annotated[
+    str,
+    Field(pattern=f"^{_REGION_FORM}", json_schema_extra={"pattern": f"^(?!cn-){_REGION_FORM}"}),
+    BeforeValidator(_region),
+]
 InstanceType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
 AddonVersion = Annotated[str, Field(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+-eksbuild\.[0-9]+$")]
 Principal = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+$")]

@@ -141,6 +141,7 @@ def test_what_holds_data_is_protected_in_production_alone(rehearsed: Rehearsed):
 
     assert protected("local") == protected("dev") == set()
     assert protected("prod") == {
+        "aws:cloudtrail/trail:Trail",
         "aws:eks/cluster:Cluster",
         "aws:kms/key:Key",
         "aws:lb/listenerRule:ListenerRule",

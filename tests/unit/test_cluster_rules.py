@@ -117,3 +117,9 @@ def test_a_release_of_amazon_linux_is_of_the_nodes_kubernetes():
 def test_a_release_of_an_image_names_one_build(release: str):
     said = problems(put("nodeGroups.system.releaseVersion", release))
     assert "must match" in said["nodeGroups.system.releaseVersion"]
+
+
+def test_administrators_whose_entries_would_have_one_name_are_refused():
+    arns = [f"arn:aws:iam::111122223333:role/{path}/Admin" for path in ("a", "b")]
+    found = problems(put("cluster.administrators", arns))
+    assert found["cluster.administrators"].startswith(f"{arns[0]} and {arns[1]} both end in 'Admin'; allowed: ")

@@ -20,6 +20,23 @@ def test_allowed_regions_must_be_regions(regions: list[str]):
     assert any(path.startswith("aws.allowedRegions") for path in problems(put("aws.allowedRegions", regions)))
 
 
+@pytest.mark.parametrize(("path", "said"), [("region", "region"), ("allowedRegions", "allowedRegions[0]")])
+def test_a_region_of_china_is_refused_where_it_is_written(path: str, said: str):
+    region = "cn-north-1"
+    found = problems(put(f"aws.{path}", region if path == "region" else [region, "eu-central-1"]))
+    assert found == {
+        f"aws.{said}": "'cn-north-1' is of the partition aws-cn, which is not supported; allowed: a region of aws or "
+        "aws-us-gov, such as eu-central-1"
+    }
+
+
+def test_a_region_of_govcloud_is_taken():
+    def edit(values: dict[str, Any]) -> None:
+        values["aws"] |= {"region": "us-gov-west-1", "allowedRegions": ["us-gov-west-1"]}
+
+    assert [path for path in problems(edit) if path.startswith("aws.")] == []
+
+
 def test_a_cache_takes_a_token_only_beside_tls():
     assert problems(put("data.cache.auth", True)) == {
         "data.cache.auth": "true needs data.cache.tls: true, as AWS does; allowed: false"

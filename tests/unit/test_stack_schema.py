@@ -56,6 +56,7 @@ REFUSED = {
     "too few items": put("network.zones", []),
     "a zone that is no letter": put("network.zones", ["a", "z9"]),
     "an account of eleven digits": put("aws.accountId", "11112222333"),
+    "a region of China": put("aws.region", "cn-north-1"),
     "an address that is none": put("edge.allowedCidrs", ["203.0.113.0/33"]),
     "a retention that the service has not": put("watch.logRetentionDays.gateway", 15),
     "null where a value is needed": put("namespace", None),

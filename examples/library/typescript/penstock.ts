@@ -274,9 +274,9 @@ export interface AuditTrailArgs {
     days: number;
     /** KMS key that encrypts the trail's files; CloudTrail must be allowed to use it (`audit` of `DataKeys`). */
     keyArn: pulumi.Input<string>;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
-    /** Refuses to delete the bucket, not the trail; without it a destroy empties and deletes the bucket. */
+    /** Refuses to delete the trail and its bucket; without it a destroy empties and deletes the bucket. */
     protected: boolean;
     /** The AWS region, such as eu-central-1, in which the provider makes it. */
     region: string;
@@ -353,7 +353,7 @@ export class Certificate extends pulumi.ComponentResource {
 }
 
 export interface ClusterArgs {
-    /** IAM principals with cluster-admin, beside the creator. */
+    /** IAM principals with cluster-admin, beside the creator. The last parts of their ARNs differ. */
     administrators: string[];
     /** Physical name: the log group and the kubeconfig name it before the cluster is there. A change replaces it all. */
     clusterName: string;
@@ -361,7 +361,7 @@ export interface ClusterArgs {
     logRetentionDays: number;
     /** KMS key of its log groups; CloudWatch Logs must be allowed to use it (`logs` of `DataKeys`). */
     logsKeyArn: pulumi.Input<string>;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
     /** Refuses to delete the cluster, in AWS and in Pulumi. */
     protected: boolean;
@@ -437,7 +437,7 @@ export interface CopiesArgs {
     homeRegion: string;
     /** Days for which a copy that was overwritten or deleted can be brought back. */
     oldVersionDays: number;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
     /** Refuses to delete the copies' bucket and keys; without it a destroy empties and deletes the bucket. */
     protected: boolean;
@@ -483,7 +483,7 @@ export class CostAnomalies extends pulumi.ComponentResource {
 export interface DataKeysArgs {
     /** The AWS account, 12 digits, in which all of it is made: policies and ARNs name it. */
     accountId: string;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
     /** Keys can then not be deleted: with a key goes what it encrypts. */
     protected: boolean;
@@ -670,7 +670,7 @@ export interface FaultInjectionArgs {
     loadBalancerDimension: pulumi.Input<string>;
     /** How long a zone or a cache's node stays without power, and how long an experiment may take at all. */
     longestSeconds: number;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
     /** The AWS region, such as eu-central-1, in which the provider makes it. */
     region: string;
@@ -699,7 +699,7 @@ export interface FilesArgs {
     accountId: string;
     /** Files go after so many days, also those that the workers forgot. */
     keepDays: number;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
     /** Refuses to delete bucket and key; without it a destroy empties and deletes the bucket. */
     protected: boolean;
@@ -827,7 +827,7 @@ export interface KarpenterArgs {
     isolated: boolean;
     /** KMS key of the queue; EventBridge must be allowed to use it (`messages` of `DataKeys`). */
     messagesKeyArn: pulumi.Input<string>;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
     /** Which nodes it may start, how many, and when they go. */
     pools: PoolShape;
@@ -984,7 +984,7 @@ export interface NodeGroupsArgs {
     gpu: NodeGroupShape;
     /** Spot; the numbers count for one zone. With 0 as their most nodes there are none. */
     gpuSpot: NodeGroupShape;
-    /** The AWS partition, the second part of every ARN: aws, aws-cn or aws-us-gov. */
+    /** The AWS partition, the second part of every ARN: aws or aws-us-gov. */
     partition: string;
     /** A group in each reservation, with image and volume of `gpu`. */
     reserved?: ReservedShape[];
@@ -1110,7 +1110,7 @@ export class SecurityGroups extends pulumi.ComponentResource {
 export interface ServiceRoleArgs {
     /** What the role is for, as IAM shows it. */
     description: string;
-    /** Full ARNs, such as `arn:aws:iam::aws:policy/AmazonEKSClusterPolicy`. */
+    /** Full ARNs, such as `arn:aws:iam::aws:policy/AmazonEKSClusterPolicy`, whose last parts differ. */
     managedPolicies: string[];
     /** Inline policy, as JSON. */
     policy?: pulumi.Input<string>;

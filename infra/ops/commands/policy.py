@@ -70,10 +70,11 @@ def models(context: Context, stack: str, role: str, as_json: bool) -> None:
     """
     from components import registry_policies
     from infra.settings import Settings
+    from infra.settings.regions import partition_of
 
     file = context.stack_file(stack)
     aws = Settings.from_stack_file(file).aws
-    partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(aws.region.rsplit("-", 2)[0], "aws")
+    partition = partition_of(aws.region)
     make = {
         "registrar": registry_policies.keep_models,
         "validator": registry_policies.validate_models,
