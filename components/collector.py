@@ -40,6 +40,8 @@ class Collector(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CollectorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Collector", name, None, opts)
+        if args["managed_prometheus"] and args.get("remote_write_url"):
+            raise ValueError("remoteWriteUrl: is given beside managedPrometheus; allowed: one of the two")
         child = child_of(self, opts)
         group = aws.cloudwatch.LogGroup(
             name,

@@ -9,9 +9,9 @@ import pulumi_aws as aws
 from components.audit import EDGE_PREFIX
 from components.manifests import GATEWAY_PORT
 from components.options import child_of
+from components.shares import COLOURS, checked
 
 IN_USE_PATH = "/.penstock/in-use"
-COLOURS = ("blue", "green")
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 COLOUR_HEADER, PROBE_HEADER = "x-penstock-colour", "x-penstock-probe"
 FIRST_PROBE_PRIORITY = 10
@@ -29,7 +29,7 @@ class EdgeArgs(TypedDict):
     admin_cidrs: NotRequired[Sequence[str]]
     """Who reaches the gateways' admin API through the load balancer, beside its key; without any, nobody."""
     admin_weights: NotRequired[Mapping[str, int]]
-    """Per cent for `blue` and `green`: either may answer, if it has gateways."""
+    """Per cent for `blue` and `green`, 100 together: either may answer, if it has gateways."""
     vpc_id: pulumi.Input[str]
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     """One public subnet for each zone."""
@@ -70,6 +70,7 @@ class Edge(pulumi.ComponentResource):
     def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Edge", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        weights = checked("adminWeights", args.get("admin_weights", {"blue": 50, "green": 50}))
         certificate = args.get("certificate_arn")
         balancer = aws.lb.LoadBalancer(
             name,
@@ -124,7 +125,6 @@ class Edge(pulumi.ComponentResource):
             opts=child,
         )
         if admins := args.get("admin_cidrs"):
-            weights = args.get("admin_weights") or {"blue": 50, "green": 50}
             aws.lb.ListenerRule(
                 f"{name}-admin",
                 listener_arn=listener.arn,
@@ -206,7 +206,7 @@ class TrafficArgs(TypedDict):
     blue_target_group_arn: pulumi.Input[str]
     green_target_group_arn: pulumi.Input[str]
     weights: Mapping[str, int]
-    """Per cent of new requests for `blue` and `green`."""
+    """Per cent of new requests for `blue` and `green`: both of them, 100 together."""
     protected: bool
     """The rule, and with it the pods that it leads to, resist a destroy. Its weights may change all the same."""
     probe_token: NotRequired[pulumi.Input[str]]
@@ -222,6 +222,7 @@ class Traffic(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Traffic", name, None, opts)
+        weights = checked("weights", args["weights"])
         groups = {"blue": args["blue_target_group_arn"], "green": args["green_target_group_arn"]}
         if "probe_token" in args:
             for place, colour in enumerate(COLOURS):
@@ -237,8 +238,8 @@ class Traffic(pulumi.ComponentResource):
                     "forward": {
                         # Both always stand here, and never under ignore_changes: what is not written is not known.
                         "target_groups": [
-                            {"arn": groups["blue"], "weight": args["weights"]["blue"]},
-                            {"arn": groups["green"], "weight": args["weights"]["green"]},
+                            {"arn": groups["blue"], "weight": weights["blue"]},
+                            {"arn": groups["green"], "weight": weights["green"]},
                         ],
                     },
                 }

@@ -9,6 +9,7 @@ import pulumi_kubernetes as k8s
 
 from components import engine_manifests, manifests, scaling
 from components.engine_manifests import Part
+from components.engines import limits
 from components.engines.shape import EngineShape
 from components.ground import BINDING_GROUP, BINDING_VERSION
 from components.migration import DEADLINE_SECONDS, MigrationShape, migration_job
@@ -73,6 +74,7 @@ class Release(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Release", name, None, opts)
+        limits.check(args["engines"])
         self._args = args
         self._child = child_of(self, opts)
         colour = args["colour"]

@@ -46,6 +46,8 @@ class Telemetry(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TelemetryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Telemetry", name, None, opts)
+        if missing := sorted(set(args["log_groups"]) - set(args["log_group_arns"])):
+            raise ValueError(f"logGroupArns: lacks {', '.join(missing)}; allowed: an ARN for each kind of logGroups")
         child = child_of(self, opts)
         groups = [
             aws.cloudwatch.LogGroup(

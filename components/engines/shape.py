@@ -42,7 +42,7 @@ class EngineShape(TypedDict):
     source: pulumi.Input[str]
     """What the engine loads: a path, a name, or an s3:// address."""
     streamed: bool
-    """Weights come straight from S3 to the GPU."""
+    """Weights come straight from S3 to the GPU; not with TGI and `openai-compatible`."""
     max_model_len: int
     """Prompt and output of one request together, in tokens."""
     quantisation: str
@@ -82,4 +82,4 @@ class EngineShape(TypedDict):
     spot_share: NotRequired[int]
     """Per cent of the replicas that may be on spot nodes; without it pods go wherever there is a GPU."""
     scaling: NotRequired[ScalingShape]
-    """The number follows the demand, by KEDA; without it, or with several pods to an engine, it is fixed."""
+    """The number follows the demand, by KEDA; without it it is fixed. Not for engines of several pods."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from components.engines import ENGINES
-from components.engines.adapter import GPU_MEMORY_SHARE, Feature
+from components.engines import ENGINES, limits
+from components.engines.adapter import GPU_MEMORY_SHARE
 from infra.settings import capacity
 from infra.settings.accelerators import CAPABILITY_OF, GPU_OF_FAMILY, Gpu, gpu_of
 from infra.settings.errors import Problem
@@ -101,29 +101,20 @@ def parallel_sizes_divide(shape: Shape) -> Iterator[Problem]:
 
 def engines_can_do_it(shape: Shape) -> Iterator[Problem]:
     for index, model in enumerate(shape.models):
-        engine = ENGINES[model.engine]
-        asked: list[tuple[str, Feature, bool, str]] = [
-            ("aliases", "aliases", bool(model.aliases), "none"),
-            ("loraAdapters", "lora_adapters", bool(model.lora_adapters), "none"),
-            ("prefixCaching", "prefix_caching", not model.prefix_caching, "true"),
-            ("chunkedPrefill", "chunked_prefill", not model.chunked_prefill, "true"),
-            ("quantisation", "quantisation", model.quantisation != "none", "none"),
-            ("source", "streamed", model.streamed, "a path or name that the image knows"),
-            ("nodes", "nodes", model.nodes > 1, "1"),
-        ]
-        for key, feature, wanted, allowed in asked:
-            if wanted and not engine.takes(feature):
-                able = [each.kind for each in ENGINES.values() if each.takes(feature)]
-                yield Problem(
-                    f"models[{index}].{key}",
-                    f"{model.engine} cannot do this here; allowed: {allowed}, or engine {' or '.join(able)}",
-                )
-        if not engine.command and not model.arguments:
-            yield Problem(
-                f"models[{index}].arguments",
-                f"an {model.engine} engine is started by them alone; allowed: one or more, which make it listen at "
-                "$(POD_IP):8000",
-            )
+        found = limits.refused(
+            model.engine,
+            aliases=model.aliases,
+            lora_adapters=model.lora_adapters,
+            prefix_caching=model.prefix_caching,
+            chunked_prefill=model.chunked_prefill,
+            quantisation=model.quantisation,
+            streamed=model.streamed,
+            nodes=model.nodes,
+            scaled=model.scaling is not None,
+            arguments=model.arguments,
+        )
+        for key, why in found:
+            yield Problem(f"models[{index}].{'source' if key == 'streamed' else key}", why)
 
 
 def memory_holds_the_shared_part(shape: Shape) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from components import shares
 from infra.settings import capacity, drain
 from infra.settings.accelerators import gpus_of
 from infra.settings.cluster_rules import CLUSTER_RULES
@@ -39,12 +40,9 @@ def colours(shape: Shape) -> dict[str, ColourRelease]:
 
 
 def weights_make_a_hundred(shape: Shape) -> Iterator[Problem]:
-    blue, green = shape.release.blue.weight, shape.release.green.weight
-    if blue + green != 100:
-        yield Problem(
-            "release.green.weight",
-            f"{green} is not allowed beside release.blue.weight {blue}: they must sum to 100, and make {blue + green}",
-        )
+    given = {colour: release.weight for colour, release in colours(shape).items()}
+    if problem := shares.breach(given):
+        yield Problem("release.green.weight", problem)
 
 
 def a_colour_with_weight_can_answer(shape: Shape) -> Iterator[Problem]:

@@ -16,8 +16,6 @@ def scaling_has_what_it_needs(shape: Shape) -> Iterator[Problem]:
         if scaling is None:
             continue
         yield from _needs_keda(shape, path)
-        if model.nodes > 1:
-            yield Problem(path, f"an engine of {model.nodes} nodes is not scaled; allowed: null, or nodes: 1")
         for colour, release in (("blue", shape.release.blue), ("green", shape.release.green)):
             floor = release.engine_replicas.get(model.name, 0)
             if floor > scaling.max_replicas:

@@ -209,7 +209,7 @@ def test_unusable_configuration_stops_the_program_before_any_resource(rehearsed_
     def break_it(config: dict) -> None:
         config["penstock:release"]["green"]["weight"] = 5
 
-    with pytest.raises(Exception, match=r"penstock:release\.green\.weight: 5 is not allowed"):
+    with pytest.raises(Exception, match=r"penstock:release\.green\.weight: blue 100 and green 5 make 105"):
         rehearsed_with("prod", break_it)
 
 

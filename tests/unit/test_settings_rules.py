@@ -25,7 +25,7 @@ def edits(**changes: Any) -> Any:
 
 def test_weights_that_do_not_sum_to_a_hundred_are_refused():
     assert problems(put("release.green.weight", 5)) == {
-        "release.green.weight": "5 is not allowed beside release.blue.weight 100: they must sum to 100, and make 105"
+        "release.green.weight": "blue 100 and green 5 make 105; allowed: 0 to 100 each, 100 together"
     }
 
 

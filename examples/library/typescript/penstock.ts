@@ -76,7 +76,7 @@ export interface EngineShape {
     quantisation: string;
     /** The floor where it scales, else the number. */
     replicas: number;
-    /** The number follows the demand, by KEDA; without it, or with several pods to an engine, it is fixed. */
+    /** The number follows the demand, by KEDA; without it it is fixed. Not for engines of several pods. */
     scaling?: ScalingShape;
     /** Room in /dev/shm, in MiB; what fills it is part of the pod's memory. */
     sharedMemoryMib: number;
@@ -88,7 +88,7 @@ export interface EngineShape {
     spotShare?: number;
     /** It is restarted when it does not answer by then. */
     startupSeconds: number;
-    /** Weights come straight from S3 to the GPU. */
+    /** Weights come straight from S3 to the GPU; not with TGI and `openai-compatible`. */
     streamed: boolean;
     /** GPUs that share each layer; it divides the GPUs of all pods of one engine, the rest are pipeline stages. */
     tensorParallel: number;
@@ -588,7 +588,7 @@ export interface EdgeArgs {
     accessLogsBucket?: pulumi.Input<string>;
     /** Who reaches the gateways' admin API through the load balancer, beside its key; without any, nobody. */
     adminCidrs?: string[];
-    /** Per cent for `blue` and `green`: either may answer, if it has gateways. */
+    /** Per cent for `blue` and `green`, 100 together: either may answer, if it has gateways. */
     adminWeights?: Record<string, number>;
     /** With a certificate the listener speaks HTTPS, without one HTTP. */
     certificateArn?: pulumi.Input<string>;
@@ -1170,7 +1170,7 @@ export interface TrafficArgs {
     probeToken?: pulumi.Input<string>;
     /** The rule, and with it the pods that it leads to, resist a destroy. Its weights may change all the same. */
     protected: boolean;
-    /** Per cent of new requests for `blue` and `green`. */
+    /** Per cent of new requests for `blue` and `green`: both of them, 100 together. */
     weights: Record<string, number>;
 }
 
