@@ -1,6 +1,7 @@
 """What the component package offers. A type token is public API: it is `penstock:index:<class name>`."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pulumi import ComponentResource
@@ -75,6 +76,21 @@ COMPONENTS: list[type[ComponentResource]] = [
     Watch,
     Weights,
 ]
+
+AWS, KUBERNETES = "aws", "kubernetes"
+PROVIDERS: Mapping[type[ComponentResource], tuple[str, ...]] = dict.fromkeys(COMPONENTS, (AWS,)) | {
+    Collector: (AWS, KUBERNETES),
+    DevicePlugin: (KUBERNETES,),
+    Ground: (KUBERNETES,),
+    Guard: (),
+    Isolation: (KUBERNETES,),
+    JobWorkers: (KUBERNETES,),
+    Karpenter: (AWS, KUBERNETES),
+    Keda: (KUBERNETES,),
+    LoadBalancerController: (AWS, KUBERNETES),
+    Release: (KUBERNETES,),
+}
+"""Pulumi packages whose resources each component makes, so whose providers it must be given."""
 
 
 class Package(ComponentProvider):

@@ -5,7 +5,7 @@ Each from what the program itself has: the rules' docstrings, the package's sche
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ COMPONENTS_HEAD = """# Components
 Written by `make docs` from the component package's schema, which any of Pulumi's languages can use
 ([examples](../examples/library/README.md)). A type token, such as `penstock:index:Network`, is public API: it changes
 only with an alias. `plain` inputs take no outputs of other resources; where a list or a map says `plain, not its
-items`, its items may be outputs. Inputs that end in `?` may be left out.
+items`, its items may be outputs. Inputs that end in `?` may be left out. Each component says which providers its
+resources need: hand them over in the option `providers`, or it takes the program's default ones.
 """
 API_HEAD = """# API
 
@@ -55,10 +56,12 @@ def policies(page: str) -> str:
     return f"{before}{BEGIN}| rule | what it asks | resources it sees |\n|---|---|---|\n{table}{END}{after}"
 
 
-def components(schema: Mapping[str, Any]) -> str:
+def components(schema: Mapping[str, Any], providers: Mapping[str, Sequence[str]]) -> str:
+    """docs/components.md. `providers`: the packages whose providers a component needs, by the component's name."""
     parts = [COMPONENTS_HEAD]
     for token, row in sorted(schema["resources"].items()):
-        parts.append(f"\n## {_name(token)}\n\n{row['description']}\n")
+        needs = " and ".join(f"`{each}`" for each in providers[_name(token)]) or "none"
+        parts.append(f"\n## {_name(token)}\n\nProviders: {needs}.\n\n{row['description']}\n")
         parts += _table("input", row["inputProperties"], row.get("requiredInputs", []))
         parts += _table("output", row["properties"], row["properties"])
     parts.append("\n## Types of inputs\n")
@@ -150,14 +153,16 @@ def pages() -> dict[Path, str]:
     from app.gateway.config import GatewayConfig, ModelRoute
     from app.gateway.keys.admin_document import document as administrators
     from app.gateway.openapi import document as clients
-    from components.package import package_schema
+    from components.package import PROVIDERS, package_schema
 
     model = ModelRoute(name="model", selector="model", context_tokens=1, max_output_tokens=1)
     gateway = GatewayConfig(colour="blue", namespace="penstock", models=(model,), drain_seconds=1)
     rules = DOCS / "policies.md"
     return {
         rules: policies(rules.read_text(encoding="utf-8")),
-        DOCS / "components.md": components(package_schema()),
+        DOCS / "components.md": components(
+            package_schema(), {component.__name__: needs for component, needs in PROVIDERS.items()}
+        ),
         DOCS / "api.md": api(clients(gateway), administrators()),
     }
 

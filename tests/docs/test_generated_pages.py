@@ -8,7 +8,7 @@ from app.gateway.admit import ROUTES
 from app.gateway.keys.problems import PATHS
 from app.jobs.api import ROOMS
 from app.retrieval.api import PREFIX
-from components.package import COMPONENTS
+from components.package import COMPONENTS, PROVIDERS
 from infra.ops import reference_pages
 from infra.policy.pack import titles
 from infra.policy.rules import RULES, STACK_RULES
@@ -31,7 +31,9 @@ def test_each_rule_says_in_a_sentence_what_it_asks(rule):
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.__name__)
 def test_each_component_is_on_its_page(component):
-    assert f"\n## {component.__name__}\n" in PAGES[reference_pages.DOCS / "components.md"]
+    _, _, text = PAGES[reference_pages.DOCS / "components.md"].partition(f"\n## {component.__name__}\n\n")
+    needs = " and ".join(f"`{each}`" for each in PROVIDERS[component]) or "none"
+    assert text.splitlines()[0] == f"Providers: {needs}."
 
 
 def test_each_input_output_and_property_on_the_components_page_has_a_meaning():
