@@ -54,6 +54,7 @@ class Swap:
             began = self.load.now
             await part()
             found[name] = (began, self.load.now)
+            print(f"{name}: {self.load.now - began:.0f} s", file=sys.stderr, flush=True)
         self.load.stop()
         await asyncio.wait_for(self.load.finished.wait(), COMMAND_SECONDS)
         return {name: self.load.records.figures(*window) for name, window in found.items()}
