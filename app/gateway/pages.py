@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from app.gateway.admit import ROUTES, Refused, request_id
+from app.gateway.body import ClientGoneError, Receive, whole
 from app.gateway.config import ModelRoute
 from app.gateway.debug import snapshot
 from app.gateway.errors import retry_after, unknown_model, unknown_url, wrong_method
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from app.retrieval.api import RetrievalApi
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 Reply = tuple[int, bytes, bytes, Headers]
@@ -78,6 +79,10 @@ class Pages:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientGoneError):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
         origins, console = self._service.origins, self._service.console
         if console is not None and console.serves(scope["path"]):
@@ -135,7 +140,7 @@ class Pages:
         authorization = given.get(b"authorization")
         await self._ask_issuer(authorization)
         grant = self._service.keys.authenticate(authorization, last=True)
-        body = await admin.read_body(receive, MOST_FEEDBACK_BYTES)
+        body = await whole(receive, MOST_FEEDBACK_BYTES)
         status, content = await feedback.take(grant, scope["method"], body)
         return _json(content, status, ((b"cache-control", b"no-store"),))
 
@@ -220,7 +225,7 @@ class Pages:
             method=method,
             path=path,
             query=scope["query_string"].decode("latin-1"),
-            body=await admin.read_body(receive),
+            body=await whole(receive, admin.MOST_BODY_BYTES),
             idempotency_key=None if idempotency is None else idempotency.decode("latin-1"),
         )
         tenant = is_export(path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from app.gateway.errors import Problem, Refused, wrong_method
+from app.gateway.body import Receive, whole
+from app.gateway.errors import Refused, wrong_method
 from app.jobs import forms
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Call:
     path: str
     query: Mapping[str, str]
     headers: Mapping[bytes, bytes]
-    receive: Callable[[], Awaitable[Any]]
+    receive: Receive
 
     def need(self, *methods: str) -> None:
         """Raises Refused (405)."""
@@ -36,18 +37,8 @@ class Call:
             raise Refused(wrong_method(self.method, self.path, ", ".join(methods)))
 
     async def body(self, most: int = MOST_BODY_BYTES) -> bytes:
-        """Raises Refused (413)."""
-        found = bytearray()
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ConnectionError("the client left")
-            found += message.get("body", b"")
-            if len(found) > most:
-                text = f"The request body is larger than the limit of {most} bytes."
-                raise Refused(Problem(413, text, "request_too_large", headers=((b"connection", b"close"),)))
-            if not message.get("more_body", False):
-                return bytes(found)
+        """Raises Refused (413) and ClientGoneError."""
+        return await whole(self.receive, most)
 
     def idempotency_key(self) -> str | None:
         """Raises Refused (400)."""

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
+from app.gateway.body import Receive, part
 from app.gateway.errors import Problem, Refused
 
 MOST_FIELD_BYTES = 4096
@@ -69,7 +70,7 @@ def check_metadata(metadata: Metadata) -> None:
 class _Source:
     """An ASGI request's body in the form that aiohttp's reader of multipart takes: bytes as it asks for them."""
 
-    def __init__(self, receive: Callable[[], Awaitable[Any]], most: int) -> None:
+    def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive
         self._left = most
         self._most = most
@@ -77,12 +78,10 @@ class _Source:
         self._ended = False
 
     async def _more(self) -> None:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionError("the client left")
-        self._ready += message.get("body", b"")
-        self._left -= len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
+        some, more = await part(self._receive)
+        self._ready += some
+        self._left -= len(some)
+        self._ended = not more
         if self._left < 0:
             text = f"The request is larger than {self._most} bytes, the limit for a file."
             raise Refused(Problem(413, text, "file_too_large", "file", headers=((b"connection", b"close"),)))
@@ -112,7 +111,7 @@ class _Source:
 class Upload:
     """A form with a file. `read` hands the file's bytes on; the fields that came are known when it returns."""
 
-    def __init__(self, content_type: bytes, receive: Callable[[], Awaitable[Any]], most_bytes: int) -> None:
+    def __init__(self, content_type: bytes, receive: Receive, most_bytes: int) -> None:
         """Raises Refused (415)."""
         self.fields: dict[str, str] = {}
         self.filename = ""

@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from app.gateway.body import ClientGoneError, Receive, whole
 from app.gateway.database.connection import FAILURES
-from app.gateway.errors import Problem, Refused, retry_after, too_large, unknown_url, wrong_method
+from app.gateway.errors import Problem, Refused, retry_after, unknown_url, wrong_method
 from app.retrieval import forms, ground
 from app.retrieval.problems import AWAY, READ_SECONDS, no_collection
 from app.retrieval.relay import Relay
@@ -37,13 +38,8 @@ _NAME = re.compile(forms.NAME)
 _IDENTITY = re.compile(r"doc_[0-9a-f]{24}")
 
 Headers = list[tuple[bytes, bytes]]
-Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Answer = tuple[int, dict[str, Any]]
-
-
-class GoneError(Exception):
-    """The client left."""
 
 
 class Request:
@@ -61,20 +57,8 @@ class Request:
             raise Refused(wrong_method(self.method, self.path, ", ".join(methods)))
 
     async def body(self, most: int = MOST_SMALL_BYTES) -> bytes:
-        """Raises Refused (413), GoneError."""
-        found = bytearray()
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise GoneError
-            found += message.get("body", b"")
-            if len(found) > most:
-                problem = too_large(most)
-                raise Refused(
-                    Problem(problem.status, problem.message, problem.code, headers=((b"connection", b"close"),))
-                )
-            if not message.get("more_body", False):
-                return bytes(found)
+        """Raises Refused (413), ClientGoneError."""
+        return await whole(self.receive, most)
 
 
 class RetrievalApi:
@@ -124,7 +108,7 @@ class RetrievalApi:
         except Refused as refused:
             status = refused.problem.status
             raise
-        except GoneError:
+        except ClientGoneError:
             status = GONE
         except FAILURES as error:
             status = AWAY.status

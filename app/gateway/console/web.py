@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import Field
 
+from app.gateway.body import Receive, whole
 from app.gateway.console.files import INDEX, SAFETY, load
 from app.gateway.console.stream import Broadcast
 from app.gateway.errors import NO_RETRY, Problem, Refused, retry_after, unknown_url, wrong_method
@@ -49,7 +50,6 @@ NO_ADMIN_API = Problem(
 )
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Usage = Callable[[str], Awaitable[Any]]
 
@@ -132,7 +132,7 @@ class Console:
     ) -> tuple[int, bytes, bytes, tuple[tuple[bytes, bytes], ...]]:
         if method == "POST":
             _require_own_page(given)
-            token, session = await self._sign_in(await admin.read_body(receive))
+            token, session = await self._sign_in(await whole(receive, admin.MOST_BODY_BYTES))
             return 201, JSON, self._told(session), ((b"set-cookie", self._cookie(token, given)), *_NOT_KEPT)
         if method not in ("GET", "DELETE"):
             raise Refused(wrong_method(method, f"{PATH}/session", "GET, POST, DELETE"))
@@ -188,7 +188,7 @@ class Console:
         service, method = self._service, scope["method"]
         path = admin.PREFIX + scope["path"].removeprefix(API)
         query = scope["query_string"].decode("latin-1")
-        body = await admin.read_body(receive)
+        body = await whole(receive, admin.MOST_BODY_BYTES)
         if path == f"{admin.PREFIX}usage":
             from app.gateway.ledger import report
 

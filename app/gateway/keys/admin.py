@@ -285,17 +285,3 @@ def _require(call: Call, *methods: str) -> str:
     if call.method not in methods:
         raise Refused(wrong_method(call.method, call.path, ", ".join(methods)))
     return call.method
-
-
-async def read_body(receive: Callable[[], Awaitable[Any]], most: int = MOST_BODY_BYTES) -> bytes:
-    """Raises Refused (413)."""
-    body = b""
-    while True:
-        event = await receive()
-        if event["type"] != "http.request":
-            return body
-        body += event.get("body", b"")
-        if len(body) > most:
-            raise Refused(Problem(413, f"The body is larger than {most} bytes.", "request_too_large"))
-        if not event.get("more_body"):
-            return body

@@ -1,0 +1,35 @@
+"""Bodies of requests that are read whole, beside the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from app.gateway.errors import Problem, Refused
+
+Receive = Callable[[], Awaitable[Any]]
+"""ASGI's."""
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was whole: nothing of it is done, and nobody hears an answer."""
+
+
+async def part(receive: Receive) -> tuple[bytes, bool]:
+    """The next bytes, and whether more follow. Raises ClientGoneError."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def whole(receive: Receive, most: int) -> bytes:
+    """All of a body of `most` bytes. Raises Refused (413, and the connection closes) and ClientGoneError."""
+    found, more = bytearray(), True
+    while more:
+        some, more = await part(receive)
+        found += some
+        if len(found) > most:
+            text = f"The request body is larger than the limit of {most} bytes."
+            raise Refused(Problem(413, text, "request_too_large", headers=((b"connection", b"close"),)))
+    return bytes(found)
