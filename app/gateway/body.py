@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from app.gateway.errors import Problem, Refused
+from app.gateway.errors import Refused, too_large
 
 Receive = Callable[[], Awaitable[Any]]
 """ASGI's."""
@@ -30,6 +31,5 @@ async def whole(receive: Receive, most: int) -> bytes:
         some, more = await part(receive)
         found += some
         if len(found) > most:
-            text = f"The request body is larger than the limit of {most} bytes."
-            raise Refused(Problem(413, text, "request_too_large", headers=((b"connection", b"close"),)))
+            raise Refused(replace(too_large(most), headers=((b"connection", b"close"),)))
     return bytes(found)
