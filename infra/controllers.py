@@ -12,12 +12,12 @@ from components.karpenter import Karpenter
 from components.keda import Keda
 from components.load_balancer_controller import LoadBalancerController
 from components.pods import DEVICE_PLUGIN_LABEL
+from components.shares import COLOURS
 from infra.certificates import self_signed
 from infra.cluster import Cluster
 from infra.foundation import Foundation
 from infra.settings import Settings
 from infra.settings.accelerators import gpus_of
-from infra.settings.capacity import COLOURS
 from infra.settings.versions import architecture_of, needs_device_plugin_alias
 
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}

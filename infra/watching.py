@@ -5,11 +5,11 @@ from __future__ import annotations
 import pulumi
 
 from components.edge import Edge
+from components.shares import COLOURS
 from components.spend import COLOUR_TAG, PART_TAG, CostAnomalies, MonthlyBudget, part
 from components.watch import Watch, WatchArgs
 from infra.foundation import Foundation
 from infra.settings import Settings
-from infra.settings.capacity import COLOURS
 
 
 def build_watch(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from components.shares import COLOURS
 from infra.ops.status import Status
 from infra.ops.tables import table
-from infra.ops.traffic import COLOURS
 
 
 def render(status: Status) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.shares import COLOURS, breach
 from infra.ops.errors import NotRunningError, PenstockError
 from infra.ops.stacks import State
 from infra.ops.weights import Weights
 
-COLOURS = ("blue", "green")
 CONFIRM_SECONDS = 60.0
 """A changed rule is live in an Application Load Balancer within seconds; a minute without it is a fault."""
 
@@ -67,7 +67,7 @@ def live_weights(client: Any, way: Route) -> Weights:
             weights |= {
                 c: int(group.get("Weight", 1)) for c, arn in way.groups.items() if arn == group["TargetGroupArn"]
             }
-    if set(weights) != set(COLOURS) or sum(weights.values()) != 100:
+    if breach(weights):
         raise PenstockError(
             f"The load balancer's rule has other weights than Penstock sets: {weights}.", "Run `penstock up`."
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from components.shares import COLOURS
 from infra.ops.errors import PenstockError, UsageError
 
 RELEASE_KEY = "penstock:release"
@@ -118,7 +119,7 @@ def replace_file(path: Path, text: str) -> None:
 
 def _without_weights(text: str) -> Any:
     content = yaml.safe_load(text)
-    for colour in ("blue", "green"):
+    for colour in COLOURS:
         content["config"][RELEASE_KEY][colour].pop("weight", None)
     return content
 
@@ -131,7 +132,7 @@ def _spans(text: str, name: str) -> dict[str, tuple[int, int]]:
         raise StackFileError(f"{name} is not valid YAML: {' '.join(str(error).split())}.") from None
     release = _child(_child(root, "config", name, "config"), RELEASE_KEY, name, f"config.{RELEASE_KEY}")
     spans = {}
-    for colour in ("blue", "green"):
+    for colour in COLOURS:
         path = f"config.{RELEASE_KEY}.{colour}"
         node = _child(_child(release, colour, name, path), "weight", name, f"{path}.weight")
         written = text[node.start_mark.index : node.end_mark.index]

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from components.shares import COLOURS
 from infra.settings.accelerators import gpus_of, has_gpu
 from infra.settings.instances import Capacity, QuotaClass, quota_class, vcpus_of
 from infra.settings.model import ColourRelease, Shape
 
-COLOURS = ("blue", "green")
 SYSTEM_RESERVE_MILLICORES = 1000
 """Of each system node, for what is not a gateway: DNS, network, controllers (an allowance, not a measurement)."""
 

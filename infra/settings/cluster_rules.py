@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.arns import last_parts
+from components.shares import COLOURS
 from infra.settings import capacity, versions
 from infra.settings.accelerators import gpus_of
 from infra.settings.errors import Problem
@@ -156,7 +157,7 @@ def each_colour_fits_its_pools(shape: Shape) -> Iterator[Problem]:
     except ValueError:
         return  # another rule names the type
     if now.left:
-        wanted = ", ".join(f"{colour} {now.of_colour(colour)['gpus']}" for colour in capacity.COLOURS)
+        wanted = ", ".join(f"{colour} {now.of_colour(colour)['gpus']}" for colour in COLOURS)
         most = shape.controllers.karpenter.max_gpus
         yield Problem(
             "controllers.karpenter.maxGpus",

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from components.shares import COLOURS
 from infra.local.layout import Layout
 from infra.ops import kube, traffic
 from infra.ops.endpoint import Endpoint, from_outputs
@@ -144,7 +145,7 @@ class Place:
     def live(self) -> str:
         """The colour with the most traffic."""
         weights = traffic.live_weights(self.balancer, self.way)
-        return max(traffic.COLOURS, key=weights.of)
+        return max(COLOURS, key=weights.of)
 
     def engines(self) -> list[Seen]:
         """The live colour's ready engines, those that restarted least first: kubelet waits longer for each restart."""

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from components.shares import COLOURS
 from infra.ops.weights import Weights
 
 Direction = Literal["forward", "back"]
-COLOURS = ("blue", "green")
 
 
 def other(colour: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.shares import COLOURS
 from infra.ops import deploy, traffic
 from infra.ops.changes import Change, summary
 from infra.ops.endpoint import Endpoint, from_outputs
@@ -17,7 +18,7 @@ from infra.ops.release import staging, waking
 from infra.ops.release.attend import Attendant, Wish
 from infra.ops.release.gate import limits_of
 from infra.ops.release.journal import Journal
-from infra.ops.release.machine import COLOURS, Release, other
+from infra.ops.release.machine import Release, other
 from infra.ops.release.needs import Needs, needs
 from infra.ops.release.probe import Validation, token, validate
 from infra.ops.release.runner import Runner, Watched

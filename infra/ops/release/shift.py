@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.shares import COLOURS
 from infra.ops import deploy, traffic
 from infra.ops.changes import Change, beyond_weights, summary
 from infra.ops.errors import RefusedError
@@ -102,7 +103,7 @@ class Shifter:
             balancer = self.access.aws("elbv2")
             before = traffic.live_weights(balancer, way)
             self._check_targets(weights, before, traffic.target_health(balancer, way))
-            self.check_versions([c for c in traffic.COLOURS if weights.of(c) > before.of(c)])
+            self.check_versions([c for c in COLOURS if weights.of(c) > before.of(c)])
 
         def live() -> Weights:
             return traffic.live_weights(balancer, way)
@@ -138,7 +139,7 @@ class Shifter:
             return changes, traffic.wait_for(live, weights)
 
     def _check_targets(self, wanted: Weights, before: Weights, health: dict[str, traffic.TargetHealth]) -> None:
-        for colour in traffic.COLOURS:
+        for colour in COLOURS:
             grows = wanted.of(colour) > before.of(colour)
             if grows and health[colour].healthy == 0 and not self.allow_unhealthy:
                 raise RefusedError(

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from components.shares import COLOURS
 from infra.ops import kube
 from infra.ops.errors import PenstockError
 from infra.ops.progress import Progress
 from infra.ops.release.attend import LONGEST, Attendant, Wish
 from infra.ops.release.gate import Count, Finding, Limits, Verdict, judge, sample_counts
-from infra.ops.release.machine import COLOURS, other
+from infra.ops.release.machine import other
 from infra.ops.release.runner import Watched
 from infra.ops.release.samples import Key, Reading, Sample, Window, read
 

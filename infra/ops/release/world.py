@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from components.shares import COLOURS
 from infra.ops import deploy, kube, traffic
 from infra.ops.changes import beyond_weights, summary
 from infra.ops.errors import PenstockError, RefusedError
 from infra.ops.progress import Progress
-from infra.ops.release.machine import COLOURS, Release, Stand
+from infra.ops.release.machine import Release, Stand
 from infra.ops.release.runner import Watched
 from infra.ops.release.shift import PREVIEW_SECONDS, UPDATE_SECONDS, deployed_weights, validate_stack_file
 from infra.ops.release.watching import ClusterSource, Watcher
